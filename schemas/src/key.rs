@@ -1,0 +1,290 @@
+//! The document key: one text for every value of `_id` that MongoDB takes for the same key.
+//!
+//! It is the key of the Kafka record, so it decides the partition and thereby the order; and it is
+//! what `leafcutter.keys` looks rows up by. It reads `<type>:<canonical form>`: `objectId:507f…`,
+//! `string:abc`, `number:1`. Numbers of equal value share one form, whatever their BSON type, and
+//! so do strings and symbols (manual, "Comparison/Sort Order"); inside an embedded document too.
+//! Two different keys never share a text: the prefix separates the types, and within documents
+//! strings and field names are quoted as JSON.
+
+use crate::number::Number;
+use bson::{RawBsonRef, RawDocument, raw::RawArray, spec::BinarySubtype};
+use std::fmt::Write as _;
+use uuid::Uuid;
+
+/// The canonical text of an `_id`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DocumentKey(String);
+
+impl DocumentKey {
+    /// The key of an `_id` value.
+    pub fn of(id: RawBsonRef<'_>) -> Self {
+        let mut text = String::with_capacity(40);
+        write_value(&mut text, id, false);
+        Self(text)
+    }
+
+    /// The key of a document, or of a change event's `documentKey`; `None` where it has no `_id`
+    /// or is not readable as BSON.
+    pub fn of_document(document: &RawDocument) -> Option<Self> {
+        document.get("_id").ok().flatten().map(Self::of)
+    }
+
+    /// The text; also the bytes of the Kafka record's key.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// A key read back from a Kafka record.
+    pub fn from_record_key(bytes: &[u8]) -> Option<Self> {
+        std::str::from_utf8(bytes)
+            .ok()
+            .map(|text| Self(text.to_owned()))
+    }
+}
+
+impl std::fmt::Display for DocumentKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The deterministic UUID of a value (RFC 9562, version 5). The name of an ObjectId is its 24 hex
+/// digits, as existing migrations have it; of anything else its [`DocumentKey`], so that a string
+/// equal to an ObjectId's digits is another key.
+pub fn uuid_v5(namespace: &Uuid, value: RawBsonRef<'_>) -> Uuid {
+    match value {
+        RawBsonRef::ObjectId(id) => {
+            let mut hex = [0u8; 24];
+            for (pair, byte) in hex.chunks_exact_mut(2).zip(id.bytes()) {
+                pair.copy_from_slice(&hex_pair(byte));
+            }
+            Uuid::new_v5(namespace, &hex)
+        }
+        other => Uuid::new_v5(namespace, DocumentKey::of(other).0.as_bytes()),
+    }
+}
+
+fn hex_pair(byte: u8) -> [u8; 2] {
+    let digit = |n: u8| if n < 10 { b'0' + n } else { b'a' + n - 10 };
+    [digit(byte >> 4), digit(byte & 15)]
+}
+
+fn write_hex(out: &mut String, bytes: &[u8]) {
+    for &byte in bytes {
+        out.extend(hex_pair(byte).map(char::from));
+    }
+}
+
+fn write_quoted(out: &mut String, text: &str) {
+    out.push_str(&serde_json::Value::from(text).to_string());
+}
+
+/// Writes to a `String`, which cannot fail.
+fn push(out: &mut String, args: std::fmt::Arguments<'_>) {
+    out.write_fmt(args).unwrap_or_default();
+}
+
+fn write_number(out: &mut String, number: &Number) {
+    push(out, format_args!("number:{number}"));
+}
+
+fn write_value(out: &mut String, value: RawBsonRef<'_>, nested: bool) {
+    match value {
+        RawBsonRef::ObjectId(id) => {
+            out.push_str("objectId:");
+            write_hex(out, &id.bytes());
+        }
+        RawBsonRef::String(text) | RawBsonRef::Symbol(text) => {
+            out.push_str("string:");
+            if nested {
+                write_quoted(out, text)
+            } else {
+                out.push_str(text)
+            }
+        }
+        RawBsonRef::Int32(n) => push(out, format_args!("number:{n}")),
+        RawBsonRef::Int64(n) => push(out, format_args!("number:{n}")),
+        RawBsonRef::Double(n) => write_double(out, n),
+        RawBsonRef::Decimal128(n) => write_number(out, &Number::from_decimal128(&n)),
+        RawBsonRef::Boolean(b) => push(out, format_args!("bool:{b}")),
+        RawBsonRef::DateTime(at) => push(out, format_args!("date:{}", at.timestamp_millis())),
+        RawBsonRef::Null => out.push_str("null:"),
+        RawBsonRef::Undefined => out.push_str("undefined:"),
+        RawBsonRef::MinKey => out.push_str("minKey:"),
+        RawBsonRef::MaxKey => out.push_str("maxKey:"),
+        RawBsonRef::Timestamp(t) => push(out, format_args!("timestamp:{},{}", t.time, t.increment)),
+        RawBsonRef::Binary(binary) => write_binary(out, binary.subtype, binary.bytes),
+        RawBsonRef::Document(document) => {
+            out.push_str("document:");
+            write_document(out, document);
+        }
+        RawBsonRef::Array(array) => {
+            out.push_str("array:");
+            write_array(out, array);
+        }
+        RawBsonRef::RegularExpression(regex) => {
+            out.push_str("regex:");
+            write_quoted(out, regex.pattern.as_str());
+            write_quoted(out, regex.options.as_str());
+        }
+        RawBsonRef::JavaScriptCode(code) => {
+            out.push_str("code:");
+            write_quoted(out, code);
+        }
+        RawBsonRef::JavaScriptCodeWithScope(code) => {
+            out.push_str("codeWithScope:");
+            write_quoted(out, code.code);
+            write_document(out, code.scope);
+        }
+        RawBsonRef::DbPointer(pointer) => push(out, format_args!("dbPointer:{pointer:?}")),
+    }
+}
+
+/// Whole doubles take the short way; a double that no Decimal128 can equal has a form of its own,
+/// since its exact digits may be hundreds.
+fn write_double(out: &mut String, value: f64) {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    if value.fract() == 0.0 && value.abs() < EXACT {
+        // Adding zero turns -0 into 0.
+        push(out, format_args!("number:{}", value + 0.0));
+        return;
+    }
+    let number = Number::from_f64(value);
+    if number.fits_decimal128() {
+        write_number(out, &number);
+    } else {
+        push(out, format_args!("double:{value:e}"));
+    }
+}
+
+fn write_binary(out: &mut String, subtype: BinarySubtype, bytes: &[u8]) {
+    match (subtype, <[u8; 16]>::try_from(bytes)) {
+        (BinarySubtype::Uuid, Ok(uuid)) => {
+            push(out, format_args!("uuid:{}", Uuid::from_bytes(uuid)));
+        }
+        (subtype, _) => {
+            push(out, format_args!("binary:{}:", u8::from(subtype)));
+            write_hex(out, bytes);
+        }
+    }
+}
+
+/// What follows a broken element is kept as raw bytes, so that the key stays unambiguous.
+fn write_broken(out: &mut String, bytes: &[u8]) {
+    out.push_str("broken:");
+    write_hex(out, bytes);
+}
+
+fn write_document(out: &mut String, document: &RawDocument) {
+    out.push('{');
+    for (index, element) in document.iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        match element {
+            Ok((name, value)) => {
+                write_quoted(out, name.as_str());
+                out.push(':');
+                write_value(out, value, true);
+            }
+            Err(_) => {
+                write_broken(out, document.as_bytes());
+                break;
+            }
+        }
+    }
+    out.push('}');
+}
+
+fn write_array(out: &mut String, array: &RawArray) {
+    out.push('[');
+    for (index, element) in array.into_iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        match element {
+            Ok(value) => write_value(out, value, true),
+            Err(_) => {
+                write_broken(out, array.as_bytes());
+                break;
+            }
+        }
+    }
+    out.push(']');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bson::{Bson, Decimal128, RawDocumentBuf, doc};
+
+    fn key(id: impl Into<Bson>) -> String {
+        let document = RawDocumentBuf::try_from(&doc! { "_id": id.into() }).unwrap();
+        DocumentKey::of_document(&document).unwrap().0
+    }
+
+    #[test]
+    fn equal_keys_of_mongodb_share_one_text() {
+        let one = "1.0".parse::<Decimal128>().unwrap();
+        for same in [
+            Bson::from(1),
+            Bson::from(1i64),
+            Bson::from(1.0),
+            Bson::from(one),
+        ] {
+            assert_eq!(key(same), "number:1");
+        }
+        assert_eq!(key(Bson::from(-0.0)), "number:0");
+        assert_eq!(key(Bson::Symbol("a".into())), key("a"));
+        assert_eq!(
+            key(doc! { "a": 1, "b": "x" }),
+            key(doc! { "a": 1.0, "b": "x" })
+        );
+    }
+
+    #[test]
+    fn different_keys_never_share_a_text() {
+        let tenth = "0.1".parse::<Decimal128>().unwrap();
+        let keys = [
+            key(1),
+            key("1"),
+            key(true),
+            key(Bson::Null),
+            key(0.1),
+            key(Bson::from(tenth)),
+            key(doc! { "a": 1 }),
+            key("document:{\"a\":number:1}"),
+            key(doc! { "a": "1" }),
+            key(doc! { "a": 1, "b": 2 }),
+            key(doc! { "b": 2, "a": 1 }),
+            key(doc! { "a": "x\",\"b\":string:\"y" }),
+            key(doc! { "a": "x", "b": "y" }),
+            key("507f1f77bcf86cd799439011"),
+            key(bson::oid::ObjectId::parse_str("507f1f77bcf86cd799439011").unwrap()),
+            key(bson::DateTime::from_millis(1)),
+            key(Bson::MinKey),
+            key(Bson::MaxKey),
+            key(9_007_199_254_740_993i64),
+            key(9_007_199_254_740_992.0),
+        ];
+        let distinct: std::collections::BTreeSet<_> = keys.iter().collect();
+        assert_eq!(distinct.len(), keys.len(), "{keys:#?}");
+        assert_eq!(key(9_007_199_254_740_992.0), key(9_007_199_254_740_992i64));
+    }
+
+    #[test]
+    fn uuid_of_an_object_id_is_named_by_its_digits() {
+        let digits = "507f1f77bcf86cd799439011";
+        let id = bson::oid::ObjectId::parse_str(digits).unwrap();
+        let expected = Uuid::new_v5(&Uuid::NAMESPACE_OID, digits.as_bytes());
+        assert_eq!(
+            uuid_v5(&Uuid::NAMESPACE_OID, RawBsonRef::ObjectId(id)),
+            expected
+        );
+        assert_ne!(
+            uuid_v5(&Uuid::NAMESPACE_OID, RawBsonRef::String(digits)),
+            expected
+        );
+    }
+}

@@ -1,0 +1,264 @@
+//! The mapping: how a document becomes rows.
+//!
+//! A mapping file is parsed into nodes that remember their lines ([`parse`]), judged as a whole
+//! with every fault reported at once ([`check`]), and ordered by its references ([`tier`]). What
+//! comes out is a [`Mapping`], in which every name, type and reference is known to be sound;
+//! nothing after this module judges a mapping again.
+
+pub mod pg_type;
+pub mod path;
+pub mod parse;
+pub mod check;
+pub mod tier;
+pub mod schema;
+
+pub use path::Path;
+pub use pg_type::PgType;
+
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// A checked mapping file.
+#[derive(Debug, Clone)]
+pub struct Mapping {
+    /// The namespace of UUIDs made from document keys.
+    pub uuid_namespace: Uuid,
+    /// Its collections, in the order of the file.
+    pub collections: Vec<Collection>,
+    /// A short hash of the file's bytes (16 hex digits), which names this mapping in state, logs
+    /// and dead letters.
+    pub hash: String,
+    /// The file as it was read.
+    pub body: String,
+}
+
+/// One collection and the tables its documents go to.
+#[derive(Debug, Clone)]
+pub struct Collection {
+    /// The database it is in.
+    pub database: String,
+    /// Its name.
+    pub name: String,
+    /// The table that gets one row per document; its children follow inside.
+    pub root: Table,
+}
+
+/// A table's name, with its schema where the mapping gives one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TableName {
+    /// The schema; `public` unless the mapping says otherwise.
+    pub schema: String,
+    /// The table.
+    pub name: String,
+}
+
+impl std::fmt::Display for TableName {
+    /// As people write it: without the schema where it is `public`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.schema == "public" {
+            f.write_str(&self.name)
+        } else {
+            write!(f, "{}.{}", self.schema, self.name)
+        }
+    }
+}
+
+/// One target table.
+#[derive(Debug, Clone)]
+pub struct Table {
+    /// Its name.
+    pub name: TableName,
+    /// Its columns, in the order of the file; `lc_version` is not among them.
+    pub columns: Vec<Column>,
+    /// The primary key: positions in `columns`. Never empty.
+    pub key: Vec<usize>,
+    /// Further unique keys: positions in `columns`, one list per constraint.
+    pub unique: Vec<Vec<usize>>,
+    /// Indexes beside the keys: positions in `columns`. A reference always has one.
+    pub indexes: Vec<Vec<usize>>,
+    /// Where its rows come from; [`RowSource::Document`] for a root table only.
+    pub rows: RowSource,
+    /// The tables filled from arrays inside this table's document or element.
+    pub children: Vec<Table>,
+}
+
+impl Table {
+    /// The position of a column.
+    pub fn column(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|column| column.name == name)
+    }
+
+    /// This table and all below it, parents first.
+    pub fn with_descendants(&self) -> Vec<&Table> {
+        let mut all = vec![self];
+        for child in &self.children {
+            all.extend(child.with_descendants());
+        }
+        all
+    }
+}
+
+/// Where a table's rows come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RowSource {
+    /// One row per document.
+    Document,
+    /// One row per element of the array at this path, relative to the parent's document or element.
+    Array(Path),
+}
+
+/// One column.
+#[derive(Debug, Clone)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub pg_type: PgType,
+    /// Where its value comes from.
+    pub source: ColumnSource,
+    /// How a BSON value becomes a value of the column's type.
+    pub conversion: Conversion,
+    /// `not null`: a missing or null value follows `invalid.missing`.
+    pub required: bool,
+    /// The text of a constant in the column's type, used where the path is missing in the
+    /// document (an explicit null stays null), and as the column's default in DDL.
+    pub default: Option<String>,
+    /// What becomes of values that the column cannot hold.
+    pub invalid: Policies,
+    /// The table it points to.
+    pub reference: Option<Reference>,
+}
+
+/// Where a column's value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ColumnSource {
+    /// A path in the document, or in the element for a child table; [`Path::is_self`] is the
+    /// element itself.
+    Path(Path),
+    /// The same value as a column of the parent table (its position there).
+    Parent(usize),
+    /// The element's position in its array, from 0.
+    Position,
+    /// Always the same: the text of a constant in the column's type.
+    Constant(String),
+}
+
+/// How a BSON value becomes a value of the column's type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Conversion {
+    /// What the column's type accepts without loss of meaning; anything else is of the wrong type.
+    /// Text: strings and symbols. Integers: int, long, and doubles and decimals without a fraction.
+    /// Floats and numeric: all numbers. Boolean, bytea (binary), uuid (BSON UUID, subtype 4, and
+    /// text that is one), dates and timestamps (BSON dates); json and jsonb: everything, as
+    /// relaxed Extended JSON v2.
+    Auto,
+    /// `text`: ObjectIds as 24 hex digits, numbers, booleans, dates (RFC 3339) and UUIDs too.
+    Text,
+    /// `uuid-v5`: the deterministic UUID of [`crate::key::uuid_v5`], of a value of any type.
+    UuidV5,
+}
+
+/// What becomes of a value that the column cannot hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Policy {
+    /// The document goes to the dead letters.
+    #[default]
+    Reject,
+    /// The column becomes null.
+    Null,
+    /// The value is cut to what fits: text to its length, NUL characters out of text.
+    Truncate,
+}
+
+/// One policy for each thing that can be wrong with a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Policies {
+    /// A BSON type that the column does not accept.
+    pub wrong_type: Policy,
+    /// Text over the column's length.
+    pub too_long: Policy,
+    /// A NUL character in text or JSON, which PostgreSQL cannot store.
+    pub nul: Policy,
+    /// A number or date outside the type's range; NaN and infinities where it has no place for them.
+    pub out_of_range: Policy,
+}
+
+/// A reference to a root table of the same mapping.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference {
+    /// The table pointed to.
+    pub table: TableName,
+    /// The column pointed to: the whole primary key of that table.
+    pub column: String,
+    /// What becomes of a row whose parent is known never to come.
+    pub on_missing: OnMissing,
+    /// What becomes of a parent that is deleted while rows point to it.
+    pub on_delete: OnDelete,
+}
+
+/// What becomes of a row whose parent is known never to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnMissing {
+    /// It goes to the dead letters and is placed if the parent comes all the same.
+    #[default]
+    DeadLetter,
+    /// The reference becomes null.
+    Null,
+    /// The row is written without a parent; there is no foreign key.
+    Keep,
+}
+
+/// What becomes of a parent that is deleted while rows point to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnDelete {
+    /// It stays, as held, until the last reference goes.
+    #[default]
+    Hold,
+    /// The rows that point to it go with it.
+    Cascade,
+    /// The references to it become null.
+    SetNull,
+}
+
+impl Mapping {
+    /// The collection of that database and name.
+    pub fn collection(&self, database: &str, name: &str) -> Option<&Collection> {
+        self.collections
+            .iter()
+            .find(|c| c.database == database && c.name == name)
+    }
+
+    /// The databases named, each once, in order.
+    pub fn databases(&self) -> Vec<&str> {
+        let mut seen = Vec::new();
+        for collection in &self.collections {
+            if !seen.contains(&collection.database.as_str()) {
+                seen.push(collection.database.as_str());
+            }
+        }
+        seen
+    }
+
+    /// Every table with the collection that fills it, parents before their child tables.
+    pub fn tables(&self) -> impl Iterator<Item = (&Collection, &Table)> {
+        self.collections
+            .iter()
+            .flat_map(|c| c.root.with_descendants().into_iter().map(move |t| (c, t)))
+    }
+
+    /// For each table, the references that point to it, as (table, column position).
+    pub fn referrers(&self) -> BTreeMap<TableName, Vec<(&Table, usize)>> {
+        let mut found: BTreeMap<TableName, Vec<(&Table, usize)>> = BTreeMap::new();
+        for (_, table) in self.tables() {
+            for (position, column) in table.columns.iter().enumerate() {
+                if let Some(reference) = &column.reference {
+                    found
+                        .entry(reference.table.clone())
+                        .or_default()
+                        .push((table, position));
+                }
+            }
+        }
+        found
+    }
+}
