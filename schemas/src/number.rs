@@ -197,6 +197,6 @@ mod tests {
         for (number, text) in cases {
             assert_eq!(number.to_string(), text);
         }
-        assert_eq!(Number::from_f64(f64::from_bits(1)).to_string().len(), 756);
+        assert_eq!(Number::from_f64(f64::from_bits(1)).to_string().len(), 757);
     }
 }
