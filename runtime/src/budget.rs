@@ -1,0 +1,111 @@
+//! One limit on the bytes in flight.
+//!
+//! It takes a number of bytes before they are read and gives a [`Permit`]; the permit gives them
+//! back when it is dropped, wherever that happens. The sum of all permits never exceeds the
+//! capacity, so what a program holds in flight has a limit that one number sets.
+//!
+//! Waiting is first come, first served: a large request is not overtaken for ever by small ones.
+//! A request for more than the whole budget becomes a request for all of it: a 16 MB document
+//! still passes, alone. Whoever waits for more while holding a permit can wait for himself; ask
+//! for the largest amount first and [`Permit::shrink_to`] what turned out smaller.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// The budget. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Budget {
+    bytes: Arc<Semaphore>,
+    capacity: u32,
+}
+
+impl Budget {
+    /// A budget of `bytes`: at least one, at most 4 GiB (the semaphore counts in 32 bits).
+    #[must_use]
+    pub fn new(bytes: usize) -> Self {
+        let capacity = u32::try_from(bytes).unwrap_or(u32::MAX).max(1);
+        // A semaphore counts in `usize`, which holds 32 bits everywhere we run.
+        Self {
+            bytes: Arc::new(Semaphore::new(capacity as usize)),
+            capacity,
+        }
+    }
+
+    /// Waits until `bytes` are free and takes them. Safe to drop while waiting.
+    #[expect(
+        clippy::expect_used,
+        reason = "the semaphore is private and never closed"
+    )]
+    pub async fn acquire(&self, bytes: usize) -> Permit {
+        let semaphore = Arc::clone(&self.bytes);
+        let held = semaphore.acquire_many_owned(self.clamp(bytes)).await;
+        Permit {
+            held: held.expect("nobody closes the budget"),
+        }
+    }
+
+    /// Takes `bytes` if they are free now and nobody waits for them already.
+    #[must_use]
+    pub fn try_acquire(&self, bytes: usize) -> Option<Permit> {
+        let semaphore = Arc::clone(&self.bytes);
+        let held = semaphore.try_acquire_many_owned(self.clamp(bytes)).ok()?;
+        Some(Permit { held })
+    }
+
+    /// Bytes taken at the moment.
+    #[must_use]
+    pub fn in_use(&self) -> usize {
+        self.capacity()
+            .saturating_sub(self.bytes.available_permits())
+    }
+
+    /// Bytes there are in all.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.capacity as usize
+    }
+
+    fn clamp(&self, bytes: usize) -> u32 {
+        u32::try_from(bytes).unwrap_or(u32::MAX).min(self.capacity)
+    }
+}
+
+/// Bytes taken from a [`Budget`], given back on drop. It may travel to another task or thread.
+#[derive(Debug)]
+pub struct Permit {
+    held: OwnedSemaphorePermit,
+}
+
+impl Permit {
+    /// Bytes held. Less than was asked for when that was more than the whole budget.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.held.num_permits()
+    }
+
+    /// Adds what `other` holds, so that both are given back together.
+    ///
+    /// # Panics
+    ///
+    /// When the two come from different budgets, which only a bug can bring about.
+    pub fn merge(&mut self, other: Permit) {
+        self.held.merge(other.held);
+    }
+
+    /// Takes up to `bytes` out of this permit into one of its own.
+    #[must_use = "dropping the part gives its bytes back"]
+    pub fn split(&mut self, bytes: usize) -> Permit {
+        let part = bytes.min(self.bytes());
+        #[expect(clippy::expect_used, reason = "the part is no larger than the whole")]
+        Permit {
+            held: self.held.split(part).expect("no more than is held"),
+        }
+    }
+
+    /// Gives back all but `bytes`. Never takes more than is held.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        let surplus = self.bytes().saturating_sub(bytes);
+        drop(self.split(surplus));
+    }
+}

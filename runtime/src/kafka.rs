@@ -1,0 +1,20 @@
+//! The only builder of a Kafka client.
+//!
+//! It takes brokers and librdkafka properties and gives checked configurations for the four kinds
+//! of client we use. It promises that what the programs rest on is set: a producer that keeps
+//! order and loses nothing it was not told of, a consumer that never moves an offset by itself.
+//! Properties from the user pass through, except those promises; setting one of these is a fault
+//! that explains itself, never a silent override.
+//!
+//! - `properties`: what the user gave, which names mean the same, which are ours.
+//! - [`context`]: librdkafka's log lines as ours.
+//! - [`compacted`]: reading a small compacted topic whole (checkpoints, control).
+
+pub mod compacted;
+pub mod context;
+mod properties;
+mod settings;
+
+pub use compacted::{CompactedReader, ReadError, read_compacted};
+pub use context::{LogContext, log_event};
+pub use settings::KafkaSettings;

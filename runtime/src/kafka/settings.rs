@@ -1,0 +1,240 @@
+//! Where Kafka is, and the configuration of each kind of client.
+//!
+//! Two layers, the later wins: our defaults and the user's properties. What our promises rest on
+//! is among the defaults and cannot be among the user's (see `properties`). A configuration is
+//! handed to librdkafka once before it is returned, so that a misspelt name is a fault at start.
+
+use std::fmt;
+
+use clap::{ArgMatches, Args, Command, FromArgMatches};
+use rdkafka::ClientConfig;
+
+use super::properties::{canonical, refuse, shown, split};
+use crate::report::Fault;
+use crate::secret::is_secret_name;
+
+/// Where Kafka is and how to talk to it. A clap `Args`, to be flattened into a program's own.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KafkaSettings {
+    /// `host:port`, several separated by commas.
+    pub brokers: String,
+    /// librdkafka properties, in the order given.
+    pub properties: Vec<(String, String)>,
+}
+
+/// What clap parses. The environment is hidden from `--help`: it may hold `sasl.password`.
+#[derive(Debug, Args)]
+struct KafkaArgs {
+    /// Kafka brokers, `host:port`, several separated by commas
+    #[arg(long, env = "LEAFCUTTER_KAFKA_BROKERS", value_name = "HOST:PORT")]
+    kafka_brokers: String,
+    /// A librdkafka property, `key=value`; repeat it, or separate several by commas
+    #[arg(
+        long = "kafka",
+        env = "LEAFCUTTER_KAFKA",
+        value_name = "KEY=VALUE",
+        hide_env_values = true
+    )]
+    kafka: Vec<String>,
+}
+
+impl Args for KafkaSettings {
+    fn augment_args(command: Command) -> Command {
+        KafkaArgs::augment_args(command)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        KafkaArgs::augment_args_for_update(command)
+    }
+}
+
+impl FromArgMatches for KafkaSettings {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let args = KafkaArgs::from_arg_matches(matches)?;
+        let mut settings = Self::new(args.kafka_brokers);
+        for text in &args.kafka {
+            let pairs = split(text).map_err(|why| {
+                clap::Error::raw(
+                    clap::error::ErrorKind::ValueValidation,
+                    format!("--kafka: {why}\n"),
+                )
+            })?;
+            settings.properties.extend(pairs);
+        }
+        Ok(settings)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl fmt::Debug for KafkaSettings {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let properties: Vec<(&str, &str)> = self
+            .properties
+            .iter()
+            .map(|(name, value)| (&**name, shown(name, value)))
+            .collect();
+        out.debug_struct("KafkaSettings")
+            .field("brokers", &self.brokers)
+            .field("properties", &properties)
+            .finish()
+    }
+}
+
+/// Every client. `rebootstrap` and the short metadata age let it survive brokers that move.
+const EVERY: &[(&str, &str)] = &[
+    ("socket.keepalive.enable", "true"),
+    ("topic.metadata.refresh.interval.ms", "30000"),
+    ("statistics.interval.ms", "0"),
+    // Nothing is ever created by being named.
+    ("allow.auto.create.topics", "false"),
+];
+
+const PRODUCER: &[(&str, &str)] = &[
+    ("enable.idempotence", "true"),
+    ("acks", "all"),
+    // Never give up on a message alone: a later one would overtake it and leave a gap.
+    ("message.timeout.ms", "0"),
+    // What Java clients use, so that other writers of the same topic put a document where we do.
+    // Not `murmur2_random`: a record without a key would land anywhere, and not twice alike.
+    ("partitioner", "murmur2"),
+    ("compression.codec", "zstd"),
+    // The higher levels cost more CPU than the network costs us.
+    ("compression.level", "1"),
+    ("linger.ms", "5"),
+    ("batch.size", "1000000"),
+    ("batch.num.messages", "10000"),
+    // 16 MB of BSON in an envelope, and the overhead of the protocol. The topic's own limit is
+    // 20 MiB; the broker, not the client, is to say that a record is too large.
+    ("message.max.bytes", "26214400"),
+    // The smallest queue that holds one such message and has something to batch beside it.
+    ("queue.buffering.max.kbytes", "32768"),
+    // Never the limit: the bytes above are.
+    ("queue.buffering.max.messages", "500000"),
+];
+
+/// Whoever reads, in a group or alone.
+const READER: &[(&str, &str)] = &[
+    ("enable.auto.commit", "false"),
+    ("enable.auto.offset.store", "false"),
+    ("auto.offset.reset", "error"),
+    // We write no transactions, so there is nothing uncommitted of ours. In topics that others
+    // write with them (Debezium), an aborted record is a true event that is written again: the
+    // version rule makes the second one a repetition. `read_committed` would instead stop for
+    // ever at a transaction that hangs.
+    ("isolation.level", "read_uncommitted"),
+    // `message.max.bytes` is untouched here: `fetch.max.bytes` has to be at least that much. A
+    // larger first batch still arrives whole; these limit what is asked for beside it.
+    ("fetch.max.bytes", "4194304"),
+    ("max.partition.fetch.bytes", "1048576"),
+    ("queued.max.messages.kbytes", "16384"),
+    ("fetch.wait.max.ms", "50"),
+    ("check.crcs", "true"),
+];
+
+const GROUP: &[(&str, &str)] = &[
+    ("partition.assignment.strategy", "cooperative-sticky"),
+    // A consumer that died is replaced within ten seconds; three missed heartbeats are no reason.
+    ("session.timeout.ms", "10000"),
+    ("heartbeat.interval.ms", "3000"),
+];
+
+/// Never joined and nothing is committed to it; librdkafka wants a name before it assigns.
+const LONE_GROUP: &str = "leafcutter-reader";
+
+impl KafkaSettings {
+    /// Brokers without further properties.
+    pub fn new(brokers: impl Into<String>) -> Self {
+        Self {
+            brokers: brokers.into(),
+            properties: Vec::new(),
+        }
+    }
+
+    /// A producer: idempotent, acknowledged by all replicas, never timing out a message alone.
+    pub fn producer_config(&self, client_id: &str) -> Result<ClientConfig, Fault> {
+        self.build(&[EVERY, PRODUCER], &[("client.id", client_id)])
+    }
+
+    /// A member of `group`: cooperative, and silent about offsets unless told.
+    pub fn consumer_config(&self, group: &str, client_id: &str) -> Result<ClientConfig, Fault> {
+        self.build(
+            &[EVERY, READER, GROUP],
+            &[("client.id", client_id), ("group.id", group)],
+        )
+    }
+
+    /// A reader outside any group, for `assign`. Commits nothing.
+    pub fn reader_config(&self, client_id: &str) -> Result<ClientConfig, Fault> {
+        self.build(
+            &[EVERY, READER],
+            &[("client.id", client_id), ("group.id", LONE_GROUP)],
+        )
+    }
+
+    /// An admin client.
+    pub fn admin_config(&self, client_id: &str) -> Result<ClientConfig, Fault> {
+        self.build(&[EVERY], &[("client.id", client_id)])
+    }
+
+    /// All that is wrong with the properties, for the preflight that reports everything at once.
+    #[must_use]
+    pub fn faults(&self) -> Vec<Fault> {
+        self.properties
+            .iter()
+            .filter_map(|(name, _)| refuse(name))
+            .collect()
+    }
+
+    fn build(
+        &self,
+        layers: &[&[(&str, &str)]],
+        own: &[(&str, &str)],
+    ) -> Result<ClientConfig, Fault> {
+        if let Some(fault) = self.faults().into_iter().next() {
+            return Err(fault);
+        }
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.brokers);
+        for (name, value) in layers.iter().copied().flatten().chain(own) {
+            config.set(*name, *value);
+        }
+        let produces = config.get("enable.idempotence").is_some();
+        for (name, value) in &self.properties {
+            // Meant for the producer; a consumer that took it would refuse its `fetch.max.bytes`.
+            if canonical(name) == "message.max.bytes" && !produces {
+                continue;
+            }
+            config.set(canonical(name), value);
+        }
+        self.probe(&config)?;
+        Ok(config)
+    }
+
+    /// Lets librdkafka look at each name and value. Its message repeats the value, so that of a
+    /// secret is replaced.
+    fn probe(&self, config: &ClientConfig) -> Result<(), Fault> {
+        let Err(error) = config.create_native_config() else {
+            return Ok(());
+        };
+        let (place, why) = match &error {
+            rdkafka::error::KafkaError::ClientConfig(_, why, name, _) if is_secret_name(name) => (
+                format!("`{name}`"),
+                why.split('"').next().unwrap_or_default().to_owned(),
+            ),
+            rdkafka::error::KafkaError::ClientConfig(_, why, name, value) => {
+                (format!("`{name}={value}`"), why.clone())
+            }
+            other => ("the properties".to_owned(), other.to_string()),
+        };
+        Err(Fault::new(
+            "could not set a Kafka property",
+            format!("{place} in `--kafka` or `LEAFCUTTER_KAFKA`"),
+            why,
+            "Compare it with librdkafka's list of properties (CONFIGURATION.md).",
+        ))
+    }
+}

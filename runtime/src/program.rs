@@ -1,0 +1,44 @@
+//! The whole of `main`.
+//!
+//! It takes the program as a future and gives the exit code. It promises that the process ends
+//! when the future ends: tokio's own `main` waits for blocking tasks that may never return (a
+//! hanging DNS look-up), so the runtime is left behind instead. What has to be finished before
+//! the end is joined by the future itself, through its [`crate::task::TaskSet`].
+
+use std::future::Future;
+use std::process::ExitCode;
+
+use crate::exit::Exit;
+use crate::report::{Failure, Fault, finish};
+
+/// Two cores are what a small container has; the programs wait more than they compute.
+const WORKERS: usize = 2;
+
+/// Runs `program` on a runtime of its own, prints a failure and gives the code.
+pub fn run<F>(program: F) -> ExitCode
+where
+    F: Future<Output = Result<Exit, Failure>>,
+{
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .thread_name("worker")
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            return finish(Err(Failure::one(
+                Exit::Preflight,
+                Fault::new(
+                    "could not start",
+                    "this process",
+                    error.to_string(),
+                    "Check the limits on threads and open files.",
+                ),
+            )));
+        }
+    };
+    let result = runtime.block_on(Box::pin(program));
+    runtime.shutdown_background();
+    finish(result)
+}

@@ -1,0 +1,191 @@
+//! What a program says when it cannot go on.
+//!
+//! It takes faults (what was attempted, on what, why, what to do next) and gives one calm text of
+//! at most 80 columns. Faults are collected, so that a person sees all of them at once and fixes
+//! them at once. A fault never carries contents of documents, nor a secret: whoever builds one
+//! passes URIs through [`crate::secret::redact_uri`].
+
+use std::fmt;
+use std::io::Write;
+use std::process::ExitCode;
+
+use crate::exit::Exit;
+
+/// Wide enough for a sentence, narrow enough for every terminal.
+const COLUMNS: usize = 80;
+
+/// One thing that is wrong, in the words of the person who has to mend it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Fault {
+    /// What was attempted: `could not read the mapping`.
+    pub what: String,
+    /// On what: a flag, a file with its line, a server, a topic, a table.
+    pub place: String,
+    /// Why it failed, without the cause being hidden.
+    pub why: String,
+    /// What to do next, as a sentence.
+    pub next: String,
+}
+
+impl Fault {
+    /// A fault in the order in which it is told.
+    pub fn new(
+        what: impl Into<String>,
+        place: impl Into<String>,
+        why: impl Into<String>,
+        next: impl Into<String>,
+    ) -> Self {
+        Self {
+            what: what.into(),
+            place: place.into(),
+            why: why.into(),
+            next: next.into(),
+        }
+    }
+
+    fn write(&self, out: &mut fmt::Formatter<'_>, first: &str, indent: &str) -> fmt::Result {
+        wrap(out, first, indent, &self.what)?;
+        let rows = [
+            ("on", &self.place),
+            ("because", &self.why),
+            ("next", &self.next),
+        ];
+        for (label, text) in rows.iter().filter(|(_, text)| !text.is_empty()) {
+            out.write_str("\n")?;
+            let lead = format!("{indent}  {label:<8} ");
+            let rest = " ".repeat(lead.len());
+            wrap(out, &lead, &rest, text)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(out, "", "")
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// All that is wrong, in the order in which it was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Faults(pub Vec<Fault>);
+
+impl Faults {
+    /// Adds one more.
+    pub fn push(&mut self, fault: Fault) {
+        self.0.push(fault);
+    }
+
+    /// Keeps the value, or keeps the fault and gives nothing: the way to go on checking.
+    pub fn keep<T>(&mut self, result: Result<T, Fault>) -> Option<T> {
+        result.map_err(|fault| self.push(fault)).ok()
+    }
+
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// `Ok` when nothing is wrong, otherwise the failure with all of it.
+    pub fn into_result(self, exit: Exit) -> Result<(), Failure> {
+        if self.is_empty() {
+            Ok(())
+        } else {
+            Err(Failure { exit, faults: self })
+        }
+    }
+}
+
+impl From<Fault> for Faults {
+    fn from(fault: Fault) -> Self {
+        Self(vec![fault])
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let [only] = self.0.as_slice() {
+            return only.write(out, "", "");
+        }
+        write!(out, "{} things are wrong:", self.0.len())?;
+        for (index, fault) in self.0.iter().enumerate() {
+            let first = format!("{}. ", index + 1);
+            let indent = " ".repeat(first.len());
+            out.write_str("\n\n")?;
+            fault.write(out, &first, &indent)?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a program ends without having done its work, and the code it ends with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The documented code.
+    pub exit: Exit,
+    /// All that is wrong.
+    pub faults: Faults,
+}
+
+impl Failure {
+    /// A failure with a single fault.
+    #[must_use]
+    pub fn one(exit: Exit, fault: Fault) -> Self {
+        Self {
+            exit,
+            faults: fault.into(),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.faults.fmt(out)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// The last line of every `main`: prints a failure to stderr and gives the code.
+pub fn finish(result: Result<Exit, Failure>) -> ExitCode {
+    match result {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            // Nobody is left to hear that stderr is closed; the code still tells.
+            writeln!(std::io::stderr().lock(), "\n{failure}").ok();
+            failure.exit.into()
+        }
+    }
+}
+
+/// Writes `text` after `first`, and after `indent` on every line that follows, breaking at blanks.
+/// A word longer than a line (a URI, a path) stays whole, so that it can be copied.
+fn wrap(out: &mut fmt::Formatter<'_>, first: &str, indent: &str, text: &str) -> fmt::Result {
+    out.write_str(first)?;
+    for (number, line) in text.lines().enumerate() {
+        if number > 0 {
+            write!(out, "\n{indent}")?;
+        }
+        let mut column = first.chars().count();
+        let mut fresh = true;
+        for word in line.split_whitespace() {
+            let width = word.chars().count();
+            if !fresh && column + 1 + width > COLUMNS {
+                write!(out, "\n{indent}")?;
+                column = indent.chars().count();
+                fresh = true;
+            }
+            if !fresh {
+                out.write_str(" ")?;
+                column += 1;
+            }
+            out.write_str(word)?;
+            column += width;
+            fresh = false;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,169 @@
+//! Values that are never shown.
+//!
+//! [`Secret`] takes a password or a URI and gives it back only to [`Secret::expose`], which is
+//! easy to search for. `Debug` and `Display` show `***`, and there is no `Serialize`: a secret
+//! cannot reach a log line, a report or a file by accident. A setting that holds one also needs
+//! clap's `hide_env_values = true`, or `--help` prints the environment.
+//!
+//! [`redact_uri`] is for messages that name a server. When in doubt about where a password ends
+//! it hides too much.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// What is shown in place of a secret.
+const HIDDEN: &str = "***";
+
+/// A text that shows nothing of itself.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Hides `text`.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself, for the one call that needs it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(HIDDEN)
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(HIDDEN)
+    }
+}
+
+impl FromStr for Secret {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self::new(text))
+    }
+}
+
+/// The secret called `what`, given either itself or as a file that holds it (`…_FILE`).
+///
+/// Both at once is refused, because one of them would be ignored in silence. One line break at
+/// the end of the file belongs to the editor that wrote it and not to the secret.
+pub fn resolve(value: Option<Secret>, file: Option<PathBuf>, what: &str) -> Result<Secret, String> {
+    match (value, file) {
+        (Some(_), Some(_)) => Err(format!(
+            "{what} is given twice, as a value and as a file; keep one of them"
+        )),
+        (Some(value), None) => Ok(value),
+        (None, Some(file)) => {
+            let text = std::fs::read_to_string(&file)
+                .map_err(|error| format!("{what}: cannot read `{}`: {error}", file.display()))?;
+            let text = text.strip_suffix('\n').unwrap_or(&text);
+            let text = text.strip_suffix('\r').unwrap_or(text);
+            if text.is_empty() {
+                return Err(format!("{what}: `{}` is empty", file.display()));
+            }
+            Ok(Secret::new(text))
+        }
+        (None, None) => Err(format!(
+            "{what} is missing; give its value, or a file that holds it"
+        )),
+    }
+}
+
+/// `uri` as it may be shown: passwords and tokens replaced, user, hosts and database kept.
+///
+/// Understands `mongodb://` and `postgres://` URIs and libpq's `key=value` strings.
+#[must_use]
+pub fn redact_uri(uri: &str) -> String {
+    match uri.split_once("://") {
+        Some((scheme, rest)) => format!("{scheme}://{}", redact_rest(rest)),
+        None if uri.contains('=') => redact_pairs(uri),
+        None => redact_rest(uri),
+    }
+}
+
+/// Everything after the scheme. The user part ends at the *last* `@`: an unescaped `@`, `/` or
+/// `?` in a password is common, and stopping at the first one would show the rest of it.
+fn redact_rest(rest: &str) -> String {
+    let (user, tail) = match rest.rsplit_once('@') {
+        Some((user, tail)) => match user.split_once(':') {
+            Some((name, _)) => (format!("{name}:{HIDDEN}@"), tail),
+            None => (format!("{user}@"), tail),
+        },
+        None => (String::new(), rest),
+    };
+    let Some((hosts, query)) = tail.split_once('?') else {
+        return format!("{user}{tail}");
+    };
+    let query: Vec<String> = query
+        .split('&')
+        .map(|pair| match pair.split_once('=') {
+            Some((key, _)) if is_secret_name(key) => format!("{key}={HIDDEN}"),
+            _ => pair.to_owned(),
+        })
+        .collect();
+    format!("{user}{hosts}?{}", query.join("&"))
+}
+
+/// libpq's `key = 'value'` pairs; a quoted value ends at an unescaped quote.
+fn redact_pairs(text: &str) -> String {
+    let mut shown = Vec::new();
+    let mut rest = text.trim_start();
+    while let Some((key, after)) = rest.split_once('=') {
+        let (value, tail) = split_value(after.trim_start());
+        let key = key.trim();
+        shown.push(if is_secret_name(key) {
+            format!("{key}={HIDDEN}")
+        } else {
+            format!("{key}={value}")
+        });
+        rest = tail.trim_start();
+    }
+    // What is left has no `=`: not a pair, and perhaps a piece of an unquoted password.
+    if !rest.is_empty() {
+        shown.push(HIDDEN.to_owned());
+    }
+    shown.join(" ")
+}
+
+fn split_value(text: &str) -> (&str, &str) {
+    let quoted = text.starts_with('\'');
+    let mut escaped = false;
+    for (index, character) in text.char_indices() {
+        match character {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '\'' if quoted && index > 0 => return text.split_at(index + 1),
+            blank if !quoted && blank.is_whitespace() => return text.split_at(index),
+            _ => {}
+        }
+    }
+    (text, "")
+}
+
+/// Names that hold a secret in the URIs and properties we know: `password`, `sslpassword`,
+/// `tlsCertificateKeyFilePassword`, `sasl.oauthbearer.client.secret`, `ssl.key.pem`,
+/// `authMechanismProperties` (it may hold a session token), …
+#[must_use]
+pub fn is_secret_name(name: &str) -> bool {
+    const MARKS: [&str; 7] = [
+        "password",
+        "passwd",
+        "secret",
+        "token",
+        "pem",
+        "oauthbearer",
+        "authmechanismproperties",
+    ];
+    let name = name.to_ascii_lowercase();
+    MARKS.iter().any(|mark| name.contains(mark))
+}

@@ -1,0 +1,107 @@
+//! Log lines and the panic hook.
+//!
+//! It takes a level and a format and gives one subscriber for the whole process, writing to
+//! stderr: stdout belongs to the results of a verb. Libraries that talk much are held at `warn`
+//! unless the filter names them. A panic becomes one log line with its thread and place; the
+//! process goes on until the task set sees the panic and ends it in order.
+
+use std::io::IsTerminal;
+
+use clap::{Args, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+use crate::report::Fault;
+
+/// Libraries held at `warn`. What stands later in a filter wins, so a user's own words prevail.
+const QUIET: &str = "rdkafka=warn,librdkafka=warn,mongodb=warn,hyper=warn,tokio_postgres=warn,\
+                     hickory_resolver=warn,hickory_proto=warn";
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum LogFormat {
+    /// Plain on a terminal, JSON otherwise.
+    #[default]
+    Auto,
+    /// One line for people.
+    Plain,
+    /// One JSON object per line, for collectors.
+    Json,
+}
+
+/// Flags of the log, to be flattened into a program's own.
+#[derive(Debug, Clone, Args)]
+pub struct LogSettings {
+    /// Level, or a filter such as `info,leafcutter_consumer=debug`
+    #[arg(
+        long = "log",
+        env = "LEAFCUTTER_LOG",
+        default_value = "info",
+        value_name = "LEVEL"
+    )]
+    pub level: String,
+    /// How log lines look
+    #[arg(
+        long = "log-format",
+        env = "LEAFCUTTER_LOG_FORMAT",
+        default_value = "auto"
+    )]
+    pub format: LogFormat,
+}
+
+/// Installs the subscriber and the panic hook. Called once, first thing in `main`.
+pub fn init(program: &str, format: LogFormat, level: &str) -> Result<(), Fault> {
+    let fault = |why: String| {
+        Fault::new(
+            "could not set up the log",
+            "`--log` or `LEAFCUTTER_LOG`",
+            why,
+            "Use a level (error, warn, info, debug, trace) or a filter such as \
+             `info,leafcutter_consumer=debug`.",
+        )
+    };
+    let filter = filter(level).map_err(fault)?;
+    let terminal = std::io::stderr().is_terminal();
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(terminal)
+        .with_target(false);
+    let json = match format {
+        LogFormat::Auto => !terminal,
+        LogFormat::Plain => false,
+        LogFormat::Json => true,
+    };
+    let installed = if json {
+        subscriber
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .try_init()
+    } else {
+        subscriber.compact().try_init()
+    };
+    installed.map_err(|error| fault(error.to_string()))?;
+    log_panics();
+    tracing::debug!(program, version = env!("CARGO_PKG_VERSION"), "log ready");
+    Ok(())
+}
+
+fn filter(level: &str) -> Result<EnvFilter, String> {
+    EnvFilter::builder()
+        .parse(format!("{QUIET},{level}"))
+        .map_err(|error| error.to_string())
+}
+
+/// One line per panic, in the log's own format, in place of the default text on stderr.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let thread = std::thread::current();
+        let place = panic
+            .location()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        let message = panic.payload_as_str().unwrap_or("a panic without a text");
+        let thread = thread.name().unwrap_or("unnamed");
+        tracing::error!(thread, place, error = message, "panicked; this is a bug");
+    }));
+}
