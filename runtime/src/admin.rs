@@ -263,3 +263,115 @@ fn install_recorder() -> Result<PrometheusHandle, String> {
         .and_then(PrometheusBuilder::install_recorder)
         .map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpStream};
+    use std::time::{Duration, Instant};
+
+    use super::{AdminServer, AdminSettings, Health};
+    use crate::shutdown::Shutdown;
+
+    const MAX_AGE: Duration = Duration::from_secs(30);
+
+    async fn start(health: &Health, shutdown: &Shutdown) -> SocketAddr {
+        let settings = AdminSettings {
+            admin: "127.0.0.1:0".parse().unwrap(),
+        };
+        AdminServer::start(&settings, health.clone(), shutdown.clone())
+            .await
+            .unwrap()
+    }
+
+    /// Asks over a real socket; gives the status and the body.
+    fn get(address: SocketAddr, path: &str) -> (u16, String) {
+        let mut socket = TcpStream::connect(address).unwrap();
+        write!(
+            socket,
+            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn ready_only_when_every_condition_is_met_and_nobody_drains() {
+        let (health, shutdown) = (Health::new(MAX_AGE), Shutdown::new());
+        let address = start(&health, &shutdown).await;
+        assert_eq!(
+            get(address, "/readyz"),
+            (503, "start: not yet\n".to_owned())
+        );
+        let preflight = health.condition("preflight");
+        let source = health.condition("source");
+        preflight.set(true, "");
+        source.set(false, "waiting for MongoDB");
+        assert_eq!(
+            get(address, "/readyz"),
+            (503, "source: waiting for MongoDB\n".to_owned())
+        );
+        source.set(true, "");
+        assert_eq!(get(address, "/readyz").0, 200);
+        source.set(false, "lost");
+        assert_eq!(get(address, "/readyz").0, 503);
+        source.set(true, "");
+        shutdown.trigger();
+        assert_eq!(
+            get(address, "/readyz"),
+            (503, "shutdown: draining\n".to_owned())
+        );
+        assert_eq!(get(address, "/healthz").0, 200, "draining is alive");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_component_that_stops_beating_is_named() {
+        let (health, shutdown) = (Health::new(MAX_AGE), Shutdown::new());
+        let address = start(&health, &shutdown).await;
+        assert_eq!(get(address, "/healthz"), (200, "live\n".to_owned()));
+        let Some(past) = Instant::now().checked_sub(MAX_AGE * 2) else {
+            return;
+        };
+        health.beat("applier");
+        health.beat_at("poller", past);
+        let (status, body) = get(address, "/healthz");
+        assert_eq!(status, 503);
+        assert!(
+            body.contains("poller") && !body.contains("applier"),
+            "{body}"
+        );
+        health.retire("poller");
+        assert_eq!(get(address, "/healthz").0, 200);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn metrics_carry_ours_and_the_memory_of_the_process() {
+        let (health, shutdown) = (Health::new(MAX_AGE), Shutdown::new());
+        let address = start(&health, &shutdown).await;
+        metrics::counter!("leafcutter_test_total").increment(3);
+        metrics::histogram!("leafcutter_test_seconds").record(0.02);
+        let (status, body) = get(address, "/metrics");
+        assert_eq!(status, 200);
+        assert!(body.contains("leafcutter_test_total 3"), "{body}");
+        assert!(
+            body.contains("leafcutter_test_seconds_bucket{le=\"0.025\"} 1"),
+            "{body}"
+        );
+        let memory = body
+            .lines()
+            .find_map(|line| line.strip_prefix("process_resident_memory_bytes "));
+        assert!(memory.unwrap().parse::<f64>().unwrap() > 1e6, "{body}");
+    }
+
+    #[tokio::test]
+    async fn a_taken_address_is_a_fault_that_names_it() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let admin = taken.local_addr().unwrap();
+        let settings = AdminSettings { admin };
+        let started = AdminServer::start(&settings, Health::new(MAX_AGE), Shutdown::new()).await;
+        assert!(started.unwrap_err().place.contains(&admin.to_string()));
+    }
+}

@@ -109,3 +109,109 @@ impl Permit {
         drop(self.split(surplus));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Budget, Permit};
+
+    const SOON: Duration = Duration::from_secs(10);
+
+    #[tokio::test]
+    async fn bytes_come_back_on_drop_even_from_another_thread() {
+        let budget = Budget::new(100);
+        let permit = budget.acquire(60).await;
+        assert_eq!((budget.in_use(), permit.bytes()), (60, 60));
+        std::thread::spawn(move || drop(permit)).join().unwrap();
+        assert_eq!((budget.in_use(), budget.capacity()), (0, 100));
+    }
+
+    #[tokio::test]
+    async fn a_request_beyond_the_whole_passes_alone() {
+        let budget = Budget::new(100);
+        let small = budget.acquire(1).await;
+        assert!(
+            budget.try_acquire(16_000_000).is_none(),
+            "not beside others"
+        );
+        drop(small);
+        let large = tokio::time::timeout(SOON, budget.acquire(usize::MAX))
+            .await
+            .unwrap();
+        assert_eq!((large.bytes(), budget.in_use()), (100, 100));
+        assert!(budget.try_acquire(1).is_none());
+    }
+
+    #[tokio::test]
+    async fn the_sum_of_all_permits_never_exceeds_the_capacity() {
+        let budget = Budget::new(1000);
+        let mut tasks = tokio::task::JoinSet::new();
+        for bytes in 1..=200_usize {
+            let budget = budget.clone();
+            tasks.spawn(async move {
+                let _permit = budget.acquire(bytes * 7).await;
+                tokio::task::yield_now().await;
+                budget.in_use()
+            });
+        }
+        let seen = tasks.join_all().await;
+        assert!(seen.iter().all(|bytes| *bytes <= 1000), "{seen:?}");
+        assert_eq!(budget.in_use(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_large_request_is_not_overtaken() {
+        let budget = Budget::new(10);
+        let held = budget.acquire(5).await;
+        let waiting = tokio::spawn({
+            let budget = budget.clone();
+            async move { budget.acquire(10).await }
+        });
+        tokio::task::yield_now().await;
+        assert!(budget.try_acquire(5).is_none(), "the large one waits first");
+        drop(held);
+        assert_eq!(
+            tokio::time::timeout(SOON, waiting)
+                .await
+                .unwrap()
+                .unwrap()
+                .bytes(),
+            10
+        );
+    }
+
+    #[tokio::test]
+    async fn a_request_given_up_while_waiting_takes_nothing() {
+        let budget = Budget::new(10);
+        let held = budget.acquire(6).await;
+        let waited = tokio::time::timeout(Duration::from_millis(5), budget.acquire(8)).await;
+        assert!(waited.is_err());
+        assert_eq!(budget.in_use(), 6);
+        drop(held);
+        assert_eq!(budget.in_use(), 0);
+    }
+
+    #[tokio::test]
+    async fn permits_split_merge_and_shrink_without_losing_a_byte() {
+        let budget = Budget::new(100);
+        let mut whole = budget.acquire(80).await;
+        let mut part = whole.split(30);
+        assert_eq!((whole.bytes(), part.bytes(), budget.in_use()), (50, 30, 80));
+        part.shrink_to(10);
+        part.shrink_to(1000);
+        assert_eq!((part.bytes(), budget.in_use()), (10, 60));
+        whole.merge(part);
+        assert_eq!((whole.bytes(), budget.in_use()), (60, 60));
+        let all: Permit = whole.split(usize::MAX);
+        assert_eq!((whole.bytes(), all.bytes()), (0, 60));
+        drop((whole, all));
+        assert_eq!(budget.in_use(), 0);
+    }
+
+    #[test]
+    fn the_capacity_has_a_floor_and_a_ceiling() {
+        assert_eq!(Budget::new(0).capacity(), 1);
+        assert_eq!(Budget::new(usize::MAX).capacity(), u32::MAX as usize);
+    }
+}

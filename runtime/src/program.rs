@@ -42,3 +42,25 @@ where
     runtime.shutdown_background();
     finish(result)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::run;
+    use crate::exit::Exit;
+
+    #[test]
+    fn a_blocking_call_that_never_returns_does_not_keep_the_program() {
+        let begun = Instant::now();
+        let code = run(async {
+            tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_secs(3600)));
+            Ok(Exit::Differences)
+        });
+        assert!(begun.elapsed() < Duration::from_secs(60));
+        assert_eq!(
+            format!("{code:?}"),
+            format!("{:?}", std::process::ExitCode::from(1))
+        );
+    }
+}

@@ -189,3 +189,76 @@ fn wrap(out: &mut fmt::Formatter<'_>, first: &str, indent: &str, text: &str) -> 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{COLUMNS, Failure, Fault, Faults, finish};
+    use crate::exit::Exit;
+
+    fn unreachable() -> Fault {
+        Fault::new(
+            "could not reach Kafka",
+            "brokers `kafka-1:9092, kafka-2:9092`",
+            "connection refused; the name was found and the host answered, but nothing listens \
+             on that port",
+            "Start the brokers, or set `LEAFCUTTER_KAFKA_BROKERS`.",
+        )
+    }
+
+    #[test]
+    fn one_fault_reads_as_a_paragraph() {
+        let expected = "\
+could not reach Kafka
+  on       brokers `kafka-1:9092, kafka-2:9092`
+  because  connection refused; the name was found and the host answered, but
+           nothing listens on that port
+  next     Start the brokers, or set `LEAFCUTTER_KAFKA_BROKERS`.";
+        assert_eq!(Faults::from(unreachable()).to_string(), expected);
+        assert_eq!(unreachable().to_string(), expected);
+    }
+
+    #[test]
+    fn several_are_numbered_and_stay_within_the_columns() {
+        let text = Faults(vec![unreachable(); 10]).to_string();
+        assert!(
+            text.starts_with("10 things are wrong:\n\n1. could not"),
+            "{text}"
+        );
+        assert!(
+            text.contains("\n\n10. could not reach Kafka\n      on "),
+            "{text}"
+        );
+        assert!(
+            text.lines().all(|line| line.chars().count() <= COLUMNS),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_long_word_stays_whole() {
+        let path = "/a".repeat(60);
+        let fault = Fault::new("could not read", path.clone(), "gone", "");
+        let text = fault.to_string();
+        assert!(text.contains(&path) && !text.contains("next"), "{text}");
+    }
+
+    #[test]
+    fn checking_goes_on_and_everything_is_reported() {
+        let mut faults = Faults::default();
+        assert_eq!(faults.keep(Ok(1)), Some(1));
+        assert_eq!(faults.keep::<()>(Err(unreachable())), None);
+        assert_eq!(faults.keep::<()>(Err(unreachable())), None);
+        let failure = faults.into_result(Exit::Preflight).unwrap_err();
+        assert_eq!((failure.exit, failure.faults.0.len()), (Exit::Preflight, 2));
+        assert_eq!(Faults::default().into_result(Exit::Preflight), Ok(()));
+    }
+
+    #[test]
+    fn the_failure_decides_the_code() {
+        let code = finish(Err(Failure::one(Exit::HistoryLost, unreachable())));
+        assert_eq!(
+            format!("{code:?}"),
+            format!("{:?}", std::process::ExitCode::from(5))
+        );
+    }
+}

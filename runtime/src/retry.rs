@@ -118,3 +118,103 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::time::Duration;
+
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    use super::{Backoff, Ended, forever};
+    use crate::shutdown::Shutdown;
+
+    fn delays(mut backoff: Backoff, count: usize) -> Vec<u128> {
+        let mut rng = StdRng::seed_from_u64(7);
+        (0..count)
+            .map(|_| backoff.next_delay(&mut rng).as_millis())
+            .collect()
+    }
+
+    #[test]
+    fn delays_double_up_to_the_limit() {
+        let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
+        assert_eq!(
+            delays(backoff.with_jitter(0.0), 6),
+            [100, 200, 400, 800, 1000, 1000]
+        );
+    }
+
+    #[test]
+    fn jitter_stays_within_its_share_and_below_the_limit() {
+        let max = Duration::from_secs(1);
+        let mut backoff = Backoff::new(Duration::from_millis(100), max).with_jitter(0.5);
+        let mut rng = StdRng::seed_from_u64(7);
+        let mut seen = Vec::new();
+        for _ in 0..1000 {
+            backoff.reset();
+            let delay = backoff.next_delay(&mut rng);
+            assert!((50..=150).contains(&delay.as_millis()), "{delay:?}");
+            seen.push(delay);
+            for _ in 0..5 {
+                assert!(backoff.next_delay(&mut rng) <= max);
+            }
+        }
+        seen.dedup();
+        assert!(seen.len() > 900, "spread");
+    }
+
+    #[test]
+    fn odd_policies_neither_panic_nor_shrink() {
+        let huge = Backoff::new(Duration::MAX, Duration::MAX).with_factor(f64::INFINITY);
+        assert_eq!(delays(huge.with_jitter(f64::NAN), 3).len(), 3);
+        let still = Backoff::new(Duration::from_millis(5), Duration::from_secs(1));
+        assert_eq!(
+            delays(still.with_factor(f64::NAN).with_jitter(0.0), 2),
+            [5, 5]
+        );
+    }
+
+    fn quick() -> Backoff {
+        Backoff::new(Duration::from_micros(10), Duration::from_micros(50))
+    }
+
+    #[tokio::test]
+    async fn goes_on_until_it_succeeds() {
+        let calls = Cell::new(0);
+        let op = || async {
+            calls.set(calls.get() + 1);
+            if calls.get() < 5 {
+                Err("not yet")
+            } else {
+                Ok("done")
+            }
+        };
+        let result = forever(&quick(), &Shutdown::new(), "test", op, |_| true).await;
+        assert_eq!((result, calls.get()), (Ok("done"), 5));
+    }
+
+    #[tokio::test]
+    async fn a_refused_error_is_not_tried_again() {
+        let calls = Cell::new(0);
+        let op = || async {
+            calls.set(calls.get() + 1);
+            Err::<(), _>("wrong")
+        };
+        let result = forever(&quick(), &Shutdown::new(), "test", op, |_| false).await;
+        assert_eq!((result, calls.get()), (Err(Ended::Refused("wrong")), 1));
+    }
+
+    #[tokio::test]
+    async fn the_shutdown_ends_a_long_wait() {
+        let shutdown = Shutdown::new();
+        let hour = Backoff::new(Duration::from_secs(3600), Duration::from_secs(3600));
+        let op = || async {
+            shutdown.trigger();
+            Err::<(), _>("down")
+        };
+        let result = forever(&hour, &shutdown, "test", op, |_| true).await;
+        assert_eq!(result, Err(Ended::Shutdown));
+    }
+}

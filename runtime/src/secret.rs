@@ -167,3 +167,85 @@ pub fn is_secret_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     MARKS.iter().any(|mark| name.contains(mark))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::path::PathBuf;
+
+    use super::{Secret, redact_uri, resolve};
+
+    #[test]
+    fn a_secret_shows_nothing_of_itself() {
+        let secret: Secret = "hunter2".parse().unwrap();
+        let shown = format!(
+            "{secret} {secret:?} {:?} {:#?}",
+            Some(&secret),
+            vec![&secret]
+        );
+        assert!(!shown.contains("hunter2"), "{shown}");
+        assert_eq!(secret.expose(), "hunter2");
+    }
+
+    #[test]
+    fn uris_keep_what_helps_and_lose_what_harms() {
+        let cases = [
+            ("mongodb://h:27017/db", "mongodb://h:27017/db"),
+            ("mongodb://u@h/db", "mongodb://u@h/db"),
+            (
+                "mongodb://u:PW@h1,h2/db?replicaSet=rs0",
+                "mongodb://u:***@h1,h2/db?replicaSet=rs0",
+            ),
+            ("postgres://u:P@W/x?y@h/db", "postgres://u:***@h/db"),
+            (
+                "postgres://h/db?user=u&password=PW",
+                "postgres://h/db?user=u&password=***",
+            ),
+            (
+                "mongodb://h/?tlsCertificateKeyFilePassword=PW&tls=true",
+                "mongodb://h/?tlsCertificateKeyFilePassword=***&tls=true",
+            ),
+            (
+                "mongodb://h/?authMechanismProperties=AWS_SESSION_TOKEN:PW",
+                "mongodb://h/?authMechanismProperties=***",
+            ),
+            (
+                "host=h user=u password=PW dbname=d",
+                "host=h user=u password=*** dbname=d",
+            ),
+            ("password = 'P \\' W' host=h", "password=*** host=h"),
+            ("sslpassword=PW host=h", "sslpassword=*** host=h"),
+            ("host=h password=a PW", "host=h password=*** ***"),
+            ("u:PW@h:27017", "u:***@h:27017"),
+        ];
+        for (uri, shown) in cases {
+            assert_eq!(redact_uri(uri), shown, "{uri}");
+        }
+    }
+
+    #[test]
+    fn a_file_gives_the_secret_without_its_last_line_break() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        write!(file, " hunter2 \r\n").unwrap();
+        let secret = resolve(None, Some(file.path().to_owned()), "the password").unwrap();
+        assert_eq!(secret.expose(), " hunter2 ");
+    }
+
+    #[test]
+    fn both_none_or_an_unreadable_file_is_refused_by_name() {
+        let value = Some(Secret::new("hunter2"));
+        let nowhere = Some(PathBuf::from("/nowhere/at/all"));
+        for result in [
+            resolve(value, nowhere.clone(), "the password"),
+            resolve(None, nowhere, "the password"),
+            resolve(None, None, "the password"),
+            resolve(None, Some(PathBuf::from("/dev/null")), "the password"),
+        ] {
+            let error = result.unwrap_err();
+            assert!(
+                error.contains("the password") && !error.contains("hunter2"),
+                "{error}"
+            );
+        }
+    }
+}

@@ -45,12 +45,11 @@ impl Shutdown {
         let seen = shutdown.clone();
         // Not detached in any harmful way: it owns nothing and ends with the runtime.
         tokio::spawn(async move {
-            let mut name = "SIGTERM";
             loop {
-                tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = interrupt.recv() => name = "SIGINT",
-                }
+                let name = tokio::select! {
+                    _ = terminate.recv() => "SIGTERM",
+                    _ = interrupt.recv() => "SIGINT",
+                };
                 if seen.is_triggered() {
                     tracing::warn!(signal = name, "second signal, leaving now");
                     seen.force();
@@ -131,5 +130,86 @@ impl Shutdown {
                 "Nothing is lost: the next start goes on from the last checkpoint.",
             ))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+    use std::time::Duration;
+
+    use super::Shutdown;
+    use crate::exit::Exit;
+
+    const SOON: Duration = Duration::from_secs(10);
+
+    #[tokio::test]
+    async fn both_moments_latch_and_reach_every_clone() {
+        let shutdown = Shutdown::new();
+        let late = shutdown.clone();
+        assert!(!late.is_triggered());
+        shutdown.trigger();
+        late.wait().await;
+        assert!(late.is_triggered() && !late.is_forced());
+        shutdown.force();
+        late.forced().await;
+    }
+
+    #[tokio::test]
+    async fn force_implies_drain() {
+        let shutdown = Shutdown::new();
+        shutdown.force();
+        assert!(shutdown.is_triggered());
+    }
+
+    #[tokio::test]
+    async fn a_sleep_ends_when_draining_begins() {
+        let shutdown = Shutdown::new();
+        assert!(shutdown.sleep(Duration::from_millis(1)).await);
+        shutdown.trigger();
+        assert!(!shutdown.sleep(Duration::from_secs(3600)).await);
+    }
+
+    #[tokio::test]
+    async fn work_that_ignores_the_drain_is_left_at_the_deadline() {
+        let shutdown = Shutdown::new();
+        shutdown.trigger();
+        let stuck = std::future::pending();
+        let failure = shutdown
+            .bound(Duration::from_millis(5), stuck)
+            .await
+            .unwrap_err();
+        assert_eq!(failure.exit, Exit::DrainDeadline);
+    }
+
+    #[tokio::test]
+    async fn work_that_ends_in_time_keeps_its_result() {
+        let shutdown = Shutdown::new();
+        shutdown.force();
+        let work = async { Ok(Exit::Differences) };
+        assert_eq!(
+            shutdown.bound(Duration::ZERO, work).await,
+            Ok(Exit::Differences)
+        );
+    }
+
+    #[tokio::test]
+    async fn the_first_signal_drains_and_the_second_forces() {
+        let shutdown = Shutdown::on_signals().unwrap();
+        let kill = |signal: &str| {
+            let line = format!("kill -{signal} {}", std::process::id());
+            assert!(
+                Command::new("sh")
+                    .args(["-c", &line])
+                    .status()
+                    .unwrap()
+                    .success()
+            );
+        };
+        kill("TERM");
+        tokio::time::timeout(SOON, shutdown.wait()).await.unwrap();
+        assert!(!shutdown.is_forced());
+        kill("INT");
+        tokio::time::timeout(SOON, shutdown.forced()).await.unwrap();
     }
 }

@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::{Id, JoinError, JoinSet};
-use tokio::time::Instant;
 
 use crate::exit::Exit;
 use crate::report::{Failure, Fault};
@@ -118,22 +117,25 @@ impl<E: Send + 'static> TaskSet<E> {
     pub async fn join_all(mut self, deadline: Duration) -> Result<(), TaskFailure<E>> {
         let shutdown = self.shutdown.clone();
         let mut first: Option<TaskFailure<E>> = None;
-        let mut due: Option<Instant> = None;
-        loop {
+        let late = async {
+            shutdown.wait().await;
             tokio::select! {
+                () = shutdown.forced() => {}
+                () = tokio::time::sleep(deadline) => {}
+            }
+        };
+        tokio::pin!(late);
+        loop {
+            // Biased, so that a task that ended in time is never called late.
+            let ended = tokio::select! {
                 biased;
-                ended = self.tasks.join_next_with_id() => {
-                    let Some(ended) = ended else { break };
-                    if let Some(failure) = self.failure_of(ended) {
-                        self.shutdown.trigger();
-                        first.get_or_insert(failure);
-                    }
-                }
-                () = shutdown.wait(), if due.is_none() => due = Some(Instant::now() + deadline),
-                () = shutdown.forced() => return Err(self.overdue(first)),
-                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
-                    return Err(self.overdue(first));
-                }
+                ended = self.tasks.join_next_with_id() => ended,
+                () = &mut late => return Err(self.overdue(first)),
+            };
+            let Some(ended) = ended else { break };
+            if let Some(failure) = self.failure_of(ended) {
+                self.shutdown.trigger();
+                first.get_or_insert(failure);
             }
         }
         first.map_or(Ok(()), Err)
@@ -238,5 +240,135 @@ impl<E: Display> Display for Cause<E> {
             Self::Panicked(message) => write!(out, "panicked: {message}"),
             Self::Overdue => out.write_str("had not ended at the deadline"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Cause, TaskSet};
+    use crate::exit::Exit;
+    use crate::report::Failure;
+    use crate::shutdown::Shutdown;
+
+    const LONG: Duration = Duration::from_secs(60);
+    const SHORT: Duration = Duration::from_millis(20);
+
+    fn set() -> (Shutdown, TaskSet<String>) {
+        let shutdown = Shutdown::new();
+        (shutdown.clone(), TaskSet::new(shutdown))
+    }
+
+    fn drains(shutdown: &Shutdown) -> impl Future<Output = Result<(), String>> + 'static {
+        let shutdown = shutdown.clone();
+        async move {
+            shutdown.wait().await;
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn tasks_that_end_well_stop_nobody() {
+        let (shutdown, mut tasks) = set();
+        tasks.spawn("one", async { Ok(()) });
+        tasks.spawn_blocking_thread("two", || Ok(()));
+        assert_eq!(tasks.running(), ["one", "two"]);
+        assert_eq!(tasks.join_all(LONG).await, Ok(()));
+        assert!(!shutdown.is_triggered());
+    }
+
+    #[tokio::test]
+    async fn the_first_failure_drains_the_others_and_is_the_one_told() {
+        let (shutdown, mut tasks) = set();
+        tasks.spawn("reader", drains(&shutdown));
+        let echo = shutdown.clone();
+        tasks.spawn("echo", async move {
+            echo.wait().await;
+            Err("an echo".to_owned())
+        });
+        tasks.spawn("writer", async { Err("the disk is full".to_owned()) });
+        let failure = tasks.join_all(LONG).await.unwrap_err();
+        assert_eq!(failure.task, "writer");
+        assert_eq!(failure.cause, Cause::Failed("the disk is full".to_owned()));
+        assert!(failure.unfinished.is_empty() && shutdown.is_triggered());
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_a_task_or_a_thread_is_a_failure_with_its_name() {
+        for thread in [false, true] {
+            let (shutdown, mut tasks) = set();
+            tasks.spawn("other", drains(&shutdown));
+            if thread {
+                tasks.spawn_blocking_thread("bad", || panic!("one is {}", 2));
+            } else {
+                tasks.spawn("bad", async { panic!("one is {}", 2) });
+            }
+            let failure = tasks.join_all(LONG).await.unwrap_err();
+            assert_eq!(failure.task, "bad");
+            assert_eq!(failure.cause, Cause::Panicked("one is 2".to_owned()));
+            assert_eq!(failure.into_failure(|_| unreachable!()).exit, Exit::Bug);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_thread_bears_its_name_and_reports_its_failure() {
+        let (_, mut tasks) = set();
+        tasks.spawn_blocking_thread("kafka-poll", || {
+            Err(std::thread::current().name().unwrap_or_default().to_owned())
+        });
+        let failure = tasks.join_all(LONG).await.unwrap_err();
+        assert_eq!(failure.cause, Cause::Failed("kafka-poll".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn who_ignores_the_drain_is_named_at_the_deadline() {
+        let (shutdown, mut tasks) = set();
+        tasks.spawn("stuck", std::future::pending());
+        tasks.spawn("good", drains(&shutdown));
+        shutdown.trigger();
+        let failure = tasks.join_all(SHORT).await.unwrap_err();
+        assert_eq!(
+            (failure.task.as_str(), &failure.cause),
+            ("stuck", &Cause::Overdue)
+        );
+        assert_eq!(failure.unfinished, ["stuck"]);
+        assert_eq!(
+            failure.into_failure(|_| unreachable!()).exit,
+            Exit::DrainDeadline
+        );
+    }
+
+    #[tokio::test]
+    async fn the_first_failure_is_told_even_when_another_task_hangs() {
+        let (_, mut tasks) = set();
+        tasks.spawn("stuck", std::future::pending());
+        tasks.spawn("writer", async { Err("broken".to_owned()) });
+        let failure = tasks.join_all(SHORT).await.unwrap_err();
+        assert_eq!(
+            (failure.task.as_str(), failure.unfinished),
+            ("writer", vec!["stuck".to_owned()])
+        );
+    }
+
+    #[tokio::test]
+    async fn a_forced_shutdown_does_not_wait_for_the_deadline() {
+        let (shutdown, mut tasks) = set();
+        tasks.spawn("stuck", std::future::pending());
+        shutdown.force();
+        let failure = tokio::time::timeout(LONG, tasks.join_all(Duration::MAX))
+            .await
+            .unwrap();
+        assert_eq!(failure.unwrap_err().cause, Cause::Overdue);
+    }
+
+    #[tokio::test]
+    async fn a_tasks_own_failure_is_what_the_program_ends_with() {
+        let mut tasks = TaskSet::new(Shutdown::new());
+        let fault = crate::report::Fault::new("a", "b", "c", "d");
+        let own = Failure::one(Exit::HistoryLost, fault);
+        let said = own.clone();
+        tasks.spawn("stream", async move { Err(said) });
+        assert_eq!(Failure::from(tasks.join_all(LONG).await.unwrap_err()), own);
     }
 }

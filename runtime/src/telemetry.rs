@@ -48,6 +48,13 @@ pub struct LogSettings {
     pub format: LogFormat,
 }
 
+impl LogSettings {
+    /// [`init`] with these settings.
+    pub fn init(&self, program: &str) -> Result<(), Fault> {
+        init(program, self.format, &self.level)
+    }
+}
+
 /// Installs the subscriber and the panic hook. Called once, first thing in `main`.
 pub fn init(program: &str, format: LogFormat, level: &str) -> Result<(), Fault> {
     let fault = |why: String| {
@@ -104,4 +111,57 @@ fn log_panics() {
         let thread = thread.name().unwrap_or("unnamed");
         tracing::error!(thread, place, error = message, "panicked; this is a bug");
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+
+    use super::filter;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What `level` lets through of one line of ours and one of a talkative library.
+    fn shown(level: &str) -> String {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_env_filter(filter(level).unwrap())
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!(target: "leafcutter_consumer", "ours");
+            tracing::info!(target: "rdkafka::client", "theirs");
+        });
+        let bytes = lines.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn talkative_libraries_are_quiet_until_they_are_named() {
+        let calm = shown("info");
+        assert!(calm.contains("ours") && !calm.contains("theirs"), "{calm}");
+        let asked = shown("info,rdkafka=debug");
+        assert!(
+            asked.contains("ours") && asked.contains("theirs"),
+            "{asked}"
+        );
+    }
+
+    #[test]
+    fn a_filter_that_is_none_is_refused() {
+        assert!(filter("leafcutter=shout").is_err());
+    }
 }

@@ -205,3 +205,117 @@ fn fault(topic: &str, why: &str, next: &str) -> Fault {
         next,
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
+
+    use super::{ANSWER, CompactedReader, KafkaSettings, POLL, ReadError, STALL, read_compacted};
+
+    const TOPIC: &str = "leafcutter.control";
+
+    type Cluster = MockCluster<'static, DefaultProducerContext>;
+
+    fn cluster(partitions: i32) -> (Cluster, KafkaSettings) {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic(TOPIC, partitions, 1).unwrap();
+        let settings = KafkaSettings::new(cluster.bootstrap_servers());
+        (cluster, settings)
+    }
+
+    fn write(settings: &KafkaSettings, records: &[(&str, Option<&str>)]) {
+        let producer: BaseProducer = settings.producer_config("t").unwrap().create().unwrap();
+        for (key, value) in records {
+            let mut record = BaseRecord::to(TOPIC).key(*key);
+            record.payload = *value;
+            producer.send(record).map_err(|(error, _)| error).unwrap();
+        }
+        producer.flush(ANSWER).unwrap();
+    }
+
+    fn next(reader: &mut CompactedReader) -> (String, Option<String>) {
+        let begun = Instant::now();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        while begun.elapsed() < STALL {
+            if let Some((key, value)) = reader.poll(POLL) {
+                return (text(key), value.map(text));
+            }
+        }
+        panic!("no record");
+    }
+
+    #[test]
+    fn the_last_value_of_each_key_remains_and_tombstones_remove() {
+        let (_cluster, settings) = cluster(1);
+        write(
+            &settings,
+            &[
+                ("a", Some("1")),
+                ("b", Some("1")),
+                ("a", Some("2")),
+                ("b", None),
+            ],
+        );
+        let values = read_compacted(&settings, TOPIC).unwrap();
+        assert_eq!(
+            values.into_iter().collect::<Vec<_>>(),
+            [(b"a".to_vec(), b"2".to_vec())]
+        );
+    }
+
+    #[test]
+    fn an_empty_topic_is_read_at_once() {
+        let (_cluster, settings) = cluster(1);
+        assert!(read_compacted(&settings, TOPIC).unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_reader_goes_on_after_it_has_caught_up() {
+        let (_cluster, settings) = cluster(1);
+        write(&settings, &[("a", Some("1"))]);
+        let mut reader = CompactedReader::open(&settings, TOPIC).unwrap();
+        assert!(!reader.caught_up());
+        assert_eq!(next(&mut reader), ("a".to_owned(), Some("1".to_owned())));
+        assert!(reader.caught_up());
+        write(&settings, &[("b", Some("2")), ("a", None)]);
+        assert_eq!(next(&mut reader), ("b".to_owned(), Some("2".to_owned())));
+        assert_eq!(next(&mut reader), ("a".to_owned(), None));
+    }
+
+    /// The marker of a transaction is an offset without a record; nothing will ever come for it.
+    #[test]
+    fn an_offset_without_a_record_at_the_end_does_not_wait_for_ever() {
+        let (_cluster, settings) = cluster(1);
+        write(&settings, &[("a", Some("1"))]);
+        let mut reader = CompactedReader::open(&settings, TOPIC).unwrap();
+        reader.end += 1;
+        assert_eq!(next(&mut reader).0, "a");
+        assert!(!reader.caught_up());
+        let begun = Instant::now();
+        while !reader.caught_up() {
+            assert!(reader.poll(POLL).is_none());
+            assert!(begun.elapsed() < STALL);
+        }
+    }
+
+    #[test]
+    fn several_partitions_are_refused() {
+        let (_cluster, settings) = cluster(3);
+        let Err(ReadError::Failed(fault)) = read_compacted(&settings, TOPIC) else {
+            panic!("read");
+        };
+        assert!(fault.why.contains("3 partitions"), "{fault}");
+    }
+
+    #[test]
+    fn a_missing_topic_is_told_from_a_broken_one() {
+        let (cluster, settings) = cluster(1);
+        let missing = rdkafka::types::RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+        cluster.topic_error("gone", missing).unwrap();
+        let error = read_compacted(&settings, "gone").unwrap_err();
+        assert_eq!(error, ReadError::Missing("gone".to_owned()));
+    }
+}

@@ -91,7 +91,7 @@ pub(super) fn refuse(name: &str) -> Option<Fault> {
     let (_, promise) = OWNED.iter().find(|(owned, _)| *owned == canonical(name))?;
     Some(Fault::new(
         "refused a Kafka property",
-        format!("`{name}` in `--kafka` or `LEAFCUTTER_KAFKA`"),
+        format!("`{name}` among the Kafka properties"),
         *promise,
         "Leave it out; everything else passes through to librdkafka.",
     ))
@@ -120,6 +120,22 @@ pub(super) fn split(text: &str) -> Result<Vec<(String, String)>, String> {
     Ok(pairs)
 }
 
+/// One `key=value` a line; blank lines and lines that begin with `#` are skipped.
+pub(super) fn lines(text: &str) -> Result<Vec<(String, String)>, String> {
+    let mut pairs = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let Some((name, value)) = line.split_once('=') else {
+            return Err(format!("line {}: expected `key=value`", number + 1));
+        };
+        pairs.push((name.trim().to_owned(), value.trim().to_owned()));
+    }
+    Ok(pairs)
+}
+
 /// All of librdkafka's names are lower case, and all but a few have a dot.
 fn is_name(text: &str) -> bool {
     let known = |text| {
@@ -139,7 +155,7 @@ pub(super) fn shown<'a>(name: &str, value: &'a str) -> &'a str {
 
 #[cfg(test)]
 mod tests {
-    use super::{canonical, refuse, split};
+    use super::{canonical, lines, refuse, split};
 
     #[test]
     fn commas_inside_a_value_stay_in_it() {
@@ -160,6 +176,15 @@ mod tests {
         let error = split("hunter2").unwrap_err();
         assert!(!error.contains("hunter2"));
         assert_eq!(split("").unwrap(), []);
+    }
+
+    #[test]
+    fn a_line_without_a_key_is_refused_by_its_number() {
+        let error = lines("a.b=1\nhunter2\n").unwrap_err();
+        assert!(
+            error.contains("line 2") && !error.contains("hunter2"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -5,11 +5,12 @@
 //! handed to librdkafka once before it is returned, so that a misspelt name is a fault at start.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use rdkafka::ClientConfig;
 
-use super::properties::{canonical, refuse, shown, split};
+use super::properties::{canonical, lines, refuse, shown, split};
 use crate::report::Fault;
 use crate::secret::is_secret_name;
 
@@ -36,6 +37,9 @@ struct KafkaArgs {
         hide_env_values = true
     )]
     kafka: Vec<String>,
+    /// A file of librdkafka properties, one `key=value` a line: the place for passwords
+    #[arg(long, env = "LEAFCUTTER_KAFKA_FILE", value_name = "FILE")]
+    kafka_file: Option<PathBuf>,
 }
 
 impl Args for KafkaSettings {
@@ -51,14 +55,18 @@ impl Args for KafkaSettings {
 impl FromArgMatches for KafkaSettings {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let args = KafkaArgs::from_arg_matches(matches)?;
+        let refuse = |why: String| {
+            clap::Error::raw(clap::error::ErrorKind::ValueValidation, format!("{why}\n"))
+        };
         let mut settings = Self::new(args.kafka_brokers);
+        if let Some(file) = &args.kafka_file {
+            let text = std::fs::read_to_string(file);
+            let text = text.map_err(|error| refuse(format!("{}: {error}", file.display())))?;
+            let pairs = lines(&text).map_err(|why| refuse(format!("{}: {why}", file.display())))?;
+            settings.properties.extend(pairs);
+        }
         for text in &args.kafka {
-            let pairs = split(text).map_err(|why| {
-                clap::Error::raw(
-                    clap::error::ErrorKind::ValueValidation,
-                    format!("--kafka: {why}\n"),
-                )
-            })?;
+            let pairs = split(text).map_err(|why| refuse(format!("--kafka: {why}")))?;
             settings.properties.extend(pairs);
         }
         Ok(settings)
@@ -232,9 +240,171 @@ impl KafkaSettings {
         };
         Err(Fault::new(
             "could not set a Kafka property",
-            format!("{place} in `--kafka` or `LEAFCUTTER_KAFKA`"),
+            format!("{place} among the Kafka properties"),
             why,
             "Compare it with librdkafka's list of properties (CONFIGURATION.md).",
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use clap::{Args, Command, FromArgMatches};
+    use rdkafka::admin::AdminClient;
+    use rdkafka::client::DefaultClientContext;
+    use rdkafka::consumer::BaseConsumer;
+    use rdkafka::producer::BaseProducer;
+
+    use super::{KafkaSettings, PRODUCER, READER};
+
+    fn with(name: &str, value: &str) -> KafkaSettings {
+        let mut settings = KafkaSettings::new("127.0.0.1:1");
+        settings
+            .properties
+            .push((name.to_owned(), value.to_owned()));
+        settings
+    }
+
+    fn parse(arguments: &[&str]) -> Result<KafkaSettings, clap::Error> {
+        let command = KafkaSettings::augment_args(Command::new("test"));
+        let line = ["test", "--kafka-brokers", "k:9092"]
+            .iter()
+            .chain(arguments);
+        KafkaSettings::from_arg_matches(&command.try_get_matches_from(line)?)
+    }
+
+    /// librdkafka checks how properties fit together only when a client is made.
+    #[test]
+    fn every_configuration_makes_a_client() {
+        let settings = KafkaSettings::new("127.0.0.1:1");
+        let _: BaseProducer = settings.producer_config("p").unwrap().create().unwrap();
+        let _: BaseConsumer = settings
+            .consumer_config("g", "c")
+            .unwrap()
+            .create()
+            .unwrap();
+        let _: BaseConsumer = settings.reader_config("r").unwrap().create().unwrap();
+        let _: AdminClient<DefaultClientContext> =
+            settings.admin_config("a").unwrap().create().unwrap();
+    }
+
+    #[test]
+    fn what_the_promises_rest_on_is_set_and_cannot_be_set() {
+        let settings = KafkaSettings::new("k");
+        let producer = settings.producer_config("p").unwrap();
+        let consumer = settings.consumer_config("g", "c").unwrap();
+        let promises = [
+            (&producer, "enable.idempotence", "true"),
+            (&producer, "acks", "all"),
+            (&producer, "message.timeout.ms", "0"),
+            (&producer, "partitioner", "murmur2"),
+            (&consumer, "enable.auto.commit", "false"),
+            (&consumer, "enable.auto.offset.store", "false"),
+            (&consumer, "auto.offset.reset", "error"),
+            (&consumer, "isolation.level", "read_uncommitted"),
+            (
+                &consumer,
+                "partition.assignment.strategy",
+                "cooperative-sticky",
+            ),
+            (&consumer, "group.id", "g"),
+            (&consumer, "bootstrap.servers", "k"),
+        ];
+        for (config, name, value) in promises {
+            assert_eq!(config.get(name), Some(value), "{name}");
+            let fault = with(name, value).producer_config("p").unwrap_err();
+            assert!(
+                fault.place.contains(name) && !fault.why.is_empty(),
+                "{fault}"
+            );
+            assert!(
+                with(name, value).consumer_config("g", "c").is_err(),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_refusal_is_reported_at_once() {
+        let mut settings = with("acks", "1");
+        settings
+            .properties
+            .push(("group.id".to_owned(), "x".to_owned()));
+        assert_eq!(settings.faults().len(), 2);
+    }
+
+    #[test]
+    fn other_properties_replace_ours_under_either_name() {
+        let settings = with("compression.type", "lz4");
+        let config = settings.producer_config("p").unwrap();
+        assert_eq!(config.get("compression.codec"), Some("lz4"));
+        assert_eq!(config.get("compression.type"), None, "two names would race");
+        assert!(
+            with("group.instance.id", "one")
+                .consumer_config("g", "c")
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn defaults_stand_under_the_names_that_are_compared() {
+        for (name, _) in PRODUCER.iter().chain(READER) {
+            assert_eq!(super::canonical(name), *name);
+        }
+    }
+
+    #[test]
+    fn a_larger_message_for_the_producer_does_not_break_the_consumer() {
+        let settings = with("message.max.bytes", "31457280");
+        assert_eq!(
+            settings
+                .producer_config("p")
+                .unwrap()
+                .get("message.max.bytes"),
+            Some("31457280")
+        );
+        let _: BaseConsumer = settings
+            .consumer_config("g", "c")
+            .unwrap()
+            .create()
+            .unwrap();
+    }
+
+    #[test]
+    fn a_misspelt_property_is_a_fault_that_names_it() {
+        let fault = with("linger.mss", "5").producer_config("p").unwrap_err();
+        assert!(fault.place.contains("linger.mss"), "{fault}");
+    }
+
+    #[test]
+    fn passwords_are_never_shown() {
+        let settings = with("sasl.password", "hunter2");
+        assert!(!format!("{settings:?}").contains("hunter2"));
+        // A value librdkafka refuses comes back in its message.
+        let wrong = with("ssl.key.password.typo", "hunter2");
+        assert!(
+            !wrong
+                .producer_config("p")
+                .unwrap_err()
+                .to_string()
+                .contains("hunter2")
+        );
+        let error = parse(&["--kafka", "hunter2"]).unwrap_err();
+        assert!(!error.to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn the_command_line_wins_over_the_file() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        writeln!(file, "# for tests\n\nsasl.password = a,b=c\nlinger.ms=1").unwrap();
+        let path = file.path().to_str().unwrap();
+        let settings =
+            parse(&["--kafka", "linger.ms=7,batch.size=9", "--kafka-file", path]).unwrap();
+        let config = settings.producer_config("p").unwrap();
+        assert_eq!(config.get("sasl.password"), Some("a,b=c"));
+        assert_eq!(config.get("linger.ms"), Some("7"));
+        assert_eq!(config.get("batch.size"), Some("9"));
     }
 }
