@@ -1,1 +1,2 @@
-//! Placeholder.
+//! Kafka to PostgreSQL.
+pub mod transform;

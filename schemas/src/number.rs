@@ -76,6 +76,15 @@ impl Number {
         parse_scientific(&format!("{value:.767e}")).map_or(Self::NaN, Self::Finite)
     }
 
+    /// The shortest decimal that reads back as this double: what people mean by `0.1`.
+    pub fn shortest_of_f64(value: f64) -> Self {
+        if value.is_finite() {
+            parse_scientific(&format!("{value:e}")).map_or(Self::NaN, Self::Finite)
+        } else {
+            Self::from_f64(value)
+        }
+    }
+
     /// The value of a Decimal128: 34 digits, exponents to ±6176.
     pub fn from_decimal128(value: &Decimal128) -> Self {
         let text = value.to_string();

@@ -1,0 +1,76 @@
+//! A document becomes rows: one pass over the raw BSON, with a plan compiled from the mapping.
+//!
+//! It takes a document and gives rows already encoded as PostgreSQL's binary COPY wants them, root
+//! first, then child rows; or the [`Reason`] why the document cannot be rows. It is pure: no I/O,
+//! no clock, so the same document always gives the same rows, whoever applies it and whenever.
+//!
+//! A document is all or nothing: a value that its column cannot hold, under the policy `reject`,
+//! refuses the whole document, so that no reader ever sees half of one.
+
+pub mod plan;
+pub mod value;
+pub mod extjson;
+pub mod numeric;
+pub mod rows;
+
+pub use plan::{Plan, TableId, TablePlan};
+pub use rows::{Row, Rows};
+
+use leafcutter_schemas::dead_letter::{Reason, Stage};
+use leafcutter_schemas::mapping::{Column, TableName};
+
+/// Why a value cannot go into its column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Bad {
+    /// Its BSON type is none that the column accepts.
+    WrongType(&'static str),
+    /// Text of this many characters or more is too long.
+    TooLong(usize),
+    /// Text with a NUL character.
+    Nul,
+    /// A number or date that the type has no place for.
+    OutOfRange,
+    /// The column is required and there is no value.
+    Missing,
+    /// The BSON cannot be read.
+    Malformed,
+}
+
+impl Bad {
+    /// The reason's short name, to count by.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::WrongType(_) => "wrong-type",
+            Self::TooLong(_) => "too-long",
+            Self::Nul => "nul",
+            Self::OutOfRange => "out-of-range",
+            Self::Missing => "missing",
+            Self::Malformed => "malformed",
+        }
+    }
+
+    fn message(&self, column: &Column) -> String {
+        let wants = column.pg_type;
+        match self {
+            Self::WrongType(found) => format!("a value of type {found} in a column of type {wants}"),
+            Self::TooLong(length) => format!("text of {length} characters in a column of type {wants}"),
+            Self::Nul => format!("text with a NUL character, which {wants} cannot hold"),
+            Self::OutOfRange => format!("a value outside the range of {wants}"),
+            Self::Missing => "no value in a required column".to_owned(),
+            Self::Malformed => "the document's BSON cannot be read".to_owned(),
+        }
+    }
+
+    /// The reason for the dead letter.
+    pub fn reason(&self, table: &TableName, column: &Column, path: Option<String>) -> Reason {
+        Reason {
+            stage: Stage::Transform,
+            code: self.code(),
+            message: self.message(column),
+            table: Some(table.to_string()),
+            column: Some(column.name.clone()),
+            path,
+            sqlstate: None,
+        }
+    }
+}
