@@ -1,0 +1,29 @@
+# Everything here is a short name for a script that can be called directly.
+
+STACK := deploy/local/stack
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench lint stack-up stack-down
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## migrate a live MongoDB from start to finish, on this machine
+	@deploy/local/demo
+
+test: ## run every test, on real servers
+	@deploy/local/test
+
+bench: ## measure throughput and lag
+	@deploy/local/bench
+
+lint: ## check formatting and run clippy, warnings are errors
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+stack-up: ## start MongoDB, Kafka and PostgreSQL and print their addresses
+	@$(STACK) up
+	@$(STACK) env
+
+stack-down: ## stop them; their data stays
+	@$(STACK) down
