@@ -155,7 +155,7 @@ mod tests {
                 budget.in_use()
             });
         }
-        let seen = tasks.join_all().await;
+        let seen = tokio::time::timeout(SOON, tasks.join_all()).await.unwrap();
         assert!(seen.iter().all(|bytes| *bytes <= 1000), "{seen:?}");
         assert_eq!(budget.in_use(), 0);
     }

@@ -16,5 +16,5 @@ mod properties;
 mod settings;
 
 pub use compacted::{CompactedReader, ReadError, read_compacted};
-pub use context::{LogContext, log_event};
+pub use context::{LogContext, explain, log_error, log_event};
 pub use settings::KafkaSettings;

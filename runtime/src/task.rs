@@ -219,7 +219,7 @@ impl<E> TaskFailure<E> {
                         .map(|name| format!("`{name}`"))
                         .collect::<Vec<_>>()
                         .join(", "),
-                    "draining took longer than allowed",
+                    "draining took longer than allowed, or a second signal cut it short",
                     "Nothing is lost: the next start goes on from the last checkpoint.",
                 ),
             ),

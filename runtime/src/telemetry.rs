@@ -5,10 +5,14 @@
 //! unless the filter names them. A panic becomes one log line with its thread and place; the
 //! process goes on until the task set sees the panic and ends it in order.
 
+use std::fmt;
 use std::io::IsTerminal;
 
 use clap::{Args, ValueEnum};
+use time::OffsetDateTime;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
 
 use crate::report::Fault;
 
@@ -72,6 +76,7 @@ pub fn init(program: &str, format: LogFormat, level: &str) -> Result<(), Fault> 
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(terminal)
+        .with_timer(Clock)
         .with_target(false);
     let json = match format {
         LogFormat::Auto => !terminal,
@@ -91,6 +96,23 @@ pub fn init(program: &str, format: LogFormat, level: &str) -> Result<(), Fault> 
     log_panics();
     tracing::debug!(program, version = env!("CARGO_PKG_VERSION"), "log ready");
     Ok(())
+}
+
+/// UTC to the millisecond: enough to order what a person reads.
+struct Clock;
+
+impl FormatTime for Clock {
+    fn format_time(&self, out: &mut Writer<'_>) -> fmt::Result {
+        let now = OffsetDateTime::now_utc();
+        let (date, hour, minute, second, millis) = (
+            now.date(),
+            now.hour(),
+            now.minute(),
+            now.second(),
+            now.millisecond(),
+        );
+        write!(out, "{date}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+    }
 }
 
 fn filter(level: &str) -> Result<EnvFilter, String> {

@@ -19,7 +19,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::context::LogContext;
+use super::context::{LogContext, explain};
 use super::settings::KafkaSettings;
 use crate::report::Fault;
 
@@ -49,7 +49,7 @@ impl From<ReadError> for Fault {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Missing(topic) => fault(
-                &topic,
+                &format!("topic `{topic}`"),
                 "the topic does not exist",
                 "Start the producer once: its preflight creates the topics.",
             ),
@@ -81,7 +81,7 @@ pub fn read_compacted(
                     .last_error
                     .as_deref()
                     .unwrap_or("the broker sent nothing");
-                return Err(ReadError::Failed(fault(topic, why, RETRY)));
+                return Err(ReadError::Failed(fault(&reader.place, why, RETRY)));
             }
             None => {}
         }
@@ -94,7 +94,8 @@ const RETRY: &str = "Check that the brokers are up and that this user may read t
 /// Reads a compacted topic from its beginning and goes on.
 pub struct CompactedReader {
     consumer: BaseConsumer<LogContext>,
-    topic: String,
+    /// The topic and its brokers, for messages.
+    place: String,
     /// The end when the reader was opened.
     end: i64,
     next: i64,
@@ -114,10 +115,11 @@ impl CompactedReader {
         config
             .set("auto.offset.reset", "earliest")
             .set("enable.partition.eof", "true");
-        let failed = |error: KafkaError| ReadError::Failed(fault(topic, &error.to_string(), RETRY));
+        let place = format!("topic `{topic}` on {}", settings.brokers);
+        let failed = |error: KafkaError| ReadError::Failed(fault(&place, &explain(&error), RETRY));
         let consumer: BaseConsumer<LogContext> =
             config.create_with_context(LogContext).map_err(failed)?;
-        check_partitions(&consumer, topic)?;
+        check_partitions(&consumer, topic, &place)?;
         let (start, end) = consumer
             .fetch_watermarks(topic, PARTITION, ANSWER)
             .map_err(failed)?;
@@ -128,7 +130,7 @@ impl CompactedReader {
             .map_err(failed)?;
         Ok(Self {
             consumer,
-            topic: topic.to_owned(),
+            place,
             end,
             next: start,
             at_end: None,
@@ -152,8 +154,12 @@ impl CompactedReader {
                 None
             }
             Err(error) => {
-                tracing::warn!(topic = self.topic, %error, "reading goes on when this is mended");
-                self.last_error = Some(error.to_string());
+                tracing::warn!(
+                    place = self.place,
+                    error = explain(&error),
+                    "reading goes on when this is mended"
+                );
+                self.last_error = Some(explain(&error));
                 None
             }
         };
@@ -169,10 +175,14 @@ impl CompactedReader {
 }
 
 /// One partition is what gives "the last value of a key" a meaning without looking at versions.
-fn check_partitions(consumer: &BaseConsumer<LogContext>, topic: &str) -> Result<(), ReadError> {
-    let failed = |why: &str| ReadError::Failed(fault(topic, why, RETRY));
+fn check_partitions(
+    consumer: &BaseConsumer<LogContext>,
+    topic: &str,
+    place: &str,
+) -> Result<(), ReadError> {
+    let failed = |why: &str| ReadError::Failed(fault(place, why, RETRY));
     let metadata = consumer.fetch_metadata(Some(topic), ANSWER);
-    let metadata = metadata.map_err(|error| failed(&error.to_string()))?;
+    let metadata = metadata.map_err(|error| failed(&explain(&error)))?;
     let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
         return Err(ReadError::Missing(topic.to_owned()));
     };
@@ -191,7 +201,7 @@ fn check_partitions(consumer: &BaseConsumer<LogContext>, topic: &str) -> Result<
         found.partitions().len()
     );
     Err(ReadError::Failed(fault(
-        topic,
+        place,
         &why,
         "Such a topic is created by the producer's preflight; delete it if it is empty.",
     )))

@@ -27,8 +27,9 @@ impl ConsumerContext for LogContext {}
 
 /// One line of librdkafka's log. For `ClientContext::log` of other contexts.
 pub fn log_event(level: RDKafkaLogLevel, facility: &str, message: &str) {
-    // Producer and consumer get the same properties; that each ignores some is no news.
-    if facility == "CONFWARN" {
+    // Producer and consumer get the same properties; that each ignores some is no news. What
+    // fails comes a second time as an error event.
+    if matches!(facility, "CONFWARN" | "FAIL" | "ERROR") {
         tracing::debug!(target: "librdkafka", facility, "{message}");
         return;
     }
@@ -51,8 +52,50 @@ pub fn log_error(error: &KafkaError, reason: &str) {
     match error.rdkafka_error_code() {
         // The client is unusable from here on; whoever owns it ends the run.
         Some(RDKafkaErrorCode::Fatal) => {
-            tracing::error!(target: "librdkafka", %error, "{reason}");
+            tracing::error!(target: "librdkafka", error = explain(error), "{reason}");
         }
-        _ => tracing::warn!(target: "librdkafka", %error, "{reason}"),
+        _ => tracing::warn!(target: "librdkafka", error = explain(error), "{reason}"),
+    }
+}
+
+/// What went wrong, in librdkafka's words but once: its own text names the code, the code's
+/// origin and its meaning.
+#[must_use]
+pub fn explain(error: &KafkaError) -> String {
+    let Some(code) = error.rdkafka_error_code() else {
+        return error.to_string();
+    };
+    let text = code.to_string();
+    let meaning = text
+        .split_once('(')
+        .and_then(|(_, rest)| rest.strip_suffix(')'));
+    let meaning = meaning.unwrap_or(&text);
+    let meaning = meaning.strip_prefix("Local: ").unwrap_or(meaning);
+    let meaning = meaning.strip_prefix("Broker: ").unwrap_or(meaning);
+    meaning.to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+    use super::explain;
+
+    #[test]
+    fn an_error_is_told_once() {
+        let cases = [
+            (
+                RDKafkaErrorCode::BrokerTransportFailure,
+                "broker transport failure",
+            ),
+            (
+                RDKafkaErrorCode::TopicAuthorizationFailed,
+                "topic authorization failed",
+            ),
+        ];
+        for (code, words) in cases {
+            assert_eq!(explain(&KafkaError::MetadataFetch(code)), words);
+        }
+        assert!(explain(&KafkaError::Seek("why".to_owned())).contains("why"));
     }
 }

@@ -55,9 +55,7 @@ impl Args for KafkaSettings {
 impl FromArgMatches for KafkaSettings {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let args = KafkaArgs::from_arg_matches(matches)?;
-        let refuse = |why: String| {
-            clap::Error::raw(clap::error::ErrorKind::ValueValidation, format!("{why}\n"))
-        };
+        let refuse = |why: String| clap::Error::raw(clap::error::ErrorKind::ValueValidation, why);
         let mut settings = Self::new(args.kafka_brokers);
         if let Some(file) = &args.kafka_file {
             let text = std::fs::read_to_string(file);
@@ -92,11 +90,12 @@ impl fmt::Debug for KafkaSettings {
     }
 }
 
-/// Every client. `rebootstrap` and the short metadata age let it survive brokers that move.
+/// Every client. The short refresh lets it notice partitions and leaders that moved.
 const EVERY: &[(&str, &str)] = &[
     ("socket.keepalive.enable", "true"),
     ("topic.metadata.refresh.interval.ms", "30000"),
     ("statistics.interval.ms", "0"),
+    ("log.thread.name", "false"),
     // Nothing is ever created by being named.
     ("allow.auto.create.topics", "false"),
 ];
