@@ -188,7 +188,7 @@ def run(attempted, command, log, then=None, **options):
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, **options
             ).returncode
         except FileNotFoundError:
-            raise StackError(attempted, f"{command[0]} is missing", f"install {command[0]}")
+            raise StackError(attempted, f"{command[0]} is missing", f"{STACK} install") from None
     if code != 0:
         raise StackError(attempted, f"{command[0]} ended with exit code {code}", then, log)
 
@@ -212,4 +212,4 @@ def signal_number(name):
     try:
         return signal.Signals[f"SIG{name.upper().removeprefix('SIG')}"]
     except KeyError:
-        raise ValueError(name)
+        raise ValueError(name) from None

