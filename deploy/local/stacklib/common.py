@@ -70,7 +70,9 @@ def shown(path):
 
 
 def say(text):
-    print(text, flush=True)
+    """Print a line in one piece, whichever threads print others."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def cache():
@@ -204,7 +206,7 @@ def seconds_since(start):
 
 
 def fail(text, code=1):
-    print(f"stack: {text}", file=sys.stderr, flush=True)
+    sys.stderr.write(f"stack: {text}\n")
     return code
 
 
