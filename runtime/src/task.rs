@@ -247,17 +247,25 @@ impl<E: Display> Display for Cause<E> {
 mod tests {
     use std::time::Duration;
 
-    use super::{Cause, TaskSet};
+    use super::{Cause, TaskFailure, TaskSet};
     use crate::exit::Exit;
     use crate::report::Failure;
     use crate::shutdown::Shutdown;
 
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_secs(15);
     const SHORT: Duration = Duration::from_millis(20);
 
     fn set() -> (Shutdown, TaskSet<String>) {
         let shutdown = Shutdown::new();
         (shutdown.clone(), TaskSet::new(shutdown))
+    }
+
+    /// The failure of a set whose tasks all drain; a set that does not tell them to is caught.
+    async fn failure<E: Send + 'static>(tasks: TaskSet<E>, deadline: Duration) -> TaskFailure<E> {
+        let joined = tokio::time::timeout(2 * LONG, tasks.join_all(LONG)).await;
+        joined
+            .expect("a failure has to drain the others")
+            .expect_err("a failure")
     }
 
     fn drains(shutdown: &Shutdown) -> impl Future<Output = Result<(), String>> + 'static {
@@ -288,7 +296,7 @@ mod tests {
             Err("an echo".to_owned())
         });
         tasks.spawn("writer", async { Err("the disk is full".to_owned()) });
-        let failure = tasks.join_all(LONG).await.unwrap_err();
+        let failure = self::failure(tasks, LONG).await;
         assert_eq!(failure.task, "writer");
         assert_eq!(failure.cause, Cause::Failed("the disk is full".to_owned()));
         assert!(failure.unfinished.is_empty() && shutdown.is_triggered());
@@ -304,7 +312,7 @@ mod tests {
             } else {
                 tasks.spawn("bad", async { panic!("one is {}", 2) });
             }
-            let failure = tasks.join_all(LONG).await.unwrap_err();
+            let failure = self::failure(tasks, LONG).await;
             assert_eq!(failure.task, "bad");
             assert_eq!(failure.cause, Cause::Panicked("one is 2".to_owned()));
             assert_eq!(failure.into_failure(|_| unreachable!()).exit, Exit::Bug);
@@ -317,7 +325,7 @@ mod tests {
         tasks.spawn_blocking_thread("kafka-poll", || {
             Err(std::thread::current().name().unwrap_or_default().to_owned())
         });
-        let failure = tasks.join_all(LONG).await.unwrap_err();
+        let failure = self::failure(tasks, LONG).await;
         assert_eq!(failure.cause, Cause::Failed("kafka-poll".to_owned()));
     }
 
@@ -327,7 +335,7 @@ mod tests {
         tasks.spawn("stuck", std::future::pending());
         tasks.spawn("good", drains(&shutdown));
         shutdown.trigger();
-        let failure = tasks.join_all(SHORT).await.unwrap_err();
+        let failure = self::failure(tasks, SHORT).await;
         assert_eq!(
             (failure.task.as_str(), &failure.cause),
             ("stuck", &Cause::Overdue)
@@ -344,7 +352,7 @@ mod tests {
         let (_, mut tasks) = set();
         tasks.spawn("stuck", std::future::pending());
         tasks.spawn("writer", async { Err("broken".to_owned()) });
-        let failure = tasks.join_all(SHORT).await.unwrap_err();
+        let failure = self::failure(tasks, SHORT).await;
         assert_eq!(
             (failure.task.as_str(), failure.unfinished),
             ("writer", vec!["stuck".to_owned()])
@@ -369,6 +377,6 @@ mod tests {
         let own = Failure::one(Exit::HistoryLost, fault);
         let said = own.clone();
         tasks.spawn("stream", async move { Err(said) });
-        assert_eq!(Failure::from(tasks.join_all(LONG).await.unwrap_err()), own);
+        assert_eq!(Failure::from(failure(tasks, LONG).await), own);
     }
 }
