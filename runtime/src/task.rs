@@ -262,7 +262,7 @@ mod tests {
 
     /// The failure of a set whose tasks all drain; a set that does not tell them to is caught.
     async fn failure<E: Send + 'static>(tasks: TaskSet<E>, deadline: Duration) -> TaskFailure<E> {
-        let joined = tokio::time::timeout(2 * LONG, tasks.join_all(LONG)).await;
+        let joined = tokio::time::timeout(2 * LONG, tasks.join_all(deadline)).await;
         joined
             .expect("a failure has to drain the others")
             .expect_err("a failure")
