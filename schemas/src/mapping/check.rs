@@ -1,1 +1,31 @@
-//! Placeholder.
+//! The mapping as a whole: what each part is allowed to be, given the others.
+//!
+//! Takes a file whose keys and words are known and builds the [`Mapping`](super::Mapping) while it
+//! judges. Where a part is faulty a stand-in is built, so that everything else is judged as well;
+//! no stand-in is ever seen, since a mapping with faults is not handed out.
+
+mod column;
+mod constant;
+mod key;
+mod name;
+mod policy;
+mod reference;
+mod table;
+
+use super::{Collection, fault::Faults, raw::RawMapping};
+use uuid::Uuid;
+
+/// Judges a file and builds its mapping, which is sound if no fault was added.
+pub(super) fn mapping(raw: &RawMapping, faults: &mut Faults) -> (Uuid, Vec<Collection>) {
+    name::tables(raw, faults);
+    let targets = reference::Targets::of(raw);
+    let collections = raw.collections.iter().map(|collection| {
+        name::collection(collection, faults);
+        Collection {
+            database: collection.database.value().cloned().unwrap_or_default(),
+            name: collection.name.value.clone(),
+            root: table::build(&collection.table, None, &targets, faults).table,
+        }
+    });
+    (raw.uuid_namespace, collections.collect())
+}

@@ -7,11 +7,14 @@
 
 pub mod pg_type;
 pub mod path;
+mod fault;
+mod raw;
 pub mod parse;
 pub mod check;
 pub mod tier;
 pub mod schema;
 
+pub use fault::{MappingFault, MappingFaults};
 pub use path::Path;
 pub use pg_type::PgType;
 
@@ -118,7 +121,7 @@ pub struct Column {
     pub source: ColumnSource,
     /// How a BSON value becomes a value of the column's type.
     pub conversion: Conversion,
-    /// `not null`: a missing or null value follows `invalid.missing`.
+    /// `not null`: a missing or null value sends the document to the dead letters.
     pub required: bool,
     /// The text of a constant in the column's type, used where the path is missing in the
     /// document (an explicit null stays null), and as the column's default in DDL.

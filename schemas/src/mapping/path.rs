@@ -25,6 +25,11 @@ impl Path {
             .then_some(Self(steps))
     }
 
+    /// The path of a single step, whatever is in its name.
+    pub fn name(name: &str) -> Self {
+        Self(vec![name.to_owned()])
+    }
+
     /// The steps, outermost first.
     pub fn steps(&self) -> &[String] {
         &self.0

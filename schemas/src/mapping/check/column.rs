@@ -1,0 +1,199 @@
+//! One column: where its value comes from, its type, its constants.
+
+use super::{constant, name, table::Built};
+use crate::mapping::{
+    Column, ColumnSource, Conversion, Path, PgType, Policies,
+    fault::{At, Faults, Spotted, nearest},
+    parse::Given,
+    raw::RawColumn,
+};
+
+/// Judges a column and builds it, with its type as far as it is known.
+pub(super) fn build(
+    raw: &RawColumn,
+    above: Option<&Built>,
+    faults: &mut Faults,
+) -> (Column, Option<PgType>) {
+    name::column(&raw.name, faults);
+    let source = source(raw, above, faults);
+    let pg_type = pg_type(raw, &source, above, faults);
+    meaningless(raw, faults);
+    if let Some(pg_type) = pg_type {
+        for text in [&raw.default, &raw.constant]
+            .into_iter()
+            .filter_map(Given::get)
+        {
+            if let Err(why) = constant::fits(&text.value, pg_type) {
+                faults.add(&text.at, why);
+            }
+        }
+        converts(raw, pg_type, faults);
+        whole_document(&source, pg_type, above.is_none(), raw, faults);
+    }
+    let required = match &source {
+        ColumnSource::Path(_) => raw.required.value().copied().unwrap_or(false),
+        ColumnSource::Parent(position) => {
+            above.is_some_and(|above| above.table.columns[*position].required)
+        }
+        ColumnSource::Position | ColumnSource::Constant(_) => true,
+    };
+    let column = Column {
+        name: raw.name.value.clone(),
+        pg_type: pg_type.unwrap_or(PgType::Text),
+        source,
+        conversion: raw.convert.value().copied().unwrap_or(Conversion::Auto),
+        required,
+        default: raw.default.value().cloned(),
+        invalid: Policies::default(),
+        reference: None,
+    };
+    (column, pg_type)
+}
+
+/// The field that says where a value comes from, and its place.
+fn sources(raw: &RawColumn) -> Vec<(&'static str, &At)> {
+    let position = raw.position.get().filter(|flag| flag.value);
+    [
+        ("path", raw.path.get().map(|s| &s.at)),
+        ("parent", raw.parent.get().map(|s| &s.at)),
+        ("position", position.map(|s| &s.at)),
+        ("constant", raw.constant.get().map(|s| &s.at)),
+    ]
+    .into_iter()
+    .filter_map(|(name, at)| Some((name, at?)))
+    .collect()
+}
+
+fn source(raw: &RawColumn, above: Option<&Built>, faults: &mut Faults) -> ColumnSource {
+    let sources = sources(raw);
+    if let [(first, _), (second, at), ..] = sources[..] {
+        faults.add(
+            at,
+            format!("a column has one source, not both `{first}` and `{second}`"),
+        );
+    }
+    match (sources.first(), above) {
+        (Some((kind @ ("parent" | "position"), at)), None) => {
+            faults.add(
+                at,
+                format!("`{kind}` is for child tables: a collection's own table has no array"),
+            );
+        }
+        (Some(("parent", _)), Some(above)) => return parent(raw, above, faults),
+        (Some(("position", _)), Some(_)) => return ColumnSource::Position,
+        (Some(("constant", _)), _) => {
+            return ColumnSource::Constant(raw.constant.value().cloned().unwrap_or_default());
+        }
+        _ => {}
+    }
+    let own = || Path::name(&raw.name.value);
+    ColumnSource::Path(raw.path.value().cloned().unwrap_or_else(own))
+}
+
+fn parent(raw: &RawColumn, above: &Built, faults: &mut Faults) -> ColumnSource {
+    let Some(Spotted { value: name, at }) = raw.parent.get() else {
+        return ColumnSource::Position;
+    };
+    let Some(position) = above.table.column(name) else {
+        if above.complete {
+            let near = nearest(name, above.table.columns.iter().map(|c| c.name.as_str()));
+            faults.suggest(at, format!("the parent table has no column `{name}`"), near);
+        }
+        return ColumnSource::Position;
+    };
+    ColumnSource::Parent(position)
+}
+
+fn pg_type(
+    raw: &RawColumn,
+    source: &ColumnSource,
+    above: Option<&Built>,
+    faults: &mut Faults,
+) -> Option<PgType> {
+    let own = raw.pg_type.get();
+    match source {
+        ColumnSource::Parent(position) => {
+            let theirs = above.and_then(|above| above.types[*position]);
+            if let (Some(own), Some(theirs)) = (own, theirs)
+                && own.value != theirs
+            {
+                let message = format!(
+                    "the parent's column is `{theirs}`, this one `{}`",
+                    own.value
+                );
+                faults.suggest(&own.at, message, Some(theirs.to_string()));
+            }
+            return theirs;
+        }
+        ColumnSource::Position => {
+            let integer = |t: &PgType| matches!(t, PgType::Int2 | PgType::Int4 | PgType::Int8);
+            if let Some(own) = own.filter(|own| !integer(&own.value)) {
+                let message = format!("a position is a whole number, not `{}`", own.value);
+                faults.suggest(&own.at, message, Some("integer".to_owned()));
+                return None;
+            }
+        }
+        ColumnSource::Path(_) | ColumnSource::Constant(_) => {}
+    }
+    if raw.pg_type.is_absent() && raw.parent.is_absent() {
+        faults.add(
+            &raw.name.at,
+            format!("column `{}` needs a `type`", raw.name.value),
+        );
+    }
+    own.map(|own| own.value)
+}
+
+/// What says nothing for a column that takes nothing from the document.
+fn meaningless(raw: &RawColumn, faults: &mut Faults) {
+    let Some((kind, _)) = sources(raw).into_iter().find(|(kind, _)| *kind != "path") else {
+        return;
+    };
+    let given = [
+        ("convert", raw.convert.get().map(|s| &s.at)),
+        ("default", raw.default.get().map(|s| &s.at)),
+        ("invalid", raw.invalid.get().map(|s| &s.at)),
+        ("required", raw.required.get().map(|s| &s.at)),
+    ];
+    for (key, at) in given {
+        if let Some(at) = at {
+            faults.add(
+                at,
+                format!("`{key}` says nothing for a column with `{kind}`"),
+            );
+        }
+    }
+}
+
+fn converts(raw: &RawColumn, pg_type: PgType, faults: &mut Faults) {
+    let Some(Spotted {
+        value: conversion,
+        at,
+    }) = raw.convert.get()
+    else {
+        return;
+    };
+    let (word, gives) = match conversion {
+        Conversion::Auto => return,
+        Conversion::Text => ("text", matches!(pg_type, PgType::Text | PgType::Varchar(_))),
+        Conversion::UuidV5 => ("uuid-v5", pg_type == PgType::Uuid),
+    };
+    if !gives {
+        faults.add(at, format!("`convert: {word}` does not give a `{pg_type}`"));
+    }
+}
+
+fn whole_document(
+    source: &ColumnSource,
+    pg_type: PgType,
+    root: bool,
+    raw: &RawColumn,
+    faults: &mut Faults,
+) {
+    let whole = matches!(source, ColumnSource::Path(path) if path.is_self());
+    let json = matches!(pg_type, PgType::Json | PgType::Jsonb);
+    if let Some(path) = raw.path.get().filter(|_| root && whole && !json) {
+        let message = format!("the whole document, `.`, is `json` or `jsonb`, not `{pg_type}`");
+        faults.suggest(&path.at, message, Some("jsonb".to_owned()));
+    }
+}

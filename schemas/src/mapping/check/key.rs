@@ -1,0 +1,114 @@
+//! Primary keys: what makes a row the row of its document or element.
+//!
+//! A root row is found again by its key whenever its document changes, so the key has to follow
+//! from the document and can never be null. A child row's key begins with its parent's, so that all
+//! rows of a document can be found from its root.
+
+use super::table::{Built, positions};
+use crate::mapping::{
+    ColumnSource, PgType, Table,
+    fault::{At, Faults},
+    raw::RawTable,
+};
+
+/// Finds the key's columns and judges them; all of them become required.
+pub(super) fn resolve(
+    raw: &RawTable,
+    above: Option<&Built>,
+    built: &mut Built,
+    faults: &mut Faults,
+) {
+    let Some(names) = raw.key.get() else { return };
+    let Some(key) = positions(&names.value, built, faults) else {
+        return;
+    };
+    comparable(&key, &names.at, built, faults);
+    for (&position, name) in key.iter().zip(&names.value) {
+        required(raw, position, &name.at, above.is_some(), built, faults);
+    }
+    built.table.key = key;
+    built.key_known = true;
+    match above {
+        None => root(&built.table, &names.at, faults),
+        Some(above) => child(&built.table, above, &names.at, faults),
+    }
+}
+
+/// Types without an order can be in no key and no index.
+pub(super) fn comparable(columns: &[usize], at: &At, built: &Built, faults: &mut Faults) {
+    for &position in columns {
+        if built.types[position] == Some(PgType::Json) {
+            let name = &built.table.columns[position].name;
+            let message = format!(
+                "`{name}` is `json`, which PostgreSQL cannot compare, so it can be in no key and no index"
+            );
+            faults.suggest(at, message, Some("jsonb".to_owned()));
+        }
+    }
+}
+
+fn required(
+    raw: &RawTable,
+    position: usize,
+    at: &At,
+    child: bool,
+    built: &mut Built,
+    faults: &mut Faults,
+) {
+    let column = &mut built.table.columns[position];
+    let given = &raw.columns[position].required;
+    let always = match &column.source {
+        // Every document has an `_id`; elements need not.
+        ColumnSource::Path(path) => !child && path.steps().first().is_some_and(|s| s == "_id"),
+        ColumnSource::Parent(_) | ColumnSource::Position | ColumnSource::Constant(_) => true,
+    };
+    if let Some(flag) = given.get().filter(|flag| !flag.value) {
+        faults.add(&flag.at, "a column of the key is never null");
+    } else if !always && given.is_absent() {
+        let message = format!(
+            "`{}` may be missing, so it cannot be in the key: make it `required: true`",
+            column.name
+        );
+        faults.add(at, message);
+    }
+    column.required = true;
+}
+
+fn root(table: &Table, at: &At, faults: &mut Faults) {
+    let from_document =
+        |&position: &usize| matches!(table.columns[position].source, ColumnSource::Path(_));
+    if !table.key.iter().any(from_document) {
+        faults.add(
+            at,
+            "nothing of the document is in the key, so all documents would be one row",
+        );
+    }
+}
+
+fn child(table: &Table, above: &Built, at: &At, faults: &mut Faults) {
+    let sources = || {
+        table
+            .key
+            .iter()
+            .map(|&position| &table.columns[position].source)
+    };
+    for &wanted in &above.table.key {
+        if !sources().any(|source| *source == ColumnSource::Parent(wanted)) {
+            let message = format!(
+                "the key lacks the parent's key: a column with `parent: {}`",
+                above.table.columns[wanted].name
+            );
+            faults.add(at, message);
+        }
+    }
+    let own = |source: &ColumnSource| match source {
+        ColumnSource::Path(_) | ColumnSource::Position => true,
+        ColumnSource::Parent(_) | ColumnSource::Constant(_) => false,
+    };
+    if !sources().any(own) {
+        faults.add(
+            at,
+            "nothing tells the elements of one array apart: add a column with `position: true` or a path to the key",
+        );
+    }
+}

@@ -1,0 +1,150 @@
+//! Policies: what becomes of values that do not fit, where it means something.
+
+use super::table::Built;
+use crate::mapping::{
+    ColumnSource, Conversion, PgType, Policies, Policy,
+    fault::{At, Faults, Spotted},
+    parse::Given,
+    raw::{RawColumn, RawPolicies},
+};
+
+/// What can be wrong with a value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wrong {
+    Type,
+    Long,
+    Nul,
+    Range,
+}
+
+/// Judges the policies of a column and gives them to it.
+pub(super) fn judge(raw: &RawColumn, position: usize, built: &mut Built, faults: &mut Faults) {
+    let Some(Spotted { value, at }) = raw.invalid.get() else {
+        return;
+    };
+    let Some(pg_type) = built.types[position] else {
+        return;
+    };
+    let column = &mut built.table.columns[position];
+    if !matches!(column.source, ColumnSource::Path(_)) {
+        return;
+    }
+    let required = column.required;
+    column.invalid = match value {
+        RawPolicies::All(policy) => all(*policy, pg_type, required, at, faults),
+        RawPolicies::Each {
+            wrong_type,
+            too_long,
+            nul,
+            out_of_range,
+        } => {
+            let mut each = |given: &Given<Policy>, key, wrong| {
+                let Some(Spotted { value: policy, at }) = given.get() else {
+                    return Policy::Reject;
+                };
+                one(
+                    *policy,
+                    (key, wrong),
+                    (pg_type, column.conversion),
+                    required,
+                    at,
+                    faults,
+                );
+                *policy
+            };
+            Policies {
+                wrong_type: each(wrong_type, "wrong_type", Wrong::Type),
+                too_long: each(too_long, "too_long", Wrong::Long),
+                nul: each(nul, "nul", Wrong::Nul),
+                out_of_range: each(out_of_range, "out_of_range", Wrong::Range),
+            }
+        }
+    };
+}
+
+/// One word for everything: it counts where it can.
+fn all(policy: Policy, pg_type: PgType, required: bool, at: &At, faults: &mut Faults) -> Policies {
+    let cut = |wrong| {
+        if happens(wrong, pg_type, Conversion::Auto) {
+            Policy::Truncate
+        } else {
+            Policy::Reject
+        }
+    };
+    match policy {
+        Policy::Reject => Policies::default(),
+        Policy::Null => {
+            not_null(required, at, faults);
+            Policies {
+                wrong_type: policy,
+                too_long: policy,
+                nul: policy,
+                out_of_range: policy,
+            }
+        }
+        Policy::Truncate => {
+            if cut(Wrong::Nul) == Policy::Reject {
+                faults.add(at, format!("there is nothing to truncate in a `{pg_type}`"));
+            }
+            Policies {
+                too_long: cut(Wrong::Long),
+                nul: cut(Wrong::Nul),
+                ..Policies::default()
+            }
+        }
+    }
+}
+
+fn one(
+    policy: Policy,
+    (key, wrong): (&str, Wrong),
+    (pg_type, conversion): (PgType, Conversion),
+    required: bool,
+    at: &At,
+    faults: &mut Faults,
+) {
+    if !happens(wrong, pg_type, conversion) {
+        faults.add(at, format!("`{key}` cannot happen to a `{pg_type}`"));
+    } else if policy == Policy::Truncate && matches!(wrong, Wrong::Type | Wrong::Range) {
+        faults.add(
+            at,
+            format!("`{key}` cannot be mended by truncating: `reject` or `null`"),
+        );
+    } else if policy == Policy::Null {
+        not_null(required, at, faults);
+    }
+}
+
+fn not_null(required: bool, at: &At, faults: &mut Faults) {
+    if required {
+        faults.add(at, "a required column cannot become null");
+    }
+}
+
+/// Whether that can be wrong with a value for such a column at all.
+fn happens(wrong: Wrong, pg_type: PgType, conversion: Conversion) -> bool {
+    let json = matches!(pg_type, PgType::Json | PgType::Jsonb);
+    match wrong {
+        Wrong::Type => !json && conversion != Conversion::UuidV5,
+        Wrong::Long => matches!(pg_type, PgType::Varchar(_)),
+        Wrong::Nul => json || matches!(pg_type, PgType::Text | PgType::Varchar(_)),
+        Wrong::Range => match pg_type {
+            PgType::Int2
+            | PgType::Int4
+            | PgType::Int8
+            | PgType::Float4
+            | PgType::Float8
+            | PgType::Numeric(_)
+            | PgType::Date
+            | PgType::Timestamp
+            | PgType::Timestamptz => true,
+            PgType::Bool
+            | PgType::Text
+            | PgType::Varchar(_)
+            | PgType::Uuid
+            | PgType::Bytea
+            | PgType::Json
+            | PgType::Jsonb => false,
+        },
+    }
+}

@@ -1,0 +1,133 @@
+//! One table: its columns, its keys and indexes, and the tables below it.
+
+use super::{column, key, policy, reference};
+use crate::mapping::{
+    PgType, RowSource, Table, TableName,
+    fault::{Faults, Spotted, nearest},
+    raw::{Names, RawTable},
+};
+
+/// A table that has been judged.
+pub(super) struct Built {
+    pub(super) table: Table,
+    /// The columns' types as far as they are known; where not, the table has a stand-in.
+    pub(super) types: Vec<Option<PgType>>,
+    /// Whether the key is known.
+    pub(super) key_known: bool,
+    /// Whether every column of the file is in the table.
+    pub(super) complete: bool,
+}
+
+/// Judges a table and builds it; `above` is the parent of a child table.
+pub(super) fn build(
+    raw: &RawTable,
+    above: Option<&Built>,
+    targets: &reference::Targets<'_>,
+    faults: &mut Faults,
+) -> Built {
+    let mut built = Built {
+        table: Table {
+            name: raw.name.value().cloned().unwrap_or_else(stand_in),
+            columns: Vec::new(),
+            key: Vec::new(),
+            unique: Vec::new(),
+            indexes: Vec::new(),
+            rows: rows(raw, above, faults),
+            children: Vec::new(),
+        },
+        types: Vec::new(),
+        key_known: false,
+        complete: !raw.columns_missing,
+    };
+    for column in &raw.columns {
+        let (column, pg_type) = column::build(column, above, faults);
+        built.table.columns.push(column);
+        built.types.push(pg_type);
+    }
+    key::resolve(raw, above, &mut built, faults);
+    for (position, column) in raw.columns.iter().enumerate() {
+        policy::judge(column, position, &mut built, faults);
+        reference::judge(column, position, &mut built, targets, faults);
+    }
+    indexes(raw, &mut built, faults);
+    for child in &raw.children {
+        let child = self::build(child, Some(&built), targets, faults);
+        built.table.children.push(child.table);
+    }
+    built
+}
+
+fn stand_in() -> TableName {
+    TableName {
+        schema: String::new(),
+        name: String::new(),
+    }
+}
+
+fn rows(raw: &RawTable, above: Option<&Built>, faults: &mut Faults) -> RowSource {
+    let (Some(_), Some(from)) = (above, raw.from.get()) else {
+        return RowSource::Document;
+    };
+    if from.value.is_self() {
+        faults.add(
+            &from.at,
+            "an array directly inside an array has no table of its own",
+        );
+    }
+    RowSource::Array(from.value.clone())
+}
+
+/// The positions of columns by name, or `None` with the fault noted.
+pub(super) fn positions(names: &Names, built: &Built, faults: &mut Faults) -> Option<Vec<usize>> {
+    let mut found: Vec<usize> = Vec::new();
+    for Spotted { value: name, at } in names {
+        match built.table.column(name) {
+            Some(position) if found.contains(&position) => {
+                faults.add(at, format!("column `{name}` stands twice"));
+            }
+            Some(position) => found.push(position),
+            None if built.complete => {
+                let near = nearest(name, built.table.columns.iter().map(|c| c.name.as_str()));
+                faults.suggest(at, format!("the table has no column `{name}`"), near);
+            }
+            None => {}
+        }
+    }
+    (found.len() == names.len()).then_some(found)
+}
+
+fn indexes(raw: &RawTable, built: &mut Built, faults: &mut Faults) {
+    let mut unique = Vec::new();
+    let mut plain = Vec::new();
+    for (position, column) in raw.columns.iter().enumerate() {
+        for (given, list) in [(&column.unique, &mut unique), (&column.index, &mut plain)] {
+            if let Some(flag) = given.get().filter(|flag| flag.value) {
+                list.push((vec![position], &flag.at));
+            }
+        }
+    }
+    for (lists, all) in [(&raw.unique, &mut unique), (&raw.indexes, &mut plain)] {
+        for names in lists {
+            all.extend(positions(&names.value, built, faults).map(|found| (found, &names.at)));
+        }
+    }
+    let mut seen = vec![built.table.key.clone()];
+    for (columns, at) in unique.iter().chain(&plain) {
+        if seen.contains(columns) {
+            faults.add(at, "these columns have a key or an index already");
+        }
+        key::comparable(columns, at, built, faults);
+        seen.push(columns.clone());
+    }
+    built.table.unique = unique.into_iter().map(|(columns, _)| columns).collect();
+    built.table.indexes = plain.into_iter().map(|(columns, _)| columns).collect();
+    // Parents are looked up by their children whenever they are deleted.
+    for (position, column) in built.table.columns.iter().enumerate() {
+        let begins = |columns: &Vec<usize>| columns.first() == Some(&position);
+        let lists = [&built.table.unique, &built.table.indexes];
+        let has = begins(&built.table.key) || lists.into_iter().flatten().any(begins);
+        if column.reference.is_some() && !has {
+            built.table.indexes.push(vec![position]);
+        }
+    }
+}

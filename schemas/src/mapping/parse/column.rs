@@ -1,0 +1,133 @@
+//! One column of the file, in its long form (a block of keys) or its short one (its type).
+
+use super::yaml::Value;
+use super::{
+    item::{Given, Item},
+    table::table_name,
+    word,
+};
+use crate::mapping::{
+    Path, PgType,
+    fault::{Faults, Spotted},
+    raw::{RawColumn, RawPolicies, RawReference},
+};
+
+/// Reads a column. `None` where it is neither a type nor a block.
+pub(super) fn read(
+    name: Spotted<String>,
+    item: &Item<'_>,
+    faults: &mut Faults,
+) -> Option<RawColumn> {
+    if let Value::Scalar { .. } = &item.node.value {
+        return Some(RawColumn {
+            pg_type: pg_type(item, faults).map_or(Given::Faulty, Given::Value),
+            ..empty(name)
+        });
+    }
+    let mut fields = item.fields("a column's type or its keys", faults)?;
+    let column = RawColumn {
+        pg_type: fields.given("type", |item| pg_type(item, faults)),
+        path: fields.given("path", |item| path(item, faults)),
+        parent: fields.given("parent", |item| {
+            item.text("the name of a parent's column", faults)
+        }),
+        position: fields.given("position", |item| item.flag(faults)),
+        constant: fields.given("constant", |item| item.text("a constant", faults)),
+        convert: fields.given("convert", |item| item.word(&word::CONVERSIONS, faults)),
+        required: fields.given("required", |item| item.flag(faults)),
+        default: fields.given("default", |item| item.text("a constant", faults)),
+        unique: fields.given("unique", |item| item.flag(faults)),
+        index: fields.given("index", |item| item.flag(faults)),
+        invalid: fields.given("invalid", |item| policies(item, faults)),
+        references: fields.given("references", |item| reference(item, faults)),
+        name,
+    };
+    fields.finish(faults);
+    Some(column)
+}
+
+fn empty(name: Spotted<String>) -> RawColumn {
+    RawColumn {
+        name,
+        pg_type: Given::Absent,
+        path: Given::Absent,
+        parent: Given::Absent,
+        position: Given::Absent,
+        constant: Given::Absent,
+        convert: Given::Absent,
+        required: Given::Absent,
+        default: Given::Absent,
+        unique: Given::Absent,
+        index: Given::Absent,
+        invalid: Given::Absent,
+        references: Given::Absent,
+    }
+}
+
+fn pg_type(item: &Item<'_>, faults: &mut Faults) -> Option<Spotted<PgType>> {
+    let text = item.text("a PostgreSQL type", faults)?;
+    match word::pg_type(&text.value) {
+        Ok(value) => Some(Spotted { value, at: text.at }),
+        Err((message, near)) => {
+            faults.suggest(&text.at, message, near);
+            None
+        }
+    }
+}
+
+/// Reads a path.
+pub(super) fn path(item: &Item<'_>, faults: &mut Faults) -> Option<Spotted<Path>> {
+    let text = item.text("a path", faults)?;
+    let Some(value) = Path::parse(&text.value) else {
+        let message = format!(
+            "`{}` is not a path: steps are separated by single dots, a dot in a name is written `\\.`",
+            text.value
+        );
+        faults.add(&text.at, message);
+        return None;
+    };
+    Some(Spotted { value, at: text.at })
+}
+
+fn policies(item: &Item<'_>, faults: &mut Faults) -> Option<Spotted<RawPolicies>> {
+    if let Value::Scalar { .. } = &item.node.value {
+        let policy = item.word(&word::POLICIES, faults)?;
+        return Some(Spotted {
+            value: RawPolicies::All(policy.value),
+            at: policy.at,
+        });
+    }
+    let mut fields = item.fields(
+        "`reject`, `null`, `truncate` or a block of policies",
+        faults,
+    )?;
+    let mut policy = |name| fields.given(name, |item| item.word(&word::POLICIES, faults));
+    let value = RawPolicies::Each {
+        wrong_type: policy("wrong_type"),
+        too_long: policy("too_long"),
+        nul: policy("nul"),
+        out_of_range: policy("out_of_range"),
+    };
+    fields.finish(faults);
+    Some(Spotted {
+        value,
+        at: item.at(),
+    })
+}
+
+fn reference(item: &Item<'_>, faults: &mut Faults) -> Option<Spotted<RawReference>> {
+    let mut fields = item.fields("a block such as `{ table: learners }`", faults)?;
+    let value = RawReference {
+        table: fields.given("table", |item| table_name(item, faults)),
+        on_missing: fields.given("on_missing", |item| item.word(&word::ON_MISSING, faults)),
+        on_delete: fields.given("on_delete", |item| item.word(&word::ON_DELETE, faults)),
+    };
+    fields.finish(faults);
+    if value.table.is_absent() {
+        faults.add(&item.at(), "a reference needs a `table`");
+    }
+    Some(Spotted {
+        value,
+        at: item.at(),
+    })
+}

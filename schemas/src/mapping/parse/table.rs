@@ -1,0 +1,135 @@
+//! Tables of the file: a collection's own, and those of the arrays inside.
+
+use super::{
+    column,
+    item::{Fields, Given, Item},
+    yaml::Value,
+};
+use crate::mapping::{
+    TableName,
+    fault::{At, Faults, Spotted},
+    raw::{Names, RawTable},
+};
+
+/// Reads the keys that every table has; `from` is the array of a child table.
+pub(super) fn read(at: At, mut fields: Fields<'_>, child: bool, faults: &mut Faults) -> RawTable {
+    let mut table = RawTable {
+        at,
+        name: fields.given("table", |item| table_name(item, faults)),
+        from: if child {
+            fields.given("from", |item| column::path(item, faults))
+        } else {
+            Given::Absent
+        },
+        key: fields.given("key", |item| key(item, faults)),
+        unique: lists(fields.take("unique"), faults),
+        indexes: lists(fields.take("indexes"), faults),
+        columns: Vec::new(),
+        columns_missing: false,
+        children: Vec::new(),
+    };
+    match fields.take("columns") {
+        None => faults.add(&table.at, "a table needs `columns`"),
+        Some(item) => read_columns(&mut table, &item, faults),
+    }
+    if let Some(item) = fields.take("children") {
+        let children = item
+            .list("a list of child tables", faults)
+            .unwrap_or_default();
+        for child in children {
+            if let Some(fields) = child.fields("a child table", faults) {
+                table.children.push(read(child.at(), fields, true, faults));
+            }
+        }
+    }
+    fields.finish(faults);
+    for (given, key) in [
+        (table.name.is_absent(), "table"),
+        (table.key.is_absent(), "key"),
+    ] {
+        if given {
+            faults.add(&table.at, format!("a table needs `{key}`"));
+        }
+    }
+    if child && table.from.is_absent() {
+        faults.add(
+            &table.at,
+            "a child table needs `from`, the path of its array",
+        );
+    }
+    table
+}
+
+fn read_columns(table: &mut RawTable, item: &Item<'_>, faults: &mut Faults) {
+    let Some(entries) = item.entries("a block of columns", faults) else {
+        table.columns_missing = true;
+        return;
+    };
+    if entries.is_empty() {
+        faults.add(&item.at(), "a table needs at least one column");
+    }
+    for (name, item) in entries {
+        match column::read(name, &item, faults) {
+            Some(column) => table.columns.push(column),
+            None => table.columns_missing = true,
+        }
+    }
+}
+
+/// Reads `table` or `schema.table`.
+pub(super) fn table_name(item: &Item<'_>, faults: &mut Faults) -> Option<Spotted<TableName>> {
+    let text = item.text("the name of a table", faults)?;
+    let (schema, name) = text
+        .value
+        .split_once('.')
+        .unwrap_or(("public", &text.value));
+    if name.contains('.') {
+        faults.add(
+            &text.at,
+            format!("`{}` has more than a schema and a table", text.value),
+        );
+        return None;
+    }
+    let value = TableName {
+        schema: schema.to_owned(),
+        name: name.to_owned(),
+    };
+    Some(Spotted { value, at: text.at })
+}
+
+/// A name or a list of names.
+fn key(item: &Item<'_>, faults: &mut Faults) -> Option<Spotted<Names>> {
+    if let Value::Scalar { .. } = &item.node.value {
+        let name = item.text("the name of a column", faults)?;
+        return Some(Spotted {
+            at: name.at.clone(),
+            value: vec![name],
+        });
+    }
+    names(item, faults)
+}
+
+fn names(item: &Item<'_>, faults: &mut Faults) -> Option<Spotted<Names>> {
+    let items = item.list("a list of column names", faults)?;
+    let count = items.len();
+    let value: Names = items
+        .iter()
+        .filter_map(|item| item.text("the name of a column", faults))
+        .collect();
+    if count == 0 {
+        faults.add(&item.at(), "the list names no column");
+    }
+    (count > 0 && value.len() == count).then(|| Spotted {
+        value,
+        at: item.at(),
+    })
+}
+
+fn lists(item: Option<Item<'_>>, faults: &mut Faults) -> Vec<Spotted<Names>> {
+    let items = item.and_then(|item| item.list("a list of lists such as `[[a, b]]`", faults));
+    items
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|item| names(item, faults))
+        .collect()
+}

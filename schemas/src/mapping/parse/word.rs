@@ -1,0 +1,161 @@
+//! The words of the mapping language: types, conversions, policies.
+
+use crate::mapping::{Conversion, OnDelete, OnMissing, PgType, Policy, fault::nearest};
+
+/// `convert`.
+pub(super) const CONVERSIONS: [(&str, Conversion); 3] = [
+    ("auto", Conversion::Auto),
+    ("text", Conversion::Text),
+    ("uuid-v5", Conversion::UuidV5),
+];
+
+/// `invalid`.
+pub(super) const POLICIES: [(&str, Policy); 3] = [
+    ("reject", Policy::Reject),
+    ("null", Policy::Null),
+    ("truncate", Policy::Truncate),
+];
+
+/// `on_missing`.
+pub(super) const ON_MISSING: [(&str, OnMissing); 3] = [
+    ("dead-letter", OnMissing::DeadLetter),
+    ("null", OnMissing::Null),
+    ("keep", OnMissing::Keep),
+];
+
+/// `on_delete`.
+pub(super) const ON_DELETE: [(&str, OnDelete); 3] = [
+    ("hold", OnDelete::Hold),
+    ("cascade", OnDelete::Cascade),
+    ("set-null", OnDelete::SetNull),
+];
+
+/// Types without parameters, each under its PostgreSQL names.
+const TYPES: [(&str, PgType); 23] = [
+    ("boolean", PgType::Bool),
+    ("bool", PgType::Bool),
+    ("smallint", PgType::Int2),
+    ("int2", PgType::Int2),
+    ("integer", PgType::Int4),
+    ("int", PgType::Int4),
+    ("int4", PgType::Int4),
+    ("bigint", PgType::Int8),
+    ("int8", PgType::Int8),
+    ("real", PgType::Float4),
+    ("float4", PgType::Float4),
+    ("double precision", PgType::Float8),
+    ("float8", PgType::Float8),
+    ("text", PgType::Text),
+    ("uuid", PgType::Uuid),
+    ("bytea", PgType::Bytea),
+    ("date", PgType::Date),
+    ("timestamp", PgType::Timestamp),
+    ("timestamp without time zone", PgType::Timestamp),
+    ("timestamptz", PgType::Timestamptz),
+    ("timestamp with time zone", PgType::Timestamptz),
+    ("json", PgType::Json),
+    ("jsonb", PgType::Jsonb),
+];
+
+/// Types with parameters.
+const WITH_PARAMETERS: [&str; 4] = ["varchar", "character varying", "numeric", "decimal"];
+
+/// PostgreSQL's limits: `MaxAttrSize` and `NUMERIC_MAX_PRECISION`.
+const VARCHAR_MAX: u32 = 10_485_760;
+const PRECISION_MAX: u16 = 1000;
+
+/// Why a type cannot be read, and what was probably meant.
+pub(super) type Refused = (String, Option<String>);
+
+/// Reads a type as PostgreSQL writes it, in any case and with any spaces.
+pub(super) fn pg_type(text: &str) -> Result<PgType, Refused> {
+    let lower = text.to_lowercase();
+    let (name, parameters) = match lower.split_once('(') {
+        None => (lower.as_str(), None),
+        Some((name, rest)) => match rest.trim_end().strip_suffix(')') {
+            Some(inner) => (name, Some(inner)),
+            None => {
+                let message = format!(
+                    "`{text}` lacks its closing bracket: inside `{{ }}`, a type with a comma needs quotes"
+                );
+                return Err((message, None));
+            }
+        },
+    };
+    let name = name.split_whitespace().collect::<Vec<_>>().join(" ");
+    let numbers = match parameters {
+        None => Vec::new(),
+        Some(inner) => {
+            let numbers: Result<Vec<u32>, _> = inner.split(',').map(|n| n.trim().parse()).collect();
+            let refuse = |_| {
+                (
+                    format!("the parameters of `{text}` are not whole numbers"),
+                    None,
+                )
+            };
+            numbers.map_err(refuse)?
+        }
+    };
+    match name.as_str() {
+        "varchar" | "character varying" => varchar(&numbers),
+        "numeric" | "decimal" => numeric(&numbers),
+        name => plain(text, name, &numbers),
+    }
+}
+
+fn plain(text: &str, name: &str, numbers: &[u32]) -> Result<PgType, Refused> {
+    match TYPES.iter().find(|(known, _)| *known == name) {
+        Some((_, pg_type)) if numbers.is_empty() => Ok(*pg_type),
+        Some(_) => Err((
+            format!("`{name}` takes no parameters"),
+            Some(name.to_owned()),
+        )),
+        None => {
+            let known = TYPES.iter().map(|(known, _)| *known).chain(WITH_PARAMETERS);
+            let near = nearest(name, known).map(|near| match text.split_once('(') {
+                Some((_, parameters)) if WITH_PARAMETERS.contains(&near.as_str()) => {
+                    format!("{near}({parameters}")
+                }
+                _ => near,
+            });
+            Err((format!("unknown type `{text}`"), near))
+        }
+    }
+}
+
+fn varchar(numbers: &[u32]) -> Result<PgType, Refused> {
+    match *numbers {
+        [length @ 1..=VARCHAR_MAX] => Ok(PgType::Varchar(length)),
+        [0] => Err(("a `varchar(0)` holds nothing".to_owned(), None)),
+        [_] => Err((
+            format!("a varchar has at most {VARCHAR_MAX} characters"),
+            Some("text".to_owned()),
+        )),
+        _ => Err((
+            "a varchar has one parameter, its length; without a limit it is `text`".to_owned(),
+            None,
+        )),
+    }
+}
+
+fn numeric(numbers: &[u32]) -> Result<PgType, Refused> {
+    let (precision, scale) = match *numbers {
+        [] => return Ok(PgType::Numeric(None)),
+        [precision] => (precision, 0),
+        [precision, scale] => (precision, scale),
+        _ => return Err(("a numeric has at most two parameters".to_owned(), None)),
+    };
+    match (u16::try_from(precision), u16::try_from(scale)) {
+        (Ok(precision @ 1..=PRECISION_MAX), Ok(scale)) if scale <= precision => {
+            Ok(PgType::Numeric(Some((precision, scale))))
+        }
+        (Ok(1..=PRECISION_MAX), _) => Err((
+            format!("the scale {scale} is over the precision {precision}"),
+            None,
+        )),
+        _ => Err((
+            format!("the precision {precision} is not between 1 and {PRECISION_MAX}"),
+            None,
+        )),
+    }
+}

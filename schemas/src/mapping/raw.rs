@@ -1,0 +1,86 @@
+//! The mapping as it stands in the file: every value with its place, nothing judged as a whole yet.
+
+use super::{
+    Conversion, OnDelete, OnMissing, Path, PgType, Policy, TableName,
+    fault::{At, Spotted},
+    parse::Given,
+};
+use uuid::Uuid;
+
+/// The file.
+#[derive(Debug)]
+pub(super) struct RawMapping {
+    pub(super) uuid_namespace: Uuid,
+    pub(super) collections: Vec<RawCollection>,
+}
+
+/// A collection.
+#[derive(Debug)]
+pub(super) struct RawCollection {
+    pub(super) name: Spotted<String>,
+    pub(super) database: Given<String>,
+    pub(super) table: RawTable,
+}
+
+/// A list of column names.
+pub(super) type Names = Vec<Spotted<String>>;
+
+/// A table.
+#[derive(Debug)]
+pub(super) struct RawTable {
+    pub(super) at: At,
+    pub(super) name: Given<TableName>,
+    /// The array of a child table.
+    pub(super) from: Given<Path>,
+    pub(super) key: Given<Names>,
+    pub(super) unique: Vec<Spotted<Names>>,
+    pub(super) indexes: Vec<Spotted<Names>>,
+    pub(super) columns: Vec<RawColumn>,
+    /// Some column could not be read at all, so a name that is not found may be that one's.
+    pub(super) columns_missing: bool,
+    pub(super) children: Vec<RawTable>,
+}
+
+/// A column.
+#[derive(Debug)]
+pub(super) struct RawColumn {
+    pub(super) name: Spotted<String>,
+    pub(super) pg_type: Given<PgType>,
+    pub(super) path: Given<Path>,
+    pub(super) parent: Given<String>,
+    pub(super) position: Given<bool>,
+    pub(super) constant: Given<String>,
+    pub(super) convert: Given<Conversion>,
+    pub(super) required: Given<bool>,
+    pub(super) default: Given<String>,
+    pub(super) unique: Given<bool>,
+    pub(super) index: Given<bool>,
+    pub(super) invalid: Given<RawPolicies>,
+    pub(super) references: Given<RawReference>,
+}
+
+/// What becomes of values that do not fit.
+#[derive(Debug)]
+pub(super) enum RawPolicies {
+    /// The same for everything that can be wrong.
+    All(Policy),
+    /// For each thing.
+    Each {
+        /// A BSON type that the column does not accept.
+        wrong_type: Given<Policy>,
+        /// Text over the column's length.
+        too_long: Given<Policy>,
+        /// A NUL character.
+        nul: Given<Policy>,
+        /// A number or date outside the type's range.
+        out_of_range: Given<Policy>,
+    },
+}
+
+/// A reference.
+#[derive(Debug)]
+pub(super) struct RawReference {
+    pub(super) table: Given<TableName>,
+    pub(super) on_missing: Given<OnMissing>,
+    pub(super) on_delete: Given<OnDelete>,
+}
