@@ -44,12 +44,18 @@ pub fn write(out: &mut Vec<u8>, value: RawBsonRef<'_>, nul: Nul) -> Result<(), B
         RawBsonRef::DateTime(at) => date(out, at.timestamp_millis()),
         RawBsonRef::Timestamp(at) => push(
             out,
-            format_args!(r#"{{"$timestamp":{{"t":{},"i":{}}}}}"#, at.time, at.increment),
+            format_args!(
+                r#"{{"$timestamp":{{"t":{},"i":{}}}}}"#,
+                at.time, at.increment
+            ),
         ),
         RawBsonRef::Binary(binary) => {
             out.extend_from_slice(br#"{"$binary":{"base64":""#);
             base64(out, binary.bytes);
-            push(out, format_args!(r#"","subType":"{:02x}"}}}}"#, u8::from(binary.subtype)));
+            push(
+                out,
+                format_args!(r#"","subType":"{:02x}"}}}}"#, u8::from(binary.subtype)),
+            );
         }
         RawBsonRef::Document(document) => object(out, document, nul)?,
         RawBsonRef::Array(array) => list(out, array, nul)?,
@@ -141,7 +147,10 @@ fn date(out: &mut Vec<u8>, millis: i64) {
     if (0..YEAR_10000).contains(&millis) {
         push(out, format_args!(r#"{{"$date":"{}"}}"#, rfc3339(millis)));
     } else {
-        push(out, format_args!(r#"{{"$date":{{"$numberLong":"{millis}"}}}}"#));
+        push(
+            out,
+            format_args!(r#"{{"$date":{{"$numberLong":"{millis}"}}}}"#),
+        );
     }
 }
 
@@ -187,29 +196,59 @@ mod tests {
     #[test]
     fn agrees_with_the_bson_crate() {
         let binary = |bytes: &[u8]| {
-            Bson::Binary(bson::Binary { subtype: BinarySubtype::Generic, bytes: bytes.to_vec() })
+            Bson::Binary(bson::Binary {
+                subtype: BinarySubtype::Generic,
+                bytes: bytes.to_vec(),
+            })
         };
         let values = [
-            Bson::from(1), Bson::from(i64::MAX), Bson::from(0.1), Bson::from(1.0), Bson::from(-0.0),
-            Bson::from(f64::NAN), Bson::from(f64::NEG_INFINITY), Bson::from(1e300),
-            Bson::from("a\"b\\c\n\u{1}ü🦀"), Bson::from(true), Bson::Null, Bson::MinKey, Bson::MaxKey,
-            Bson::Undefined, Bson::Symbol("s".into()), Bson::JavaScriptCode("f()".into()),
+            Bson::from(1),
+            Bson::from(i64::MAX),
+            Bson::from(0.1),
+            Bson::from(1.0),
+            Bson::from(-0.0),
+            Bson::from(f64::NAN),
+            Bson::from(f64::NEG_INFINITY),
+            Bson::from(1e300),
+            Bson::from("a\"b\\c\n\u{1}ü🦀"),
+            Bson::from(true),
+            Bson::Null,
+            Bson::MinKey,
+            Bson::MaxKey,
+            Bson::Undefined,
+            Bson::Symbol("s".into()),
+            Bson::JavaScriptCode("f()".into()),
             Bson::from(ObjectId::parse_str("507f1f77bcf86cd799439011").unwrap()),
             Bson::from(bson::DateTime::from_millis(1_736_899_200_000)),
             Bson::from(bson::DateTime::from_millis(1_736_899_200_001)),
-            Bson::from(bson::DateTime::from_millis(-1)), Bson::from(bson::DateTime::MAX),
-            Bson::from(bson::Timestamp { time: 1, increment: 2 }),
+            Bson::from(bson::DateTime::from_millis(-1)),
+            Bson::from(bson::DateTime::MAX),
+            Bson::from(bson::Timestamp {
+                time: 1,
+                increment: 2,
+            }),
             Bson::from("1.50".parse::<bson::Decimal128>().unwrap()),
-            binary(b""), binary(b"a"), binary(b"ab"), binary(b"abc"), binary(b"\xff\xfe\xfd\xfc"),
+            binary(b""),
+            binary(b"a"),
+            binary(b"ab"),
+            binary(b"abc"),
+            binary(b"\xff\xfe\xfd\xfc"),
             Bson::from(doc! { "a": [1, { "b": "c" }], "": {} }),
             Bson::from(bson::Regex {
                 pattern: "a+".try_into().unwrap(),
                 options: "i".try_into().unwrap(),
             }),
-            Bson::from(bson::JavaScriptCodeWithScope { code: "x".into(), scope: doc! { "y": 1 } }),
+            Bson::from(bson::JavaScriptCodeWithScope {
+                code: "x".into(),
+                scope: doc! { "y": 1 },
+            }),
         ];
         for value in values {
-            assert_eq!(json(value.clone()), value.clone().into_relaxed_extjson(), "{value:?}");
+            assert_eq!(
+                json(value.clone()),
+                value.clone().into_relaxed_extjson(),
+                "{value:?}"
+            );
         }
     }
 

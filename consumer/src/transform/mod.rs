@@ -52,8 +52,12 @@ impl Bad {
     fn message(&self, column: &Column) -> String {
         let wants = column.pg_type;
         match self {
-            Self::WrongType(found) => format!("a value of type {found} in a column of type {wants}"),
-            Self::TooLong(length) => format!("text of {length} characters in a column of type {wants}"),
+            Self::WrongType(found) => {
+                format!("a value of type {found} in a column of type {wants}")
+            }
+            Self::TooLong(length) => {
+                format!("text of {length} characters in a column of type {wants}")
+            }
             Self::Nul => format!("text with a NUL character, which {wants} cannot hold"),
             Self::OutOfRange => format!("a value outside the range of {wants}"),
             Self::Missing => "no value in a required column".to_owned(),

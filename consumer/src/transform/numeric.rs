@@ -12,11 +12,7 @@ const NEGATIVE: u16 = 0x4000;
 
 /// Appends `number` as a field: its length, then its bytes. With a precision and scale it is
 /// rounded half away from zero, as PostgreSQL does, and refused where it does not fit.
-pub fn encode(
-    number: &Number,
-    limits: Option<(u16, u16)>,
-    out: &mut Vec<u8>,
-) -> Result<(), Bad> {
+pub fn encode(number: &Number, limits: Option<(u16, u16)>, out: &mut Vec<u8>) -> Result<(), Bad> {
     match number {
         Number::NaN => special(NAN, out),
         // `numeric(p,s)` has no infinities (manual, 8.1.2).
@@ -51,7 +47,11 @@ fn digits_len(decimal: &Decimal) -> i32 {
 
 /// Digits before the decimal point; 0 or less for a fraction.
 fn whole_digits(decimal: &Decimal) -> i32 {
-    if decimal.digits.is_empty() { 0 } else { digits_len(decimal).saturating_add(decimal.exponent) }
+    if decimal.digits.is_empty() {
+        0
+    } else {
+        digits_len(decimal).saturating_add(decimal.exponent)
+    }
 }
 
 /// Rounds half away from zero to `scale` digits after the point.
@@ -62,7 +62,11 @@ fn round(decimal: &Decimal, scale: i32) -> Decimal {
     }
     let keep = usize::try_from(digits_len(decimal).saturating_sub(surplus)).ok();
     let Some(keep) = keep else {
-        return Decimal { negative: false, digits: String::new(), exponent: 0 };
+        return Decimal {
+            negative: false,
+            digits: String::new(),
+            exponent: 0,
+        };
     };
     let (kept, cut) = decimal.digits.split_at(keep);
     let mut digits: Vec<u8> = kept.bytes().collect();
@@ -71,7 +75,11 @@ fn round(decimal: &Decimal, scale: i32) -> Decimal {
     }
     let digits: String = digits.into_iter().map(char::from).collect();
     let digits = digits.trim_start_matches('0').to_owned();
-    Decimal { negative: decimal.negative && !digits.is_empty(), digits, exponent: -scale }
+    Decimal {
+        negative: decimal.negative && !digits.is_empty(),
+        digits,
+        exponent: -scale,
+    }
 }
 
 fn increment(digits: &mut Vec<u8>) {
@@ -98,7 +106,11 @@ fn finite(decimal: &Decimal, display_scale: i32, out: &mut Vec<u8>) -> Result<()
     let groups: Vec<i16> = digits
         .as_bytes()
         .chunks(4)
-        .map(|group| group.iter().fold(0i16, |n, digit| n * 10 + i16::from(digit - b'0')))
+        .map(|group| {
+            group
+                .iter()
+                .fold(0i16, |n, digit| n * 10 + i16::from(digit - b'0'))
+        })
         .collect();
     let count = i16::try_from(groups.len()).map_err(|_| Bad::OutOfRange)?;
     let weight = if groups.is_empty() {
@@ -106,7 +118,10 @@ fn finite(decimal: &Decimal, display_scale: i32, out: &mut Vec<u8>) -> Result<()
     } else {
         i16::try_from(i32::from(count) + groups_below - 1).map_err(|_| Bad::OutOfRange)?
     };
-    let scale = u16::try_from(display_scale).ok().filter(|s| *s < 0x4000).ok_or(Bad::OutOfRange)?;
+    let scale = u16::try_from(display_scale)
+        .ok()
+        .filter(|s| *s < 0x4000)
+        .ok_or(Bad::OutOfRange)?;
     let sign = if decimal.negative { NEGATIVE } else { 0 };
     out.extend_from_slice(&(8 + 2 * i32::from(count)).to_be_bytes());
     out.extend_from_slice(&count.to_be_bytes());
@@ -126,8 +141,14 @@ mod tests {
     fn groups(number: &Number, limits: Option<(u16, u16)>) -> Result<Vec<i16>, Bad> {
         let mut out = Vec::new();
         encode(number, limits, &mut out)?;
-        assert_eq!(out.len() - 4, i32::from_be_bytes(out[..4].try_into().unwrap()) as usize);
-        Ok(out[4..].chunks(2).map(|c| i16::from_be_bytes(c.try_into().unwrap())).collect())
+        assert_eq!(
+            out.len() - 4,
+            i32::from_be_bytes(out[..4].try_into().unwrap()) as usize
+        );
+        Ok(out[4..]
+            .chunks(2)
+            .map(|c| i16::from_be_bytes(c.try_into().unwrap()))
+            .collect())
     }
 
     #[test]
@@ -136,7 +157,10 @@ mod tests {
         // count, weight, sign, scale, groups…
         assert_eq!(groups(&f(0.0), None).unwrap(), [0, 0, 0, 0]);
         assert_eq!(groups(&f(1.0), None).unwrap(), [1, 0, 0, 0, 1]);
-        assert_eq!(groups(&f(12345.5), None).unwrap(), [3, 1, 0, 1, 1, 2345, 5000]);
+        assert_eq!(
+            groups(&f(12345.5), None).unwrap(),
+            [3, 1, 0, 1, 1, 2345, 5000]
+        );
         assert_eq!(groups(&f(-0.01), None).unwrap(), [1, -1, 0x4000, 2, 100]);
         assert_eq!(groups(&f(1e8), None).unwrap(), [1, 2, 0, 0, 1]);
         assert_eq!(groups(&f(0.00001), None).unwrap(), [1, -2, 0, 5, 1000]);
@@ -153,7 +177,13 @@ mod tests {
         assert_eq!(groups(&f(99.994), limits).unwrap(), [2, 0, 0, 2, 99, 9900]);
         assert_eq!(groups(&f(99.995), limits), Err(Bad::OutOfRange));
         assert_eq!(groups(&f(100.0), limits), Err(Bad::OutOfRange));
-        assert_eq!(groups(&Number::NaN, limits).unwrap()[2].cast_unsigned(), NAN);
-        assert_eq!(groups(&Number::Infinity { negative: true }, limits), Err(Bad::OutOfRange));
+        assert_eq!(
+            groups(&Number::NaN, limits).unwrap()[2].cast_unsigned(),
+            NAN
+        );
+        assert_eq!(
+            groups(&Number::Infinity { negative: true }, limits),
+            Err(Bad::OutOfRange)
+        );
     }
 }

@@ -72,10 +72,14 @@ impl Trie {
     }
 
     fn child(&mut self, name: &str) -> &mut Node {
-        let position = self.nodes.iter().position(|(n, _)| &**n == name).unwrap_or_else(|| {
-            self.nodes.push((name.into(), Node::default()));
-            self.nodes.len() - 1
-        });
+        let position = self
+            .nodes
+            .iter()
+            .position(|(n, _)| &**n == name)
+            .unwrap_or_else(|| {
+                self.nodes.push((name.into(), Node::default()));
+                self.nodes.len() - 1
+            });
         &mut self.nodes[position].1
     }
 }
@@ -96,7 +100,10 @@ fn walk<'a>(
         let element = element.map_err(|_| Bad::Malformed)?;
         let name = element.key().as_str();
         let (behind, before) = trie.nodes.split_at(next.min(trie.nodes.len()));
-        let hit = before.iter().position(|(n, _)| &**n == name).map(|p| p + next);
+        let hit = before
+            .iter()
+            .position(|(n, _)| &**n == name)
+            .map(|p| p + next);
         let hit = hit.or_else(|| behind.iter().position(|(n, _)| &**n == name));
         let Some(position) = hit else { continue };
         next = position + 1;
@@ -114,7 +121,11 @@ fn walk<'a>(
                 // An array's elements have their positions as names: `items.0.sku`.
                 RawBsonRef::Array(inner) => {
                     let inner = RawDocument::from_bytes(inner.as_bytes());
-                    walk(inner.map_err(|_| Bad::Malformed)?.iter_elements(), &node.below, found)?;
+                    walk(
+                        inner.map_err(|_| Bad::Malformed)?.iter_elements(),
+                        &node.below,
+                        found,
+                    )?;
                 }
                 _ => {}
             }
@@ -148,7 +159,10 @@ impl TablePlan {
             };
             let encoded = text.map(|text| value::encode_text(column, text, namespace));
             plan.encoded.push(encoded.transpose().map_err(|_| {
-                format!("column `{}` of table `{}`: the constant does not fit", column.name, table.name)
+                format!(
+                    "column `{}` of table `{}`: the constant does not fit",
+                    column.name, table.name
+                )
             })?);
             if let ColumnSource::Path(path) = &column.source {
                 match plan.trie.node(path) {
@@ -187,7 +201,9 @@ impl TablePlan {
             }
         };
         match (&self.table.rows, element) {
-            (RowSource::Array(array), Some(index)) if own == "." => Some(format!("{array}.{index}")),
+            (RowSource::Array(array), Some(index)) if own == "." => {
+                Some(format!("{array}.{index}"))
+            }
             (RowSource::Array(array), Some(index)) => Some(format!("{array}.{index}.{own}")),
             _ => Some(own),
         }
@@ -205,7 +221,10 @@ impl Plan {
         collection: &Collection,
         order: &BTreeMap<TableName, TableId>,
     ) -> Result<Self, String> {
-        let mut plan = Self { tables: Vec::new(), namespace: mapping.uuid_namespace };
+        let mut plan = Self {
+            tables: Vec::new(),
+            namespace: mapping.uuid_namespace,
+        };
         plan.add(&collection.root, None, order)?;
         Ok(plan)
     }
@@ -220,14 +239,17 @@ impl Plan {
             .get(&table.name)
             .ok_or_else(|| format!("table `{}` is missing in the order of writing", table.name))?;
         let position = self.tables.len();
-        self.tables.push(TablePlan::compile(table, id, parent, &self.namespace)?);
+        self.tables
+            .push(TablePlan::compile(table, id, parent, &self.namespace)?);
         for child in &table.children {
             let below = self.add(child, Some(position), order)?;
             if let RowSource::Array(path) = &child.rows {
                 let slot = self.tables[position].arrays.len();
                 self.tables[position].arrays.push(below);
                 let node = self.tables[position].trie.node(path);
-                node.ok_or("an array's path is never empty")?.arrays.push(slot);
+                node.ok_or("an array's path is never empty")?
+                    .arrays
+                    .push(slot);
             }
         }
         Ok(position)
@@ -254,13 +276,23 @@ impl Plan {
     /// Where the key needs more than the `_id`, or the `_id` cannot be the key.
     pub fn root_key(&self, document_key: &RawDocument) -> Result<Vec<u8>, Reason> {
         let root = self.root();
-        let malformed = |bad: Bad| self.refuse(root, &root.table.columns[root.key()[0]], &bad, None);
-        let found = root.find(RawBsonRef::Document(document_key)).map_err(malformed)?;
+        let malformed =
+            |bad: Bad| self.refuse(root, &root.table.columns[root.key()[0]], &bad, None);
+        let found = root
+            .find(RawBsonRef::Document(document_key))
+            .map_err(malformed)?;
         let mut fields = Vec::with_capacity(32);
         for &position in root.key() {
             let column = &root.table.columns[position];
-            self.column(root, position, found.columns[position], None, None, &mut fields)
-                .map_err(|bad| self.refuse(root, column, &bad, None))?;
+            self.column(
+                root,
+                position,
+                found.columns[position],
+                None,
+                None,
+                &mut fields,
+            )
+            .map_err(|bad| self.refuse(root, column, &bad, None))?;
         }
         let positions: Vec<usize> = (0..root.key().len()).collect();
         Ok(super::rows::key_of(&fields, &positions))
@@ -285,8 +317,15 @@ impl Plan {
                 (ColumnSource::Parent(above), Some(row)) => Some(rows.field_of(row, *above)),
                 _ => None,
             };
-            self.column(plan, position, found.columns[position], parent, element, rows.buffer())
-                .map_err(|bad| self.refuse(plan, column, &bad, element))?;
+            self.column(
+                plan,
+                position,
+                found.columns[position],
+                parent,
+                element,
+                rows.buffer(),
+            )
+            .map_err(|bad| self.refuse(plan, column, &bad, element))?;
         }
         let row = rows.finish(start, table, plan.id, plan.key(), parent_row);
         for (slot, value) in found.arrays.iter().enumerate() {
@@ -297,7 +336,12 @@ impl Plan {
                     for (index, item) in array.into_iter().enumerate() {
                         let child = &self.tables[below];
                         let item = item.map_err(|_| {
-                            self.refuse(child, &child.table.columns[0], &Bad::Malformed, Some(index))
+                            self.refuse(
+                                child,
+                                &child.table.columns[0],
+                                &Bad::Malformed,
+                                Some(index),
+                            )
                         })?;
                         self.table_rows(below, item, Some(row), Some(index), rows)?;
                     }
@@ -343,7 +387,13 @@ impl Plan {
         }
     }
 
-    fn refuse(&self, plan: &TablePlan, column: &Column, bad: &Bad, element: Option<usize>) -> Reason {
+    fn refuse(
+        &self,
+        plan: &TablePlan,
+        column: &Column,
+        bad: &Bad,
+        element: Option<usize>,
+    ) -> Reason {
         bad.reason(&plan.table.name, column, plan.path_of(column, element))
     }
 

@@ -41,7 +41,11 @@ pub struct Mark {
 impl Rows {
     /// How far it is filled.
     pub fn mark(&self) -> Mark {
-        Mark { buffer: self.buffer.len(), keys: self.keys.len(), rows: self.rows.len() }
+        Mark {
+            buffer: self.buffer.len(),
+            keys: self.keys.len(),
+            rows: self.rows.len(),
+        }
     }
 
     /// Forgets what came after the mark.
@@ -130,7 +134,9 @@ fn nth_field(mut fields: &[u8], position: usize) -> &[u8] {
 }
 
 fn field_len(fields: &[u8]) -> usize {
-    let length = fields.first_chunk::<4>().map_or(-1, |bytes| i32::from_be_bytes(*bytes));
+    let length = fields
+        .first_chunk::<4>()
+        .map_or(-1, |bytes| i32::from_be_bytes(*bytes));
     4 + usize::try_from(length).unwrap_or(0)
 }
 

@@ -66,7 +66,9 @@ pub fn encode(
         return encode_null(column, out);
     }
     let start = out.len();
-    let Err(bad) = encode_value(column, value, namespace, out) else { return Ok(()) };
+    let Err(bad) = encode_value(column, value, namespace, out) else {
+        return Ok(());
+    };
     let policy = match bad {
         Bad::WrongType(_) => column.invalid.wrong_type,
         Bad::TooLong(_) => column.invalid.too_long,
@@ -112,18 +114,21 @@ pub fn encode_text(column: &Column, text: &str, namespace: &Uuid) -> Result<Vec<
         PgType::Int2 | PgType::Int4 | PgType::Int8 => {
             RawBsonRef::Int64(text.parse().map_err(|_| WRONG)?)
         }
-        PgType::Float4 | PgType::Float8 => {
-            RawBsonRef::Double(text.parse().map_err(|_| WRONG)?)
-        }
-        PgType::Numeric(_) => {
-            RawBsonRef::Decimal128(text.parse().map_err(|_| WRONG)?)
-        }
+        PgType::Float4 | PgType::Float8 => RawBsonRef::Double(text.parse().map_err(|_| WRONG)?),
+        PgType::Numeric(_) => RawBsonRef::Decimal128(text.parse().map_err(|_| WRONG)?),
         PgType::Date | PgType::Timestamp | PgType::Timestamptz => {
-            let full = if text.len() == 10 { Cow::from(format!("{text}T00:00:00Z")) } else { text.into() };
+            let full = if text.len() == 10 {
+                Cow::from(format!("{text}T00:00:00Z"))
+            } else {
+                text.into()
+            };
             RawBsonRef::DateTime(bson::DateTime::parse_rfc3339_str(&full).map_err(|_| WRONG)?)
         }
         PgType::Uuid => {
-            field(&mut out, Uuid::parse_str(text).map_err(|_| WRONG)?.as_bytes());
+            field(
+                &mut out,
+                Uuid::parse_str(text).map_err(|_| WRONG)?.as_bytes(),
+            );
             return Ok(out);
         }
         PgType::Json | PgType::Jsonb => {
@@ -156,10 +161,20 @@ fn encode_value(
             other => return wrong(&other),
         },
         PgType::Int2 => {
-            field(out, &i16::try_from(integer(value)?).map_err(out_of_range)?.to_be_bytes());
+            field(
+                out,
+                &i16::try_from(integer(value)?)
+                    .map_err(out_of_range)?
+                    .to_be_bytes(),
+            );
         }
         PgType::Int4 => {
-            field(out, &i32::try_from(integer(value)?).map_err(out_of_range)?.to_be_bytes());
+            field(
+                out,
+                &i32::try_from(integer(value)?)
+                    .map_err(out_of_range)?
+                    .to_be_bytes(),
+            );
         }
         PgType::Int8 => field(out, &integer(value)?.to_be_bytes()),
         PgType::Float4 => field(out, &single(double(value)?)?.to_be_bytes()),
@@ -178,7 +193,10 @@ fn encode_value(
             if !(DATE_MIN..DATE_END).contains(&days) {
                 return Err(Bad::OutOfRange);
             }
-            field(out, &i32::try_from(days).map_err(out_of_range)?.to_be_bytes());
+            field(
+                out,
+                &i32::try_from(days).map_err(out_of_range)?.to_be_bytes(),
+            );
         }
         PgType::Timestamp | PgType::Timestamptz => {
             let micros = date(value)?
@@ -241,8 +259,14 @@ fn integer(value: RawBsonRef<'_>) -> Result<i64, Bad> {
                     return Err(Bad::OutOfRange);
                 }
                 let sign = if decimal.negative { "-" } else { "" };
-                let digits = if decimal.digits.is_empty() { "0" } else { &decimal.digits };
-                format!("{sign}{digits}{:0>zeros$}", "").parse().map_err(|_| Bad::OutOfRange)
+                let digits = if decimal.digits.is_empty() {
+                    "0"
+                } else {
+                    &decimal.digits
+                };
+                format!("{sign}{digits}{:0>zeros$}", "")
+                    .parse()
+                    .map_err(|_| Bad::OutOfRange)
             }
             Number::Finite(_) => wrong(&value),
             Number::NaN | Number::Infinity { .. } => Err(Bad::OutOfRange),
@@ -259,7 +283,11 @@ fn double(value: RawBsonRef<'_>) -> Result<f64, Bad> {
         RawBsonRef::Int64(n) => n.to_string().parse().map_err(|_| Bad::OutOfRange),
         RawBsonRef::Decimal128(n) => match Number::from_decimal128(&n) {
             Number::NaN => Ok(f64::NAN),
-            Number::Infinity { negative } => Ok(if negative { f64::NEG_INFINITY } else { f64::INFINITY }),
+            Number::Infinity { negative } => Ok(if negative {
+                f64::NEG_INFINITY
+            } else {
+                f64::INFINITY
+            }),
             Number::Finite(_) => n
                 .to_string()
                 .parse::<f64>()
@@ -271,10 +299,17 @@ fn double(value: RawBsonRef<'_>) -> Result<f64, Bad> {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "rounding to the column's type is what `real` means")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "rounding to the column's type is what `real` means"
+)]
 fn single(value: f64) -> Result<f32, Bad> {
     let single = value as f32;
-    if single.is_infinite() && value.is_finite() { Err(Bad::OutOfRange) } else { Ok(single) }
+    if single.is_infinite() && value.is_finite() {
+        Err(Bad::OutOfRange)
+    } else {
+        Ok(single)
+    }
 }
 
 fn number(value: RawBsonRef<'_>) -> Result<Number, Bad> {
@@ -355,7 +390,9 @@ fn text(conversion: Conversion, value: RawBsonRef<'_>) -> Result<Cow<'_, str>, B
         RawBsonRef::Boolean(b) => b.to_string(),
         RawBsonRef::DateTime(at) => timestamp_text(at.timestamp_millis()),
         RawBsonRef::Binary(binary) if binary.subtype == BinarySubtype::Uuid => {
-            Uuid::from_slice(binary.bytes).map_err(|_| Bad::WrongType("binData"))?.to_string()
+            Uuid::from_slice(binary.bytes)
+                .map_err(|_| Bad::WrongType("binData"))?
+                .to_string()
         }
         other => return wrong(&other),
     }))
@@ -387,6 +424,10 @@ fn civil_date(days: i64) -> (i64, i64, i64) {
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month = (5 * of_year + 2) / 153;
     let day = of_year - (153 * month + 2) / 5 + 1;
-    let (year, month) = if month < 10 { (0, month + 3) } else { (1, month - 9) };
+    let (year, month) = if month < 10 {
+        (0, month + 3)
+    } else {
+        (1, month - 9)
+    };
     (year_of_era + era * 400 + year, month, day)
 }

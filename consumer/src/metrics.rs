@@ -1,0 +1,47 @@
+//! The consumer's metrics: every name, unit and label, once. `METRICS.md` says how to read them.
+
+use crate::sink::work::{Counts, Outcome};
+use metrics::{counter, gauge, histogram};
+use std::time::Duration;
+
+/// Records of a collection had these outcomes.
+pub fn records(collection: &str, counts: &Counts) {
+    for outcome in Outcome::ALL {
+        let count = u64::try_from(counts.of(outcome)).unwrap_or(0);
+        if count > 0 {
+            counter!("leafcutter_records_total", "collection" => collection.to_owned(), "outcome" => outcome.column())
+                .increment(count);
+        }
+    }
+}
+
+/// A batch of so many records was committed.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a histogram of sizes needs no last digit"
+)]
+pub fn batch_applied(records: usize, took: Duration) {
+    histogram!("leafcutter_batch_records").record(records as f64);
+    histogram!("leafcutter_apply_seconds").record(took.as_secs_f64());
+}
+
+/// A batch could not be applied and is tried again.
+pub fn attempt_failed(class: &'static str) {
+    counter!("leafcutter_attempts_failed_total", "class" => class).increment(1);
+}
+
+/// Parked documents were placed.
+pub fn released(count: u64) {
+    counter!("leafcutter_released_total").increment(count);
+}
+
+/// A dead letter was written.
+pub fn dead_letter_written(stage: &'static str, reason: &'static str) {
+    counter!("leafcutter_dead_letters_total", "stage" => stage, "reason" => reason).increment(1);
+}
+
+/// Partitions held.
+#[expect(clippy::cast_precision_loss, reason = "no group has 2^52 partitions")]
+pub fn partitions(count: usize) {
+    gauge!("leafcutter_partitions").set(count as f64);
+}

@@ -1,0 +1,277 @@
+//! Before anything is read: PostgreSQL and Kafka are reachable, the schema is there, the topics are
+//! as they should be and the dead-letter topics exist. Every fault is reported, all at once.
+
+use crate::{
+    model::Model,
+    settings::{Ddl, RunSettings},
+    sink::{migrations, session::Session},
+};
+use leafcutter_runtime::{
+    exit::Exit,
+    report::{Failure, Fault, Faults},
+    secret::{self, Secret},
+};
+use leafcutter_schemas::name::{control_topic, dead_letter_topic};
+use rdkafka::{
+    admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
+    client::DefaultClientContext,
+    config::FromClientConfig as _,
+    consumer::{BaseConsumer, Consumer as _},
+    error::{KafkaError, RDKafkaErrorCode},
+};
+use std::{collections::BTreeMap, time::Duration};
+use tokio_postgres::Config;
+
+const KAFKA_TIMEOUT: Duration = Duration::from_secs(5);
+/// Headers of a dead letter need room beside the original.
+const DEAD_LETTER_ROOM: u64 = 1024 * 1024;
+const LIMIT_DEFAULT: u64 = 20 * 1024 * 1024;
+
+/// Runs all checks.
+///
+/// # Errors
+/// Every fault found.
+pub async fn run(
+    settings: &RunSettings,
+    model: &Model,
+    config: &Config,
+    uri: &Secret,
+) -> Result<(), Failure> {
+    let mut faults = Faults::default();
+    faults.keep(postgres(settings, model, config, uri).await);
+    match kafka(settings, model).await {
+        Ok(found) => {
+            for fault in found {
+                faults.push(fault);
+            }
+        }
+        Err(fault) => faults.push(fault),
+    }
+    faults.into_result(Exit::Preflight)
+}
+
+async fn postgres(
+    settings: &RunSettings,
+    model: &Model,
+    config: &Config,
+    uri: &Secret,
+) -> Result<(), Fault> {
+    let place = secret::redact_uri(uri.expose());
+    let mut session = Session::open(config, "leafcutter-consumer preflight")
+        .await
+        .map_err(|error| {
+            Fault::new(
+                "connect to PostgreSQL",
+                &place,
+                causes(&error),
+                "check that the server runs, and host, port, user and password of --postgres-uri",
+            )
+        })?;
+    let row = session
+        .client()
+        .query_one("show server_version_num", &[])
+        .await;
+    let version = row
+        .ok()
+        .and_then(|row| row.get::<_, String>(0).parse::<u32>().ok())
+        .unwrap_or(0);
+    if version < 130_000 {
+        return Err(Fault::new(
+            "use this PostgreSQL server",
+            &place,
+            format!("its version is {version}, 13 or later is needed"),
+            "upgrade the server",
+        ));
+    }
+    migrations::migrate(&mut session, model, settings.ddl == Ddl::Create).await.map_err(|error| {
+        Fault::new(
+            "create Leafcutter's schema and the target's missing tables",
+            &place,
+            causes(&error),
+            "grant CREATE on the database and on the target's schema, or create what `leafcutter-consumer ddl` prints and use --ddl check",
+        )
+    })?;
+    check_tables(&mut session, model, &place).await
+}
+
+/// Every column of the mapping is there.
+async fn check_tables(session: &mut Session, model: &Model, place: &str) -> Result<(), Fault> {
+    let mut missing = Vec::new();
+    for entry in &model.tables {
+        let name = &entry.table.name;
+        let rows = session
+            .client()
+            .query(
+                "select column_name::text from information_schema.columns where table_schema = $1 and table_name = $2",
+                &[&name.schema, &name.name],
+            )
+            .await
+            .map_err(|error| {
+                Fault::new("look at the target's tables", place, causes(&error), "try again")
+            })?;
+        let there: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        let version = entry.above.is_empty().then_some("lc_version");
+        let wanted = entry
+            .table
+            .columns
+            .iter()
+            .map(|column| column.name.as_str())
+            .chain(version);
+        missing.extend(
+            wanted
+                .filter(|column| !there.iter().any(|name| name == column))
+                .map(|column| format!("{name}.{column}")),
+        );
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Fault::new(
+        "use the target's tables",
+        place,
+        format!("these columns are missing: {}", missing.join(", ")),
+        "create them (`leafcutter-consumer ddl` prints the statements) or use --ddl create",
+    ))
+}
+
+async fn kafka(settings: &RunSettings, model: &Model) -> Result<Vec<Fault>, Fault> {
+    let brokers = settings.kafka.brokers.clone();
+    let unreachable = |error: KafkaError| {
+        Fault::new(
+            "reach Kafka",
+            &brokers,
+            error.to_string(),
+            "check that the brokers run and --kafka-brokers; a producer creates the topics",
+        )
+    };
+    let reader: BaseConsumer = settings
+        .kafka
+        .reader_config("leafcutter-consumer-preflight")?
+        .create()
+        .map_err(&unreachable)?;
+    let metadata = tokio::task::spawn_blocking(move || reader.fetch_metadata(None, KAFKA_TIMEOUT))
+        .await
+        .map_err(|error| Fault::new("reach Kafka", &brokers, error.to_string(), "try again"))?
+        .map_err(&unreachable)?;
+    let partitions: BTreeMap<String, usize> = metadata
+        .topics()
+        .iter()
+        .map(|t| (t.name().to_owned(), t.partitions().len()))
+        .collect();
+    let mut faults = Vec::new();
+    let control = control_topic(&settings.mapping.prefix);
+    let data = model.collections.iter().map(|c| &c.topic).chain([&control]);
+    let missing: Vec<&str> = data
+        .filter(|t| !partitions.contains_key(*t))
+        .map(String::as_str)
+        .collect();
+    if !missing.is_empty() {
+        faults.push(Fault::new(
+            "find the topics of the mapping",
+            &brokers,
+            format!("missing: {}", missing.join(", ")),
+            "start the producer first, it creates them; or check --prefix",
+        ));
+        return Ok(faults);
+    }
+    create_dead_letter_topics(settings, model, &partitions, metadata.brokers().len()).await?;
+    Ok(faults)
+}
+
+async fn create_dead_letter_topics(
+    settings: &RunSettings,
+    model: &Model,
+    partitions: &BTreeMap<String, usize>,
+    brokers: usize,
+) -> Result<(), Fault> {
+    let place = settings.kafka.brokers.clone();
+    let fault = |why: String| {
+        Fault::new(
+            "create the dead-letter topics",
+            &place,
+            why,
+            "allow this user to create topics, or create them by hand with as many partitions as their data topics",
+        )
+    };
+    let config = settings.kafka.admin_config("leafcutter-consumer-admin")?;
+    let admin: AdminClient<DefaultClientContext> =
+        AdminClient::from_config(&config).map_err(|error| fault(error.to_string()))?;
+    let options = AdminOptions::new().operation_timeout(Some(KAFKA_TIMEOUT));
+    let wanted: Vec<_> = model
+        .collections
+        .iter()
+        .filter(|c| !partitions.contains_key(&dead_letter_topic(&c.topic)))
+        .collect();
+    let mut described = Vec::new();
+    for collection in &wanted {
+        let limit = topic_limit(&admin, &options, &collection.topic).await + DEAD_LETTER_ROOM;
+        let count = partitions.get(&collection.topic).copied().unwrap_or(1);
+        described.push((
+            dead_letter_topic(&collection.topic),
+            count,
+            limit.to_string(),
+        ));
+    }
+    let replication = i32::try_from(brokers.clamp(1, 3)).unwrap_or(1);
+    let topics: Vec<NewTopic<'_>> = described
+        .iter()
+        .map(|(name, count, limit)| {
+            NewTopic::new(
+                name,
+                i32::try_from(*count).unwrap_or(1),
+                TopicReplication::Fixed(replication),
+            )
+            .set("retention.ms", "-1")
+            .set("cleanup.policy", "delete")
+            .set("max.message.bytes", limit)
+        })
+        .collect();
+    if topics.is_empty() {
+        return Ok(());
+    }
+    let results = admin
+        .create_topics(&topics, &options)
+        .await
+        .map_err(|e| fault(e.to_string()))?;
+    for result in results {
+        match result {
+            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Err((topic, code)) => return Err(fault(format!("{topic}: {code}"))),
+        }
+    }
+    Ok(())
+}
+
+async fn topic_limit(
+    admin: &AdminClient<DefaultClientContext>,
+    options: &AdminOptions,
+    topic: &str,
+) -> u64 {
+    let described = admin
+        .describe_configs(&[ResourceSpecifier::Topic(topic)], options)
+        .await;
+    described
+        .ok()
+        .and_then(|results| results.into_iter().next()?.ok())
+        .and_then(|resource| {
+            resource
+                .get("max.message.bytes")?
+                .value
+                .as_ref()?
+                .parse()
+                .ok()
+        })
+        .unwrap_or(LIMIT_DEFAULT)
+}
+
+/// An error with its causes.
+pub fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

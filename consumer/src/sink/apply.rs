@@ -1,0 +1,735 @@
+//! One batch, one transaction: the order of its statements.
+//!
+//! 1. Move the positions under the fence. What follows is ours alone, or nothing happens.
+//! 2. Lock what is parked for the batch's rows (S2) and take along what waits for them.
+//! 3. Deletes, referring tables before referenced ones: they free keys and unique values.
+//! 4. Upserts, referenced tables before referring ones, each document with its children.
+//! 5. What waits is parked, what was placed is no longer parked, what was refused is listed.
+//! 6. Counters; commit.
+//!
+//! Each step looks at the database in statements of their own, after the locks of the step before
+//! it: under READ COMMITTED a statement sees what was committed before it began.
+
+use super::{
+    ApplyError, deletes,
+    fence::{self, Fence, Passed},
+    parking::{self, Flags, Parked, ToPark},
+    session::Session,
+    upserts,
+    work::{Candidate, Counts, Fate, From, Outcome, Provenance, RowId, Wish, Work},
+};
+use crate::{
+    decode::{self, Prepared, Record},
+    model::Model,
+    transform::{Rows, TableId},
+};
+use leafcutter_schemas::{dead_letter::Reason, version::Version};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+use tokio_postgres::Config;
+
+/// A partition: its collection and number.
+pub type Partition = (usize, i32);
+
+/// What a transaction did.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// Outcomes of the batch's records, by partition.
+    pub counts: BTreeMap<Partition, Counts>,
+    /// Parked documents that were placed, by partition of their record.
+    pub released: BTreeMap<Partition, i64>,
+    /// The batch was committed before, and its answer lost: the counts are unknown here.
+    pub committed_before: bool,
+}
+
+/// Writes batches through one session.
+#[derive(Debug)]
+pub struct Applier {
+    config: Config,
+    name: String,
+    group: String,
+    consumer: String,
+    model: Arc<Model>,
+    session: Option<Session>,
+}
+
+/// What the steps of one transaction work on.
+#[derive(Debug)]
+pub struct Transaction<'a> {
+    pub(super) session: &'a mut Session,
+    pub(super) model: &'a Model,
+    pub(super) group: &'a str,
+    pub(super) consumer: &'a str,
+    pub(super) rows: &'a mut Rows,
+    pub(super) work: Work,
+    pub(super) pulled: Vec<Parked>,
+    pub(super) flags: Flags,
+    /// Tombstones may exist for these rows.
+    pub(super) tombstones: bool,
+    pub(super) tombstones_written: bool,
+    /// Parked documents that were overtaken by a record of this batch.
+    overtaken: Vec<Parked>,
+    /// The rows for which something was found parked.
+    pub(super) known: BTreeSet<RowId>,
+    settled: BTreeMap<Partition, [i64; 3]>,
+}
+
+impl Applier {
+    /// Writes for `group` as `consumer`, through a session that is opened when it is needed.
+    pub fn new(config: Config, name: &str, group: &str, consumer: &str, model: Arc<Model>) -> Self {
+        Self {
+            config,
+            name: name.to_owned(),
+            group: group.to_owned(),
+            consumer: consumer.to_owned(),
+            model,
+            session: None,
+        }
+    }
+
+    /// The session, opened if there is none.
+    ///
+    /// # Errors
+    /// When PostgreSQL cannot be reached.
+    pub async fn session(&mut self) -> Result<&mut Session, ApplyError> {
+        if self.session.is_none() {
+            let mut session = Session::open(&self.config, &self.name).await?;
+            session.create_temporary(&self.model).await?;
+            self.session = Some(session);
+        }
+        self.session.as_mut().ok_or(ApplyError::Again(None))
+    }
+
+    /// Takes a partition over (F4); gives its epoch and the offset to read from.
+    ///
+    /// # Errors
+    /// When PostgreSQL refuses or is lost; the session is given up then.
+    pub async fn take_over(
+        &mut self,
+        collection: usize,
+        partition: i32,
+    ) -> Result<(i64, i64), ApplyError> {
+        let model = Arc::clone(&self.model);
+        let (group, owner) = (self.group.clone(), self.consumer.clone());
+        let topic = &model.collections[collection].topic;
+        let session = self.session().await?;
+        let taken = fence::take_over(
+            session,
+            &group,
+            topic,
+            partition,
+            &owner,
+            &model.mapping.hash,
+        )
+        .await;
+        if taken.is_err() {
+            self.session = None;
+        }
+        taken
+    }
+
+    /// Applies the records, all of them or none.
+    ///
+    /// # Errors
+    /// Why not; see [`ApplyError`]. Nothing was written then, except that after a lost connection
+    /// the commit may have succeeded, which the next attempt finds out.
+    pub async fn apply(
+        &mut self,
+        records: &[Record],
+        rows: &mut Rows,
+        fences: &[Fence],
+    ) -> Result<Applied, ApplyError> {
+        let work = collect(records, &self.model);
+        let model = Arc::clone(&self.model);
+        self.transact(
+            rows,
+            async |t| {
+                match fence::pass(t.session, t.model, t.group, fences).await? {
+                    Passed::Committed => {
+                        return Ok(Applied {
+                            committed_before: true,
+                            ..Applied::default()
+                        });
+                    }
+                    Passed::Open { tombstones } => t.tombstones = tombstones,
+                }
+                t.flags = Flags::read(t.session).await?;
+                t.work = work.0;
+                let mut counts = work.1;
+                t.pull_along().await?;
+                t.write(records).await?;
+                list_refused(t, records).await?;
+                for candidate in &t.work.candidates {
+                    if let From::Batch(_) = candidate.from {
+                        let partition = (
+                            candidate.provenance.collection,
+                            candidate.provenance.partition,
+                        );
+                        counts
+                            .entry(partition)
+                            .or_default()
+                            .add(candidate.outcome());
+                    }
+                }
+                count(t, records, &counts).await?;
+                let released = t.released();
+                count_settled(t).await?;
+                Ok(Applied {
+                    counts,
+                    released,
+                    committed_before: false,
+                })
+            },
+            &model,
+        )
+        .await
+    }
+
+    /// Runs the settling task's part of one transaction: parked documents through the guard.
+    pub(super) async fn transact<R>(
+        &mut self,
+        rows: &mut Rows,
+        body: impl AsyncFnOnce(&mut Transaction<'_>) -> Result<R, ApplyError>,
+        model: &Model,
+    ) -> Result<R, ApplyError> {
+        self.session().await?;
+        let (group, consumer) = (self.group.clone(), self.consumer.clone());
+        // Taken out, so that a session whose transaction was dropped half-way is never used again.
+        let Some(mut session) = self.session.take() else {
+            return Err(ApplyError::Again(None));
+        };
+        let mark = rows.mark();
+        session.client().batch_execute("begin").await?;
+        let mut transaction = Transaction {
+            session: &mut session,
+            model,
+            group: &group,
+            consumer: &consumer,
+            rows,
+            work: Work::default(),
+            pulled: Vec::new(),
+            flags: Flags::default(),
+            tombstones: true,
+            tombstones_written: false,
+            overtaken: Vec::new(),
+            known: BTreeSet::new(),
+            settled: BTreeMap::new(),
+        };
+        let result = body(&mut transaction).await;
+        rows.reset(mark);
+        match result {
+            Ok(done) => {
+                session.client().batch_execute("commit").await?;
+                self.session = Some(session);
+                Ok(done)
+            }
+            Err(error) => {
+                if session.client().batch_execute("rollback").await.is_ok() {
+                    self.session = Some(session);
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Candidate {
+    fn outcome(&self) -> Outcome {
+        match self.fate {
+            Fate::Done(outcome) => outcome,
+            // Nothing is left open by the steps; what were left would not be lost, but parked.
+            Fate::Waits(_) | Fate::Open => Outcome::Parked,
+        }
+    }
+}
+
+/// The candidates of a batch, the newest for each row, and the outcomes that are decided already.
+fn collect(records: &[Record], model: &Model) -> (Work, BTreeMap<Partition, Counts>) {
+    let mut work = Work::default();
+    let mut counts: BTreeMap<Partition, Counts> = BTreeMap::new();
+    for (index, record) in records.iter().enumerate() {
+        let delivery = &record.delivery;
+        let partition = (delivery.collection, delivery.partition);
+        let counted = counts.entry(partition).or_default();
+        let (key, stamp, wish) = match &record.prepared {
+            Prepared::Upsert { key, stamp, rows } => (key, stamp, Wish::Upsert(rows.clone())),
+            Prepared::Delete { key, stamp } => (key, stamp, Wish::Delete),
+            Prepared::Ignored => {
+                counted.add(Outcome::Ignored);
+                continue;
+            }
+            Prepared::Refused { .. } => {
+                counted.add(Outcome::DeadLettered);
+                continue;
+            }
+        };
+        let candidate = Candidate {
+            from: From::Batch(index),
+            provenance: Provenance {
+                collection: delivery.collection,
+                partition: delivery.partition,
+                offset: delivery.offset,
+                timestamp: delivery.timestamp,
+            },
+            key: key.clone(),
+            stamp: *stamp,
+            wish,
+            null_missing: false,
+            nulled: false,
+            fate: Fate::Open,
+        };
+        let row = (model.collections[delivery.collection].root, key.clone());
+        if let Some(loser) = work.offer(row, candidate) {
+            let partition = (loser.provenance.collection, loser.provenance.partition);
+            counts.entry(partition).or_default().add(Outcome::Stale);
+        }
+    }
+    (work, counts)
+}
+
+impl Work {
+    /// Adds a candidate unless its row has one with a higher version; of equal ones the later
+    /// wins. Gives back the one that lost.
+    pub(super) fn offer(&mut self, row: RowId, candidate: Candidate) -> Option<Candidate> {
+        match self.by_row.get(&row) {
+            None => {
+                self.by_row.insert(row, self.candidates.len());
+                self.candidates.push(candidate);
+                None
+            }
+            Some(&index) if self.candidates[index].stamp.version > candidate.stamp.version => {
+                Some(candidate)
+            }
+            Some(&index) => Some(std::mem::replace(&mut self.candidates[index], candidate)),
+        }
+    }
+}
+
+impl Transaction<'_> {
+    fn root_of(&self, candidate: &Candidate) -> TableId {
+        self.model.collections[candidate.provenance.collection].root
+    }
+
+    /// The open candidates of one root table.
+    pub(super) fn open(&self, root: TableId, wanted: impl Fn(&Wish) -> bool) -> Vec<usize> {
+        let open = |candidate: &&usize| {
+            let candidate = &self.work.candidates[**candidate];
+            candidate.fate == Fate::Open
+                && wanted(&candidate.wish)
+                && self.root_of(candidate) == root
+        };
+        (0..self.work.candidates.len())
+            .collect::<Vec<_>>()
+            .iter()
+            .filter(open)
+            .copied()
+            .collect()
+    }
+
+    /// A candidate, by its ordinal in the temporary table.
+    pub(super) fn candidate(&mut self, ordinal: i32) -> Option<&mut Candidate> {
+        usize::try_from(ordinal)
+            .ok()
+            .and_then(|index| self.work.candidates.get_mut(index))
+    }
+
+    /// Sets a candidate's fate, by its ordinal in the temporary table.
+    pub(super) fn decide(&mut self, ordinal: i32, fate: Fate) {
+        if let Some(candidate) = self.candidate(ordinal) {
+            candidate.fate = fate;
+        }
+    }
+
+    /// Empties a temporary table. Deleting is quick for a few rows; after many the file is cut, or
+    /// it would grow for ever.
+    pub(super) async fn empty(&mut self, table: TableId, rows: u64) -> Result<(), ApplyError> {
+        let cut = self.session.filled(table.0, rows);
+        let sql = &self.model.table(table).sql.empty[usize::from(cut)];
+        self.session.client().batch_execute(sql).await?;
+        Ok(())
+    }
+
+    /// Empties a temporary table of deletes.
+    pub(super) async fn empty_deletes(
+        &mut self,
+        table: TableId,
+        rows: u64,
+    ) -> Result<(), ApplyError> {
+        let cut = self.session.filled(self.model.tables.len() + table.0, rows);
+        let verb = if cut { "truncate" } else { "delete from" };
+        let sql = format!("{verb} pg_temp.lc_{}_deletes", table.0);
+        self.session.client().batch_execute(&sql).await?;
+        Ok(())
+    }
+
+    /// Compares with what is parked, and takes along what waits for the rows of the batch.
+    async fn pull_along(&mut self) -> Result<(), ApplyError> {
+        if !self.flags.parked {
+            return Ok(());
+        }
+        let rows: Vec<&RowId> = self.work.by_row.keys().collect();
+        let own = parking::lock_own(self.session, self.model, &rows).await?;
+        for parked in own {
+            self.known.insert(parked.row.clone());
+            let Some(&index) = self.work.by_row.get(&parked.row) else {
+                continue;
+            };
+            let candidate = &mut self.work.candidates[index];
+            if parked.stamp.version > candidate.stamp.version {
+                candidate.fate = Fate::Done(Outcome::Stale);
+            } else {
+                self.overtaken.push(parked);
+            }
+        }
+        let mut parents: Vec<RowId> = self.upsert_rows(self.work.by_row.keys());
+        while !parents.is_empty() && self.pulled.len() < parking::PULLED_MAX {
+            let wanted: Vec<&RowId> = parents.iter().collect();
+            let waiting = parking::pull_waiters(self.session, self.model, &wanted).await?;
+            let mut next = Vec::new();
+            for parked in waiting {
+                // What the batch has a record for, it was compared with above.
+                if self.known.insert(parked.row.clone())
+                    && !self.work.by_row.contains_key(&parked.row)
+                {
+                    next.push(parked.row.clone());
+                    self.adopt(parked, false);
+                }
+            }
+            parents = self.upsert_rows(next.iter());
+        }
+        Ok(())
+    }
+
+    /// The rows among these that are to be written and that other rows may point to.
+    fn upsert_rows<'r>(&self, rows: impl Iterator<Item = &'r RowId>) -> Vec<RowId> {
+        rows.filter(|row| {
+            let candidate = self
+                .work
+                .by_row
+                .get(*row)
+                .map(|&index| &self.work.candidates[index]);
+            !self.model.table(row.0).sql.referenced_deletes.is_empty()
+                && candidate.is_some_and(|c| c.fate == Fate::Open && c.wish != Wish::Delete)
+        })
+        .cloned()
+        .collect()
+    }
+
+    /// Makes a parked document a candidate.
+    pub(super) fn adopt(&mut self, parked: Parked, null_missing: bool) {
+        let collection = parked.provenance.collection;
+        let prepared = decode::prepare(
+            self.model,
+            collection,
+            Some(&parked.record_value),
+            self.rows,
+        );
+        let candidate = |stamp, wish, fate| Candidate {
+            from: From::Parked {
+                orphan: parked.orphan,
+                pulled: self.pulled.len(),
+            },
+            provenance: parked.provenance.clone(),
+            key: parked.row.1.clone(),
+            stamp,
+            wish,
+            null_missing: null_missing || (parked.orphan && !parked.unique),
+            nulled: false,
+            fate,
+        };
+        let candidate = match prepared {
+            Prepared::Upsert { stamp, rows, .. } => {
+                candidate(stamp, Wish::Upsert(rows), Fate::Open)
+            }
+            // It was parked under another mapping, by which it could be rows. It stays parked until
+            // its topic is replayed.
+            Prepared::Delete { .. } | Prepared::Ignored | Prepared::Refused { .. } => return,
+        };
+        self.work.offer(parked.row.clone(), candidate);
+        self.pulled.push(parked);
+    }
+
+    /// Steps 3 to 5.
+    pub(super) async fn write(&mut self, records: &[Record]) -> Result<(), ApplyError> {
+        let roots: Vec<TableId> = (0..self.model.tables.len())
+            .map(TableId)
+            .filter(|&id| self.model.table(id).above.is_empty())
+            .collect();
+        for &root in roots.iter().rev() {
+            deletes::delete_documents(self, root).await?;
+        }
+        for &root in &roots {
+            upserts::upsert_documents(self, root).await?;
+        }
+        self.settle_parked(records).await
+    }
+
+    async fn settle_parked(&mut self, records: &[Record]) -> Result<(), ApplyError> {
+        let mut park = Vec::new();
+        let mut remove: Vec<(RowId, Version)> = Vec::new();
+        for candidate in &self.work.candidates {
+            let row = (self.root_of(candidate), candidate.key.clone());
+            match (candidate.fate, &candidate.wish) {
+                (Fate::Waits(obstacle), Wish::Upsert(rows)) => {
+                    let (record_key, record_value, orphan) = match candidate.from {
+                        From::Batch(index) => {
+                            let delivery = &records[index].delivery;
+                            (
+                                &*delivery.key,
+                                delivery.value.as_deref().unwrap_or_default(),
+                                false,
+                            )
+                        }
+                        From::Parked { pulled, orphan } => {
+                            let parked = &self.pulled[pulled];
+                            (&*parked.record_key, &*parked.record_value, orphan)
+                        }
+                    };
+                    park.push(ToPark {
+                        row,
+                        stamp: candidate.stamp,
+                        obstacle,
+                        encoded: rows.start,
+                        orphan,
+                        provenance: &candidate.provenance,
+                        record_key,
+                        record_value,
+                    });
+                }
+                // An orphan that was written without its parent waits on, in case it comes.
+                (Fate::Done(Outcome::Applied | Outcome::Unchanged), _) if candidate.nulled => {}
+                _ if self.known.contains(&row) => remove.push((row, candidate.stamp.version)),
+                _ => {}
+            }
+        }
+        parking::write(self.session, self.model, self.group, self.rows, &park).await?;
+        let list: Vec<_> = remove
+            .iter()
+            .map(|(row, version)| (row, *version))
+            .collect();
+        parking::remove(self.session, self.model, &list).await?;
+        self.account_settled();
+        Ok(())
+    }
+
+    fn account_settled(&mut self) {
+        let mut add = |provenance: &Provenance, slot: usize, orphan: bool| {
+            let entry = self
+                .settled
+                .entry((provenance.collection, provenance.partition))
+                .or_default();
+            entry[slot] += 1;
+            if orphan {
+                entry[2] -= 1;
+            }
+        };
+        for parked in &self.overtaken {
+            let still = self
+                .work
+                .by_row
+                .get(&parked.row)
+                .map(|&i| self.work.candidates[i].outcome());
+            // Parked again under the newer record: the older one is overtaken all the same.
+            if still.is_some() {
+                add(&parked.provenance, 1, parked.orphan);
+            }
+        }
+        for candidate in &self.work.candidates {
+            let From::Parked { orphan, .. } = candidate.from else {
+                continue;
+            };
+            match candidate.outcome() {
+                Outcome::Applied | Outcome::Unchanged => add(&candidate.provenance, 0, orphan),
+                Outcome::Stale => add(&candidate.provenance, 1, orphan),
+                Outcome::Deleted
+                | Outcome::Held
+                | Outcome::Filtered
+                | Outcome::Parked
+                | Outcome::Ignored
+                | Outcome::DeadLettered => {}
+            }
+        }
+    }
+
+    fn released(&self) -> BTreeMap<Partition, i64> {
+        self.settled
+            .iter()
+            .filter(|(_, n)| n[0] > 0)
+            .map(|(p, n)| (*p, n[0]))
+            .collect()
+    }
+
+    /// Notes that a parked document became a dead letter.
+    pub(super) fn settled_dead_letter(&mut self, provenance: &Provenance) {
+        self.settled
+            .entry((provenance.collection, provenance.partition))
+            .or_default()[2] += 1;
+    }
+}
+
+/// Adds what became of parked records to this process's own counters.
+pub(super) async fn count_settled(t: &mut Transaction<'_>) -> Result<(), ApplyError> {
+    const ADD: &str = "\
+        insert into leafcutter.settled as s (consumer_group, topic, partition, consumer, applied, stale, dead_lettered) \
+        values ($1, $2, $3, $4, $5, $6, $7) \
+        on conflict (consumer_group, topic, partition, consumer) do update set \
+        applied = s.applied + excluded.applied, stale = s.stale + excluded.stale, \
+        dead_lettered = s.dead_lettered + excluded.dead_lettered";
+    for ((collection, partition), n) in std::mem::take(&mut t.settled) {
+        let topic = &t.model.collections[collection].topic;
+        let statement = t.session.prepared(ADD).await?;
+        t.session
+            .client()
+            .execute(
+                &statement,
+                &[
+                    &t.group,
+                    topic,
+                    &partition,
+                    &t.consumer,
+                    &n[0],
+                    &n[1],
+                    &n[2],
+                ],
+            )
+            .await?;
+    }
+    Ok(())
+}
+
+async fn count(
+    t: &mut Transaction<'_>,
+    records: &[Record],
+    counts: &BTreeMap<Partition, Counts>,
+) -> Result<(), ApplyError> {
+    const ADD: &str = "\
+        update leafcutter.offsets set applied = applied + $4, unchanged = unchanged + $5, \
+        stale = stale + $6, deleted = deleted + $7, held = held + $8, filtered = filtered + $9, \
+        parked = parked + $10, ignored = ignored + $11, dead_lettered = dead_lettered + $12, \
+        has_events = has_events or $13, has_tombstones = has_tombstones or $14, \
+        source_time = greatest(source_time, $15) \
+        where consumer_group = $1 and topic = $2 and partition = $3";
+    let mut times: BTreeMap<Partition, (bool, bool, i64)> = BTreeMap::new();
+    for record in records {
+        let (stamp, delete) = match &record.prepared {
+            Prepared::Upsert { stamp, .. } => (stamp, false),
+            Prepared::Delete { stamp, .. } => (stamp, true),
+            Prepared::Ignored | Prepared::Refused { .. } => continue,
+        };
+        let entry = times
+            .entry((record.delivery.collection, record.delivery.partition))
+            .or_default();
+        entry.0 |= stamp.event;
+        entry.1 |= delete;
+        entry.2 = entry.2.max(stamp.version.as_i64());
+    }
+    let statement = t.session.prepared(ADD).await?;
+    let updates = counts.iter().map(|((collection, partition), counted)| {
+        let topic = &t.model.collections[*collection].topic;
+        let n: Vec<i64> = Outcome::ALL
+            .iter()
+            .map(|&outcome| counted.of(outcome))
+            .collect();
+        let (events, deletes, time) = times
+            .get(&(*collection, *partition))
+            .copied()
+            .unwrap_or_default();
+        let client = t.session.client();
+        let (statement, group) = (&statement, t.group);
+        async move {
+            client
+                .execute(
+                    statement,
+                    &[
+                        &group, topic, partition, &n[0], &n[1], &n[2], &n[3], &n[4], &n[5], &n[6],
+                        &n[7], &n[8], &events, &deletes, &time,
+                    ],
+                )
+                .await
+        }
+    });
+    // Sent together, so that they cost one round trip.
+    futures_util::future::try_join_all(updates).await?;
+    Ok(())
+}
+
+/// The row of the dead letters' index, written in the transaction that moves past the record.
+pub(super) const LIST_DEAD_LETTER: &str = "\
+    insert into leafcutter.dead_letters as d (topic, partition, \"offset\", table_name, row_key, \
+    source_key, version, stage, reason, column_name, path, sqlstate, message, consumer_group, mapping) \
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
+    on conflict (topic, partition, \"offset\") do update set state = 'open', \
+    reason = excluded.reason, column_name = excluded.column_name, path = excluded.path, \
+    sqlstate = excluded.sqlstate, message = excluded.message, stage = excluded.stage, \
+    mapping = excluded.mapping, created_at = now() \
+    where d.state = 'open' and d.mapping <> excluded.mapping";
+
+async fn list_refused(t: &mut Transaction<'_>, records: &[Record]) -> Result<(), ApplyError> {
+    for record in records {
+        let Prepared::Refused {
+            reason,
+            key,
+            version,
+        } = &record.prepared
+        else {
+            continue;
+        };
+        let delivery = &record.delivery;
+        let provenance = Provenance {
+            collection: delivery.collection,
+            partition: delivery.partition,
+            offset: delivery.offset,
+            timestamp: delivery.timestamp,
+        };
+        list_dead_letter(
+            t,
+            &provenance,
+            reason,
+            key.as_deref(),
+            &delivery.key,
+            *version,
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn list_dead_letter(
+    t: &mut Transaction<'_>,
+    provenance: &Provenance,
+    reason: &Reason,
+    row_key: Option<&[u8]>,
+    record_key: &[u8],
+    version: Option<Version>,
+) -> Result<(), ApplyError> {
+    let collection = &t.model.collections[provenance.collection];
+    let table = &t.model.table(collection.root).state_name;
+    let source_key = String::from_utf8_lossy(record_key).replace('\0', "\u{fffd}");
+    let statement = t.session.prepared(LIST_DEAD_LETTER).await?;
+    t.session
+        .client()
+        .execute(
+            &statement,
+            &[
+                &collection.topic,
+                &provenance.partition,
+                &provenance.offset,
+                table,
+                &row_key,
+                &source_key,
+                &version.map(Version::as_i64),
+                &reason.stage.as_str(),
+                &reason.code,
+                &reason.column,
+                &reason.path,
+                &reason.sqlstate,
+                &reason.message,
+                &t.group,
+                &t.model.mapping.hash,
+            ],
+        )
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,177 @@
+//! The target's tables: what the mapping needs and the database does not have yet.
+//!
+//! Tables that exist belong to the application: missing columns are added, nothing is ever changed
+//! or dropped. Everything is generated in the order of writing, so that it can be printed and run
+//! by hand as well. The statements are idempotent and run under one advisory lock, since every
+//! consumer runs them at its start.
+
+use super::statement::{literal, qualified, quote};
+use crate::model::Model;
+use leafcutter_schemas::mapping::{Column, ColumnSource, OnMissing, RowSource, Table};
+
+/// The statements that bring a database to what the mapping needs.
+pub fn statements(model: &Model) -> Vec<String> {
+    let mut all = Vec::new();
+    let tables: Vec<&Table> = model.tables.iter().map(|t| &*t.table).collect();
+    let mut schemas: Vec<&str> = tables.iter().map(|t| t.name.schema.as_str()).collect();
+    schemas.sort_unstable();
+    schemas.dedup();
+    for schema in schemas.into_iter().filter(|schema| *schema != "public") {
+        all.push(format!("create schema if not exists {}", quote(schema)));
+    }
+    for table in &tables {
+        all.push(create_table(table));
+        all.push(add_columns(table));
+    }
+    for table in &tables {
+        for columns in &table.unique {
+            all.push(index(table, columns, true));
+        }
+        for columns in &table.indexes {
+            all.push(index(table, columns, false));
+        }
+    }
+    for entry in &model.tables {
+        all.extend(foreign_keys(&entry.table));
+        if let Some(above) = entry.above.last() {
+            all.push(child_key(&entry.table, &model.tables[above.0].table));
+        }
+    }
+    all
+}
+
+fn column_definition(column: &Column) -> String {
+    let mut text = format!("{} {}", quote(&column.name), column.pg_type);
+    if let Some(default) = &column.default {
+        text.push_str(" default ");
+        text.push_str(&literal(default));
+    }
+    if column.required {
+        text.push_str(" not null");
+    }
+    text
+}
+
+fn version_column(table: &Table) -> Option<&'static str> {
+    (table.rows == RowSource::Document).then_some("lc_version bigint not null default 0")
+}
+
+fn create_table(table: &Table) -> String {
+    let mut lines: Vec<String> = table.columns.iter().map(column_definition).collect();
+    lines.extend(version_column(table).map(str::to_owned));
+    let key: Vec<_> = table
+        .key
+        .iter()
+        .map(|&p| quote(&table.columns[p].name))
+        .collect();
+    lines.push(format!("primary key ({})", key.join(", ")));
+    format!(
+        "create table if not exists {} (\n  {}\n)",
+        qualified(&table.name),
+        lines.join(",\n  ")
+    )
+}
+
+fn add_columns(table: &Table) -> String {
+    let mut parts: Vec<String> = table
+        .columns
+        .iter()
+        .map(|column| format!("add column if not exists {}", column_definition(column)))
+        .collect();
+    parts.extend(version_column(table).map(|v| format!("add column if not exists {v}")));
+    format!(
+        "alter table {}\n  {}",
+        qualified(&table.name),
+        parts.join(",\n  ")
+    )
+}
+
+/// Identifiers are cut at 63 bytes by PostgreSQL; ours are cut here, on a character's border.
+fn object_name(table: &Table, columns: &[usize], ending: &str) -> String {
+    let mut name = table.name.name.clone();
+    for &column in columns {
+        name.push('_');
+        name.push_str(&table.columns[column].name);
+    }
+    let mut end = name.len().min(62 - ending.len());
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    name.truncate(end);
+    format!("{name}_{ending}")
+}
+
+fn index(table: &Table, columns: &[usize], unique: bool) -> String {
+    let ending = if unique { "key" } else { "idx" };
+    let names: Vec<_> = columns
+        .iter()
+        .map(|&c| quote(&table.columns[c].name))
+        .collect();
+    format!(
+        "create {}index if not exists {} on {} ({})",
+        if unique { "unique " } else { "" },
+        quote(&object_name(table, columns, ending)),
+        qualified(&table.name),
+        names.join(", ")
+    )
+}
+
+/// Adds a constraint unless one of that name is there.
+fn constraint(table: &Table, name: &str, definition: &str) -> String {
+    let target = qualified(&table.name);
+    format!(
+        "do $leafcutter$ begin\n  if not exists (select 1 from pg_constraint where conrelid = {}::regclass and conname = {}) then\n    \
+         alter table {target} add constraint {} {definition};\n  end if;\nend $leafcutter$",
+        literal(&target),
+        literal(name),
+        quote(name),
+    )
+}
+
+fn foreign_keys(table: &Table) -> Vec<String> {
+    let mut all = Vec::new();
+    for (position, column) in table.columns.iter().enumerate() {
+        let Some(reference) = &column.reference else {
+            continue;
+        };
+        if reference.on_missing == OnMissing::Keep {
+            continue;
+        }
+        let definition = format!(
+            "foreign key ({}) references {} ({})",
+            quote(&column.name),
+            qualified(&reference.table),
+            quote(&reference.column)
+        );
+        all.push(constraint(
+            table,
+            &object_name(table, &[position], "fkey"),
+            &definition,
+        ));
+    }
+    all
+}
+
+/// A child table's rows point to the row they came with.
+fn child_key(table: &Table, parent: &Table) -> String {
+    let mut own = Vec::new();
+    let mut above = Vec::new();
+    for &wanted in &parent.key {
+        let column = table
+            .columns
+            .iter()
+            .position(|c| c.source == ColumnSource::Parent(wanted));
+        if let Some(column) = column {
+            own.push(column);
+            above.push(quote(&parent.columns[wanted].name));
+        }
+    }
+    let names: Vec<_> = own.iter().map(|&c| quote(&table.columns[c].name)).collect();
+    let definition = format!(
+        "foreign key ({}) references {} ({})",
+        names.join(", "),
+        qualified(&parent.name),
+        above.join(", ")
+    );
+    constraint(table, &object_name(table, &own, "fkey"), &definition)
+}

@@ -1,0 +1,158 @@
+//! Deletes: lock, compare, look for rows that still point there, then delete or hold.
+//!
+//! The row is locked before anything looks for its children, in a later statement (S4), so a child
+//! that is being written at this moment is seen. A row that others still point to stays, and
+//! `leafcutter.held` says so; its tombstone is written all the same, because the document is gone.
+
+use super::{
+    ApplyError,
+    apply::Transaction,
+    copy::CopyBuffer,
+    work::{Fate, Outcome, Wish},
+};
+use crate::transform::TableId;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Applies the open deletes of one root table.
+///
+/// # Errors
+/// As [`super::apply`] has it.
+pub async fn delete_documents(t: &mut Transaction<'_>, root: TableId) -> Result<(), ApplyError> {
+    let documents = t.open(root, |wish| *wish == Wish::Delete);
+    if documents.is_empty() {
+        return Ok(());
+    }
+    let model = t.model;
+    let entry = model.table(root);
+    let sql = &entry.sql;
+    let mut copy = CopyBuffer::new();
+    for &document in &documents {
+        let candidate = &t.work.candidates[document];
+        let fields = key_fields(&candidate.key, entry.table.key.len());
+        let version = candidate.stamp.version.as_i64();
+        copy.tuple(entry.table.key.len(), &fields, version, &[document]);
+    }
+    let count = copy.count;
+    copy.send(t.session, &sql.copy_deletes).await?;
+    let there = ordinals_and_versions(t, &sql.lock_deletes).await?;
+    let tombstones = if t.tombstones {
+        ordinals_and_versions(t, &sql.tombstones_of_deletes).await?
+    } else {
+        BTreeMap::new()
+    };
+    let mut alive = BTreeSet::new();
+    for &document in &documents {
+        let version = t.work.candidates[document].stamp.version.as_i64();
+        let stored = there
+            .get(&document)
+            .max(tombstones.get(&document))
+            .copied()
+            .unwrap_or(-1);
+        let fate = if stored > version {
+            Fate::Done(Outcome::Stale)
+        } else if tombstones.get(&document) == Some(&version) && !there.contains_key(&document) {
+            Fate::Done(Outcome::Unchanged)
+        } else {
+            alive.insert(document);
+            Fate::Done(Outcome::Deleted)
+        };
+        t.work.candidates[document].fate = fate;
+    }
+    t.tombstones_written |= !alive.is_empty();
+    execute(t, &sql.write_tombstones, &alive).await?;
+    if t.flags.dead_letters {
+        execute_plain(t, &sql.supersede_dead_letters[1]).await?;
+    }
+    hold_referenced(t, root, &there, &mut alive).await?;
+    for &child in model.collections[entry.collection].children.iter().rev() {
+        execute(t, &model.table(child).sql.delete, &alive).await?;
+    }
+    execute(t, &sql.delete, &alive).await?;
+    t.empty_deletes(root, count).await
+}
+
+/// Takes the rows that others point to out of `alive` and marks them as held. Holding one row may
+/// make it hold another of its own table, so this runs until nothing changes.
+async fn hold_referenced(
+    t: &mut Transaction<'_>,
+    root: TableId,
+    there: &BTreeMap<usize, i64>,
+    alive: &mut BTreeSet<usize>,
+) -> Result<(), ApplyError> {
+    let sql = &t.model.table(root).sql;
+    let leave = format!(
+        "delete from pg_temp.lc_{}_deletes where lc_doc = any($1)",
+        root.0
+    );
+    loop {
+        let mut referenced = BTreeSet::new();
+        for look in &sql.referenced_deletes {
+            let statement = t.session.prepared(look).await?;
+            for row in t.session.client().query(&statement, &[]).await? {
+                let document = ordinal(row.get(0));
+                if alive.contains(&document) && there.contains_key(&document) {
+                    referenced.insert(document);
+                }
+            }
+        }
+        if referenced.is_empty() {
+            return Ok(());
+        }
+        execute(t, &sql.hold, &referenced).await?;
+        execute(t, &leave, &referenced).await?;
+        for document in referenced {
+            alive.remove(&document);
+            t.work.candidates[document].fate = Fate::Done(Outcome::Held);
+        }
+    }
+}
+
+/// A row key as fields for COPY.
+pub fn key_fields(key: &[u8], columns: usize) -> Vec<u8> {
+    if columns > 1 {
+        return key.to_vec();
+    }
+    let mut fields = Vec::with_capacity(key.len() + 4);
+    fields.extend_from_slice(&i32::try_from(key.len()).unwrap_or(i32::MAX).to_be_bytes());
+    fields.extend_from_slice(key);
+    fields
+}
+
+fn ordinal(number: i32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+async fn ordinals_and_versions(
+    t: &mut Transaction<'_>,
+    sql: &str,
+) -> Result<BTreeMap<usize, i64>, ApplyError> {
+    let statement = t.session.prepared(sql).await?;
+    let rows = t.session.client().query(&statement, &[]).await?;
+    Ok(rows
+        .iter()
+        .map(|row| (ordinal(row.get(0)), row.get(1)))
+        .collect())
+}
+
+async fn execute_plain(t: &mut Transaction<'_>, sql: &str) -> Result<(), ApplyError> {
+    let statement = t.session.prepared(sql).await?;
+    t.session.client().execute(&statement, &[]).await?;
+    Ok(())
+}
+
+async fn execute(
+    t: &mut Transaction<'_>,
+    sql: &str,
+    documents: &BTreeSet<usize>,
+) -> Result<(), ApplyError> {
+    if documents.is_empty() {
+        return Ok(());
+    }
+    let ordinals: Vec<i32> = documents
+        .iter()
+        .map(|&d| i32::try_from(d).unwrap_or(i32::MAX))
+        .collect();
+    let statement = t.session.prepared(sql).await?;
+    t.session.client().execute(&statement, &[&ordinals]).await?;
+    Ok(())
+}

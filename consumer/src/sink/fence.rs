@@ -1,0 +1,136 @@
+//! Positions and ownership of partitions (`PROTOCOL.md` §8).
+//!
+//! The position lives in PostgreSQL, so it moves with the rows. The first statement of every batch
+//! moves it and checks that the partition is still ours and stands where we think. When it does
+//! not, the row is read: either our own commit succeeded and its answer was lost, or somebody else
+//! owns the partition.
+
+use super::{ApplyError, session::Session};
+use crate::model::Model;
+
+/// One partition's part of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fence {
+    /// The collection.
+    pub collection: usize,
+    /// The partition.
+    pub partition: i32,
+    /// The epoch under which it was taken over.
+    pub epoch: i64,
+    /// The offset of the batch's first record.
+    pub expected: i64,
+    /// One behind the batch's last record.
+    pub next: i64,
+}
+
+/// What passing the fence tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passed {
+    /// The batch may be applied; whether any of its partitions has tombstones.
+    Open {
+        /// Deletes were applied from these partitions before.
+        tombstones: bool,
+    },
+    /// This very batch was committed before; its answer was lost.
+    Committed,
+}
+
+const MOVE: &str = "\
+    update leafcutter.offsets o set next_offset = n.next, updated_at = now() \
+    from unnest($2::text[], $3::int[], $4::bigint[], $5::bigint[], $6::bigint[]) \
+    as n(topic, partition, epoch, expected, next) \
+    where o.consumer_group = $1 and o.topic = n.topic and o.partition = n.partition \
+    and o.epoch = n.epoch and o.next_offset = n.expected \
+    returning o.topic, o.partition, o.has_tombstones";
+
+const LOOK: &str = "\
+    select topic, partition, epoch, next_offset from leafcutter.offsets \
+    where consumer_group = $1 and (topic, partition) in \
+    (select * from unnest($2::text[], $3::int[]))";
+
+/// Moves the positions of all partitions of a batch, or tells why not.
+///
+/// # Errors
+/// [`ApplyError::Fenced`] with the partitions that are not ours any more.
+pub async fn pass(
+    session: &mut Session,
+    model: &Model,
+    group: &str,
+    fences: &[Fence],
+) -> Result<Passed, ApplyError> {
+    let mut sorted = fences.to_vec();
+    sorted.sort_by_key(|f| (model.collections[f.collection].topic.clone(), f.partition));
+    let topics: Vec<&str> = sorted
+        .iter()
+        .map(|f| model.collections[f.collection].topic.as_str())
+        .collect();
+    let partitions: Vec<i32> = sorted.iter().map(|f| f.partition).collect();
+    let epochs: Vec<i64> = sorted.iter().map(|f| f.epoch).collect();
+    let expected: Vec<i64> = sorted.iter().map(|f| f.expected).collect();
+    let next: Vec<i64> = sorted.iter().map(|f| f.next).collect();
+    let statement = session.prepared(MOVE).await?;
+    let moved = session
+        .client()
+        .query(
+            &statement,
+            &[&group, &topics, &partitions, &epochs, &expected, &next],
+        )
+        .await?;
+    if moved.len() == fences.len() {
+        return Ok(Passed::Open {
+            tombstones: moved.iter().any(|row| row.get(2)),
+        });
+    }
+    let statement = session.prepared(LOOK).await?;
+    let rows = session
+        .client()
+        .query(&statement, &[&group, &topics, &partitions])
+        .await?;
+    let stands = |fence: &Fence| {
+        rows.iter()
+            .find(|row| {
+                row.get::<_, &str>(0) == model.collections[fence.collection].topic
+                    && row.get::<_, i32>(1) == fence.partition
+            })
+            .map(|row| (row.get::<_, i64>(2), row.get::<_, i64>(3)))
+    };
+    // One transaction moves all of them, so one that stands at the end proves the whole.
+    if sorted
+        .iter()
+        .any(|f| f.next > f.expected && stands(f) == Some((f.epoch, f.next)))
+    {
+        return Ok(Passed::Committed);
+    }
+    let lost = sorted
+        .iter()
+        .filter(|f| stands(f) != Some((f.epoch, f.expected)))
+        .map(|f| (f.collection, f.partition))
+        .collect();
+    Err(ApplyError::Fenced(lost))
+}
+
+/// Takes a partition over: a new epoch, and the position to read from (F4).
+///
+/// # Errors
+/// When PostgreSQL refuses or is lost.
+pub async fn take_over(
+    session: &mut Session,
+    group: &str,
+    topic: &str,
+    partition: i32,
+    owner: &str,
+    mapping: &str,
+) -> Result<(i64, i64), ApplyError> {
+    const TAKE: &str = "\
+        insert into leafcutter.offsets as o (consumer_group, topic, partition, epoch, owner, mapping) \
+        values ($1, $2, $3, 1, $4, $5) \
+        on conflict (consumer_group, topic, partition) do update \
+        set epoch = o.epoch + 1, owner = excluded.owner, updated_at = now() \
+        returning epoch, next_offset";
+    let statement = session.prepared(TAKE).await?;
+    let row = session
+        .client()
+        .query_one(&statement, &[&group, &topic, &partition, &owner, &mapping])
+        .await?;
+    Ok((row.get(0), row.get(1)))
+}

@@ -1,0 +1,349 @@
+//! Parked documents: what waits for a parent or for a unique value (`PROTOCOL.md` §3, §4).
+//!
+//! A parked document is part of what is stored: before a batch decides anything about a row it
+//! locks what is parked for it (S2), and the guard compares with it. A batch that writes a parent
+//! takes the documents that wait for it along, in the same transaction; those it cannot see, because
+//! they are being parked at this moment, the settling task finds (S1).
+
+use super::{
+    ApplyError,
+    session::Session,
+    work::{Obstacle, Provenance, RowId},
+};
+use crate::{decode::Stamp, model::Model, transform::Rows};
+use leafcutter_schemas::version::Version;
+use tokio_postgres::Row;
+
+/// Most waiting documents that one batch takes along; the settling task does the rest.
+pub const PULLED_MAX: usize = 5_000;
+
+/// Which of the rarely used tables hold anything, as this transaction sees it. A row that another
+/// transaction is taking away is still seen, so "nothing" is safe to act on.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Flags {
+    /// Something is parked.
+    pub parked: bool,
+    /// Something is held.
+    pub held: bool,
+    /// There are open dead letters.
+    pub dead_letters: bool,
+}
+
+impl Flags {
+    /// Asks for them.
+    ///
+    /// # Errors
+    /// When PostgreSQL is lost.
+    pub async fn read(session: &mut Session) -> Result<Self, ApplyError> {
+        let statement = session
+            .prepared(
+                "select exists (select 1 from leafcutter.parked), \
+                 exists (select 1 from leafcutter.held), \
+                 exists (select 1 from leafcutter.dead_letters where state = 'open')",
+            )
+            .await?;
+        let row = session.client().query_one(&statement, &[]).await?;
+        Ok(Self {
+            parked: row.get(0),
+            held: row.get(1),
+            dead_letters: row.get(2),
+        })
+    }
+}
+
+/// A parked document as it was found.
+#[derive(Debug, Clone)]
+pub struct Parked {
+    /// The root row it is parked for.
+    pub row: RowId,
+    /// Version and time of its image.
+    pub stamp: Stamp,
+    /// It was called an orphan.
+    pub orphan: bool,
+    /// It waits for a unique value, not for a parent.
+    pub unique: bool,
+    /// Where its record was read.
+    pub provenance: Provenance,
+    /// The record's key.
+    pub record_key: Vec<u8>,
+    /// The record's value.
+    pub record_value: Vec<u8>,
+    /// Seconds since it was parked.
+    pub age_seconds: f64,
+    /// The column that points to the missing parent.
+    pub wait_column: Option<String>,
+    /// The table it waits for.
+    pub wait_table: String,
+}
+
+/// The columns that [`Parked::read`] expects, of `leafcutter.parked p`.
+pub const COLUMNS: &str = "p.table_name, p.row_key, p.version, p.as_of, p.state, p.reason, \
+    p.topic, p.partition, p.\"offset\", p.record_time, p.record_key, p.record_value, \
+    extract(epoch from now() - p.parked_at)::float8, p.wait_column, p.wait_table";
+
+impl Parked {
+    /// Reads a row; `None` where its table or topic is none of this mapping.
+    pub fn read(model: &Model, row: &Row) -> Option<Self> {
+        let table = model.root_by_state_name(row.get(0))?;
+        let stamp = Stamp {
+            version: Version::from_i64(row.get(2))?,
+            as_of: Version::from_i64(row.get(3))?,
+            event: true,
+        };
+        Some(Self {
+            row: (table, row.get(1)),
+            stamp,
+            orphan: row.get::<_, &str>(4) == "orphan",
+            unique: row.get::<_, &str>(5) == "unique",
+            provenance: Provenance {
+                collection: model.collection_of_topic(row.get(6))?,
+                partition: row.get(7),
+                offset: row.get(8),
+                timestamp: row.get(9),
+            },
+            record_key: row.get(10),
+            record_value: row.get(11),
+            age_seconds: row.get(12),
+            wait_column: row.get(13),
+            wait_table: row.get(14),
+        })
+    }
+}
+
+fn split<'a>(model: &'a Model, rows: &[&'a RowId]) -> (Vec<&'a str>, Vec<&'a [u8]>) {
+    rows.iter()
+        .map(|(table, key)| (model.table(*table).state_name.as_str(), key.as_slice()))
+        .unzip()
+}
+
+/// Locks and returns what is parked for these rows (S2).
+///
+/// # Errors
+/// When PostgreSQL is lost or another session holds the lock for too long.
+pub async fn lock_own(
+    session: &mut Session,
+    model: &Model,
+    rows: &[&RowId],
+) -> Result<Vec<Parked>, ApplyError> {
+    let sql = format!(
+        "select {COLUMNS} from leafcutter.parked p \
+         join unnest($1::text[], $2::bytea[]) as k(t, k) on p.table_name = k.t and p.row_key = k.k \
+         order by p.table_name, p.row_key for update of p"
+    );
+    query(session, model, &sql, rows).await
+}
+
+/// Locks and returns what waits for these rows to be there.
+///
+/// # Errors
+/// When PostgreSQL is lost or another session holds the lock for too long.
+pub async fn pull_waiters(
+    session: &mut Session,
+    model: &Model,
+    rows: &[&RowId],
+) -> Result<Vec<Parked>, ApplyError> {
+    let sql = format!(
+        "select {COLUMNS} from leafcutter.parked p \
+         join unnest($1::text[], $2::bytea[]) as k(t, k) on p.wait_table = k.t and p.wait_key = k.k \
+         where p.reason = 'parent' \
+         order by p.table_name, p.row_key limit {PULLED_MAX} for update of p"
+    );
+    query(session, model, &sql, rows).await
+}
+
+async fn query(
+    session: &mut Session,
+    model: &Model,
+    sql: &str,
+    rows: &[&RowId],
+) -> Result<Vec<Parked>, ApplyError> {
+    let (tables, keys) = split(model, rows);
+    let statement = session.prepared(sql).await?;
+    let found = session
+        .client()
+        .query(&statement, &[&tables, &keys])
+        .await?;
+    Ok(found
+        .iter()
+        .filter_map(|row| Parked::read(model, row))
+        .collect())
+}
+
+/// One document to park.
+#[derive(Debug)]
+pub struct ToPark<'a> {
+    /// Its root row.
+    pub row: RowId,
+    /// Version and time of its image.
+    pub stamp: Stamp,
+    /// What it waits for.
+    pub obstacle: Obstacle,
+    /// The root row among the encoded rows.
+    pub encoded: usize,
+    /// It is an orphan already.
+    pub orphan: bool,
+    /// Where its record was read.
+    pub provenance: &'a Provenance,
+    /// The record's key.
+    pub record_key: &'a [u8],
+    /// The record's value.
+    pub record_value: &'a [u8],
+}
+
+/// The columns of parked rows, as parameters for one statement.
+#[derive(Default)]
+struct Columns<'a> {
+    table: Vec<&'a str>,
+    row_key: Vec<&'a [u8]>,
+    version: Vec<i64>,
+    as_of: Vec<i64>,
+    state: Vec<&'a str>,
+    reason: Vec<&'a str>,
+    wait_column: Vec<Option<&'a str>>,
+    wait_table: Vec<String>,
+    wait_key: Vec<Vec<u8>>,
+    topic: Vec<&'a str>,
+    partition: Vec<i32>,
+    offset: Vec<i64>,
+    record_time: Vec<Option<i64>>,
+    record_key: Vec<&'a [u8]>,
+    record_value: Vec<&'a [u8]>,
+}
+
+const WRITE: &str = "\
+    insert into leafcutter.parked as p (table_name, row_key, version, as_of, state, reason, \
+    wait_column, wait_table, wait_key, topic, partition, \"offset\", record_time, record_key, \
+    record_value, consumer_group) \
+    select u.*, $16 from unnest($1::text[], $2::bytea[], $3::bigint[], $4::bigint[], $5::text[], \
+    $6::text[], $7::text[], $8::text[], $9::bytea[], $10::text[], $11::int[], $12::bigint[], \
+    $13::bigint[], $14::bytea[], $15::bytea[]) as u order by 1, 2 \
+    on conflict (table_name, row_key) do update set \
+    parked_at = case when p.version = excluded.version then p.parked_at else now() end, \
+    state = case when p.version = excluded.version and p.state = 'orphan' then 'orphan' \
+    else excluded.state end, \
+    version = excluded.version, as_of = excluded.as_of, reason = excluded.reason, \
+    wait_column = excluded.wait_column, wait_table = excluded.wait_table, \
+    wait_key = excluded.wait_key, topic = excluded.topic, partition = excluded.partition, \
+    \"offset\" = excluded.\"offset\", record_time = excluded.record_time, \
+    record_key = excluded.record_key, record_value = excluded.record_value, \
+    consumer_group = excluded.consumer_group, tried_at = now() \
+    where p.version <= excluded.version";
+
+/// Parks documents. What is parked at a higher version stays.
+///
+/// # Errors
+/// When PostgreSQL refuses or is lost.
+pub async fn write(
+    session: &mut Session,
+    model: &Model,
+    group: &str,
+    rows: &Rows,
+    list: &[ToPark<'_>],
+) -> Result<(), ApplyError> {
+    if list.is_empty() {
+        return Ok(());
+    }
+    let mut c = Columns::default();
+    for item in list {
+        let entry = model.table(item.row.0);
+        let (reason, wait_column, wait_table, wait_key) = match item.obstacle {
+            Obstacle::Parent(index) => {
+                let check = &entry.sql.references[index];
+                let key = rows
+                    .field(item.encoded, check.column)
+                    .unwrap_or_default()
+                    .to_vec();
+                (
+                    "parent",
+                    Some(check.column_name.as_str()),
+                    check.parent.to_string(),
+                    key,
+                )
+            }
+            Obstacle::Unique(index) => {
+                let mut key = Vec::new();
+                for &column in &entry.sql.unique[index].columns {
+                    let value = rows.field(item.encoded, column).unwrap_or_default();
+                    key.extend_from_slice(
+                        &u32::try_from(value.len()).unwrap_or(u32::MAX).to_be_bytes(),
+                    );
+                    key.extend_from_slice(value);
+                }
+                let first = entry.sql.unique[index].columns.first();
+                let column = first.map(|&column| entry.table.columns[column].name.as_str());
+                ("unique", column, entry.state_name.clone(), key)
+            }
+        };
+        c.table.push(&entry.state_name);
+        c.row_key.push(&item.row.1);
+        c.version.push(item.stamp.version.as_i64());
+        c.as_of.push(item.stamp.as_of.as_i64());
+        c.state.push(if item.orphan { "orphan" } else { "waiting" });
+        c.reason.push(reason);
+        c.wait_column.push(wait_column);
+        c.wait_table.push(wait_table);
+        c.wait_key.push(wait_key);
+        c.topic
+            .push(&model.collections[item.provenance.collection].topic);
+        c.partition.push(item.provenance.partition);
+        c.offset.push(item.provenance.offset);
+        c.record_time.push(item.provenance.timestamp);
+        c.record_key.push(item.record_key);
+        c.record_value.push(item.record_value);
+    }
+    let statement = session.prepared(WRITE).await?;
+    session
+        .client()
+        .execute(
+            &statement,
+            &[
+                &c.table,
+                &c.row_key,
+                &c.version,
+                &c.as_of,
+                &c.state,
+                &c.reason,
+                &c.wait_column,
+                &c.wait_table,
+                &c.wait_key,
+                &c.topic,
+                &c.partition,
+                &c.offset,
+                &c.record_time,
+                &c.record_key,
+                &c.record_value,
+                &group,
+            ],
+        )
+        .await?;
+    Ok(())
+}
+
+/// Forgets what is parked for these rows at or below these versions.
+///
+/// # Errors
+/// When PostgreSQL is lost.
+pub async fn remove(
+    session: &mut Session,
+    model: &Model,
+    list: &[(&RowId, Version)],
+) -> Result<(), ApplyError> {
+    if list.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<&RowId> = list.iter().map(|(row, _)| *row).collect();
+    let (tables, keys) = split(model, &rows);
+    let versions: Vec<i64> = list.iter().map(|(_, version)| version.as_i64()).collect();
+    let statement = session
+        .prepared(
+            "delete from leafcutter.parked p \
+             using unnest($1::text[], $2::bytea[], $3::bigint[]) as k(t, k, v) \
+             where p.table_name = k.t and p.row_key = k.k and p.version <= k.v",
+        )
+        .await?;
+    session
+        .client()
+        .execute(&statement, &[&tables, &keys, &versions])
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,403 @@
+//! The settling task: what batches cannot see of each other (`PROTOCOL.md` §4, S1; §5).
+//!
+//! A batch that writes a parent does not see a child that is being parked at that moment, and the
+//! child's batch does not see the parent. So every consumer looks again, in transactions of its own:
+//! it locks parked documents (leaving out those that somebody works on), then tries them through
+//! the same steps as a batch; it locks held rows, then looks whether anything still points to them.
+//! What still waits after its time is decided: a dead letter, or null where the mapping says so.
+
+use super::{
+    ApplyError,
+    apply::{self, Applier, Transaction},
+    copy::CopyBuffer,
+    deletes::key_fields,
+    parking::{COLUMNS, Flags, Parked},
+    work::{Candidate, Fate, From, Obstacle},
+};
+use crate::{
+    dead_letter::DeadLetters,
+    model::Model,
+    orphan::{self, ControlState, Progress, Waiting},
+    transform::{Rows, TableId},
+};
+use leafcutter_schemas::{
+    dead_letter::{Origin, Reason, Stage},
+    mapping::OnMissing,
+};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+/// Parked documents tried in one transaction.
+const TRIED_MAX: i64 = 500;
+/// Held rows looked at in one transaction.
+const HELD_MAX: i64 = 500;
+
+/// What one round did.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Settled {
+    /// Documents placed.
+    pub placed: usize,
+    /// Documents called orphans, or whose unique value never came free.
+    pub decided: usize,
+    /// Held rows deleted.
+    pub let_go: u64,
+    /// Whether there may be more to do at once.
+    pub more: bool,
+}
+
+/// When a waiting document is given up.
+#[derive(Debug, Clone)]
+pub struct Patience {
+    /// How long a document waits at least.
+    pub orphan_after: Duration,
+    /// What the control topic said before this round.
+    pub control: ControlState,
+    /// How far the group had applied before this round.
+    pub progress: Progress,
+}
+
+const LOCK: &str = "where p.tried_at < now() - case when p.state = 'waiting' then interval '0.5 s' \
+    else interval '10 s' end order by p.table_name, p.row_key";
+
+impl Applier {
+    /// One round over what is parked.
+    ///
+    /// # Errors
+    /// When PostgreSQL refuses or is lost, or a dead letter cannot be written.
+    pub async fn settle_parked(
+        &mut self,
+        model: &Arc<Model>,
+        patience: &Patience,
+        letters: &DeadLetters,
+    ) -> Result<Settled, ApplyError> {
+        let lock = format!(
+            "select {COLUMNS} from (select * from leafcutter.parked p {LOCK} limit {TRIED_MAX} \
+             for update skip locked) p"
+        );
+        let mut rows = Rows::default();
+        self.transact(
+            &mut rows,
+            async |t| {
+                t.flags = Flags::read(t.session).await?;
+                if !t.flags.parked {
+                    return Ok(Settled::default());
+                }
+                let statement = t.session.prepared(&lock).await?;
+                let found = t.session.client().query(&statement, &[]).await?;
+                let more = found.len() >= usize::try_from(TRIED_MAX).unwrap_or(usize::MAX);
+                for parked in found.iter().filter_map(|row| Parked::read(t.model, row)) {
+                    let null = decides_null(t.model, &parked, patience);
+                    t.known.insert(parked.row.clone());
+                    t.adopt(parked, null);
+                }
+                touch(t).await?;
+                t.write(&[]).await?;
+                let mut settled = Settled {
+                    more,
+                    ..Settled::default()
+                };
+                for index in 0..t.work.candidates.len() {
+                    let candidate = t.work.candidates[index].clone();
+                    match candidate.fate {
+                        Fate::Done(_) => {
+                            settled.placed += 1;
+                            if candidate.nulled {
+                                mark_orphan(t, &candidate).await?;
+                            }
+                        }
+                        Fate::Waits(obstacle) => {
+                            settled.decided += usize::from(
+                                decide(t, &candidate, obstacle, patience, letters).await?,
+                            );
+                        }
+                        Fate::Open => {}
+                    }
+                }
+                apply::count_settled(t).await?;
+                Ok(settled)
+            },
+            model,
+        )
+        .await
+    }
+
+    /// One round over held rows: those that nothing points to any more are deleted.
+    ///
+    /// # Errors
+    /// When PostgreSQL refuses or is lost.
+    pub async fn settle_held(&mut self, model: &Arc<Model>) -> Result<u64, ApplyError> {
+        let mut rows = Rows::default();
+        self.transact(
+            &mut rows,
+            async |t| {
+                t.flags = Flags::read(t.session).await?;
+                let mut let_go = 0;
+                if t.flags.held {
+                    for index in (0..t.model.tables.len()).rev() {
+                        if t.model.tables[index].above.is_empty() {
+                            let_go += settle_held_table(t, TableId(index)).await?;
+                        }
+                    }
+                }
+                Ok(let_go)
+            },
+            model,
+        )
+        .await
+    }
+}
+
+/// Notes that these documents were tried, so that the next round takes others.
+async fn touch(t: &mut Transaction<'_>) -> Result<(), ApplyError> {
+    let (tables, keys): (Vec<&str>, Vec<&[u8]>) = t
+        .known
+        .iter()
+        .map(|(table, key)| (t.model.table(*table).state_name.as_str(), key.as_slice()))
+        .unzip();
+    let statement = t
+        .session
+        .prepared(
+            "update leafcutter.parked p set tried_at = now() \
+             from unnest($1::text[], $2::bytea[]) as k(t, k) \
+             where p.table_name = k.t and p.row_key = k.k",
+        )
+        .await?;
+    t.session
+        .client()
+        .execute(&statement, &[&tables, &keys])
+        .await?;
+    Ok(())
+}
+
+/// The reference that a parked document waits for, if its table still has it.
+fn reference<'m>(
+    model: &'m Model,
+    parked: &Parked,
+) -> Option<&'m leafcutter_schemas::mapping::Reference> {
+    let column = parked.wait_column.as_deref()?;
+    let table = &model.table(parked.row.0).table;
+    table.columns.get(table.column(column)?)?.reference.as_ref()
+}
+
+fn waited_enough(parked: &Parked, patience: &Patience) -> bool {
+    parked.age_seconds >= patience.orphan_after.as_secs_f64()
+}
+
+fn parent_never_comes(model: &Model, parked: &Parked, patience: &Patience) -> bool {
+    let topics: Vec<&str> = model
+        .collections
+        .iter()
+        .filter(|c| model.table(c.root).state_name == parked.wait_table)
+        .map(|c| c.topic.as_str())
+        .collect();
+    let waiting = Waiting {
+        as_of: parked.stamp.as_of,
+        topic: &model.collections[parked.provenance.collection].topic,
+        partition: parked.provenance.partition,
+        parent_topics: &topics,
+    };
+    orphan::is_orphan(&waiting, &patience.control, &patience.progress)
+}
+
+/// Whether its missing parent is to be left out. The conditions were read before the parent is
+/// looked for, which happens when the reference is set to null.
+fn decides_null(model: &Model, parked: &Parked, patience: &Patience) -> bool {
+    !parked.unique
+        && reference(model, parked).is_some_and(|r| r.on_missing == OnMissing::Null)
+        && waited_enough(parked, patience)
+        && parent_never_comes(model, parked, patience)
+}
+
+async fn mark_orphan(t: &mut Transaction<'_>, candidate: &Candidate) -> Result<(), ApplyError> {
+    let root = t.model.collections[candidate.provenance.collection].root;
+    let statement = t
+        .session
+        .prepared(
+            "update leafcutter.parked set state = 'orphan' \
+             where table_name = $1 and row_key = $2 and state = 'waiting'",
+        )
+        .await?;
+    let name = &t.model.table(root).state_name;
+    t.session
+        .client()
+        .execute(&statement, &[name, &candidate.key])
+        .await?;
+    Ok(())
+}
+
+/// Gives a document up if it has waited long enough: its dead letter goes out, is confirmed and
+/// listed, and the parked row stays as an orphan.
+async fn decide(
+    t: &mut Transaction<'_>,
+    candidate: &Candidate,
+    obstacle: Obstacle,
+    patience: &Patience,
+    letters: &DeadLetters,
+) -> Result<bool, ApplyError> {
+    let From::Parked {
+        orphan: false,
+        pulled,
+    } = candidate.from
+    else {
+        return Ok(false);
+    };
+    let parked = t.pulled[pulled].clone();
+    let entry = t.model.table(parked.row.0);
+    if !waited_enough(&parked, patience) {
+        return Ok(false);
+    }
+    let reason = match obstacle {
+        Obstacle::Parent(index) => {
+            let check = &entry.sql.references[index];
+            // The look that parked it must be the one that the decision is about.
+            if parked.wait_column.as_deref() != Some(&check.column_name)
+                || !parent_never_comes(t.model, &parked, patience)
+            {
+                return Ok(false);
+            }
+            let column = &check.column_name;
+            reason(
+                "orphan",
+                &entry.state_name,
+                column,
+                format!(
+                    "the row of `{}` that `{column}` points to does not exist in the source",
+                    check.parent
+                ),
+            )
+        }
+        Obstacle::Unique(index) => {
+            let columns = &entry.sql.unique[index].columns;
+            let names: Vec<&str> = columns
+                .iter()
+                .map(|&c| entry.table.columns[c].name.as_str())
+                .collect();
+            let column = names.join(", ");
+            reason(
+                "unique",
+                &entry.state_name,
+                &column,
+                format!("another document has the same value in the unique column `{column}`"),
+            )
+        }
+    };
+    let topic = &t.model.collections[parked.provenance.collection].topic;
+    let origin = Origin {
+        topic: topic.clone(),
+        partition: parked.provenance.partition,
+        offset: parked.provenance.offset,
+        timestamp: parked.provenance.timestamp,
+    };
+    let version = candidate.stamp.version;
+    letters
+        .send_original(
+            origin,
+            &reason,
+            Some(version),
+            &parked.record_key,
+            Some(&parked.record_value),
+            None,
+        )
+        .await
+        .map_err(|source| ApplyError::Transient {
+            what: "cannot write a dead letter".to_owned(),
+            source: Box::new(source),
+        })?;
+    apply::list_dead_letter(
+        t,
+        &parked.provenance,
+        &reason,
+        Some(&parked.row.1),
+        &parked.record_key,
+        Some(version),
+    )
+    .await?;
+    mark_orphan(t, candidate).await?;
+    t.settled_dead_letter(&parked.provenance);
+    Ok(true)
+}
+
+fn reason(code: &'static str, table: &str, column: &str, message: String) -> Reason {
+    Reason {
+        stage: Stage::Settle,
+        code,
+        message,
+        table: Some(table.to_owned()),
+        column: Some(column.to_owned()),
+        path: None,
+        sqlstate: None,
+    }
+}
+
+/// Deletes the held rows of one table that nothing points to: first the rows are locked, then, in
+/// later statements, what is held is read again and referring rows are looked for (S4).
+async fn settle_held_table(t: &mut Transaction<'_>, table: TableId) -> Result<u64, ApplyError> {
+    let model = t.model;
+    let entry = model.table(table);
+    let sql = &entry.sql;
+    let held = format!(
+        "select row_key, version from leafcutter.held where table_name = $1 order by held_at limit {HELD_MAX}"
+    );
+    let statement = t.session.prepared(&held).await?;
+    let found = t
+        .session
+        .client()
+        .query(&statement, &[&entry.state_name])
+        .await?;
+    if found.is_empty() {
+        return Ok(0);
+    }
+    let mut copy = CopyBuffer::new();
+    let mut keys: BTreeMap<i32, Vec<u8>> = BTreeMap::new();
+    for (index, row) in found.iter().enumerate() {
+        let key: Vec<u8> = row.get(0);
+        copy.tuple(
+            entry.table.key.len(),
+            &key_fields(&key, entry.table.key.len()),
+            row.get(1),
+            &[index],
+        );
+        keys.insert(i32::try_from(index).unwrap_or(i32::MAX), key);
+    }
+    let count = copy.count;
+    copy.send(t.session, &sql.copy_deletes).await?;
+    let statement = t.session.prepared(&sql.lock_deletes).await?;
+    t.session.client().query(&statement, &[]).await?;
+    let again = "select row_key from leafcutter.held where table_name = $1 and row_key = any($2) for update";
+    let statement = t.session.prepared(again).await?;
+    let wanted: Vec<&[u8]> = keys.values().map(Vec::as_slice).collect();
+    let still: Vec<Vec<u8>> = t
+        .session
+        .client()
+        .query(&statement, &[&entry.state_name, &wanted])
+        .await?
+        .iter()
+        .map(|row| row.get(0))
+        .collect();
+    keys.retain(|_, key| still.contains(key));
+    for look in &sql.referenced_deletes {
+        let statement = t.session.prepared(look).await?;
+        for row in t.session.client().query(&statement, &[]).await? {
+            keys.remove(&row.get::<_, i32>(0));
+        }
+    }
+    let free: Vec<i32> = keys.keys().copied().collect();
+    let mut let_go = 0;
+    if !free.is_empty() {
+        let children = &model.collections[entry.collection].children;
+        for child in children.iter().rev() {
+            let statement = t.session.prepared(&model.table(*child).sql.delete).await?;
+            t.session.client().execute(&statement, &[&free]).await?;
+        }
+        let statement = t.session.prepared(&sql.delete).await?;
+        let_go = t.session.client().execute(&statement, &[&free]).await?;
+        let forget = "delete from leafcutter.held where table_name = $1 and row_key = any($2)";
+        let statement = t.session.prepared(forget).await?;
+        let gone: Vec<&[u8]> = keys.values().map(Vec::as_slice).collect();
+        t.session
+            .client()
+            .execute(&statement, &[&entry.state_name, &gone])
+            .await?;
+    }
+    t.empty_deletes(table, count).await?;
+    Ok(let_go)
+}

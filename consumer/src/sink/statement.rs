@@ -1,0 +1,565 @@
+//! SQL text for a table of the mapping: the only place that quotes an identifier.
+//!
+//! Rows of a batch stand in a temporary table of the session (`lc_<table>`), with the row's
+//! version and two ordinals beside the target's columns: `lc_doc` is the document's place in the
+//! batch, `lc_row` the row's. Statements then narrow that table down until it holds exactly what is
+//! to be written, and write it. Values never stand in the text; they come by COPY or as
+//! parameters.
+
+use crate::transform::TableId;
+use leafcutter_schemas::mapping::{Column, ColumnSource, PgType, RowSource, Table, TableName};
+
+/// Quotes an identifier (PostgreSQL manual, 4.1.1).
+pub fn quote(identifier: &str) -> String {
+    format!("\"{}\"", identifier.replace('"', "\"\""))
+}
+
+/// Quotes a text as a literal; used for names of tables only.
+pub fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// A table's name with its schema, quoted.
+pub fn qualified(name: &TableName) -> String {
+    format!("{}.{}", quote(&name.schema), quote(&name.name))
+}
+
+fn list(columns: impl IntoIterator<Item = String>) -> String {
+    columns.into_iter().collect::<Vec<_>>().join(", ")
+}
+
+/// The function whose result is a value's bytes in binary COPY; row keys are made of these.
+fn send_function(pg_type: PgType) -> &'static str {
+    match pg_type {
+        PgType::Bool => "boolsend",
+        PgType::Int2 => "int2send",
+        PgType::Int4 => "int4send",
+        PgType::Int8 => "int8send",
+        PgType::Float4 => "float4send",
+        PgType::Float8 => "float8send",
+        PgType::Numeric(_) => "numeric_send",
+        PgType::Text => "textsend",
+        PgType::Varchar(_) => "varcharsend",
+        PgType::Uuid => "uuid_send",
+        PgType::Bytea => "byteasend",
+        PgType::Date => "date_send",
+        PgType::Timestamp => "timestamp_send",
+        PgType::Timestamptz => "timestamptz_send",
+        PgType::Json => "json_send",
+        PgType::Jsonb => "jsonb_send",
+    }
+}
+
+/// A reference that a table's rows must satisfy.
+#[derive(Debug, Clone)]
+pub struct ReferenceCheck {
+    /// The referring column's position.
+    pub column: usize,
+    /// Its name.
+    pub column_name: String,
+    /// The table pointed to.
+    pub parent: TableName,
+    /// The table points to itself.
+    pub to_itself: bool,
+    /// Returns `lc_doc` of the rows whose parent is not there, after taking them out of the
+    /// temporary table.
+    pub take_missing: String,
+    /// Sets the column to null for the documents in `$1`.
+    pub set_null: String,
+}
+
+/// A second unique key.
+#[derive(Debug, Clone)]
+pub struct UniqueCheck {
+    /// The columns' positions.
+    pub columns: Vec<usize>,
+    /// Returns `lc_doc` of the rows whose value is taken, after taking them out.
+    pub take_colliding: String,
+}
+
+/// The statements of one table.
+#[derive(Debug, Clone)]
+pub struct TableSql {
+    /// Creates the temporary table for rows.
+    pub create_temp: String,
+    /// Creates the temporary table for keys of deleted rows.
+    pub create_temp_deletes: String,
+    /// Fills the temporary table.
+    pub copy: String,
+    /// Fills the temporary table of deletes.
+    pub copy_deletes: String,
+    /// Takes out what is stale or unchanged: returns `lc_doc` and whether it is stale. Without
+    /// and with a look at the tombstones.
+    pub classify: [String; 2],
+    /// The references of this table.
+    pub references: Vec<ReferenceCheck>,
+    /// Its second unique keys.
+    pub unique: Vec<UniqueCheck>,
+    /// Writes what is left.
+    pub upsert: String,
+    /// For a child table: deletes the rows that the written documents no longer have.
+    pub delete_vanished: Option<String>,
+    /// Forgets tombstones of rows that were written.
+    pub forget_tombstones: String,
+    /// Forgets what is held of rows that were written.
+    pub forget_held: String,
+    /// Marks open dead letters that the written rows supersede.
+    pub supersede_dead_letters: [String; 2],
+    /// Locks the rows to delete and returns their `lc_doc` and version.
+    pub lock_deletes: String,
+    /// Returns `lc_doc` and version of the tombstones of the rows to delete.
+    pub tombstones_of_deletes: String,
+    /// Returns `lc_doc` of the rows to delete that other rows still point to.
+    pub referenced_deletes: Vec<String>,
+    /// Deletes the rows whose `lc_doc` is in `$1`; for a child table, the rows below them.
+    pub delete: String,
+    /// Writes tombstones for the rows whose `lc_doc` is in `$1`.
+    pub write_tombstones: String,
+    /// Marks as held the rows whose `lc_doc` is in `$1`.
+    pub hold: String,
+    /// Empties the temporary tables, by the row and by the file.
+    pub empty: [String; 2],
+}
+
+struct Names<'a> {
+    table: &'a Table,
+    temp: String,
+    deletes: String,
+    target: String,
+    literal: String,
+}
+
+impl Names<'_> {
+    fn column(&self, position: usize) -> &Column {
+        &self.table.columns[position]
+    }
+
+    /// `left.c = right.c and …` for the key columns.
+    fn same_key(&self, left: &str, right: &str) -> String {
+        self.same(&self.table.key, left, right)
+    }
+
+    fn same(&self, columns: &[usize], left: &str, right: &str) -> String {
+        let conditions: Vec<_> = columns
+            .iter()
+            .map(|&c| {
+                let name = quote(&self.column(c).name);
+                format!("{left}.{name} = {right}.{name}")
+            })
+            .collect();
+        conditions.join(" and ")
+    }
+
+    /// The bytes of a row's key as [`crate::transform::Rows::key`] has them.
+    fn key_bytes(&self, alias: &str) -> String {
+        key_bytes(self.table, alias)
+    }
+
+    /// Whether any column beside the key differs.
+    fn differs(&self, left: &str, right: &str) -> String {
+        let mut conditions = Vec::new();
+        for (position, column) in self.table.columns.iter().enumerate() {
+            if self.table.key.contains(&position) {
+                continue;
+            }
+            // `json` has no equality; its text is what is stored.
+            let cast = if column.pg_type == PgType::Json {
+                "::text"
+            } else {
+                ""
+            };
+            let name = quote(&column.name);
+            conditions.push(format!(
+                "{left}.{name}{cast} is distinct from {right}.{name}{cast}"
+            ));
+        }
+        if conditions.is_empty() {
+            "false".to_owned()
+        } else {
+            conditions.join(" or ")
+        }
+    }
+}
+
+fn key_bytes(table: &Table, alias: &str) -> String {
+    let send = |position: &usize| {
+        let column = &table.columns[*position];
+        format!(
+            "{}({alias}.{})",
+            send_function(column.pg_type),
+            quote(&column.name)
+        )
+    };
+    match table.key.as_slice() {
+        [only] => send(only),
+        several => several
+            .iter()
+            .map(|c| format!("int4send(length({0})) || {0}", send(c)))
+            .collect::<Vec<_>>()
+            .join(" || "),
+    }
+}
+
+impl TableSql {
+    /// The statements of `table`. `above` are the tables over a child table, its root first;
+    /// `referrers` are the (table, column) pairs that point to it.
+    pub fn new(
+        id: TableId,
+        table: &Table,
+        above: &[(&Table, TableId)],
+        referrers: &[(&Table, usize)],
+        tables: &dyn Fn(&TableName) -> Option<(Table, TableId)>,
+    ) -> Self {
+        let names = Names {
+            table,
+            temp: format!("pg_temp.lc_{}", id.0),
+            deletes: format!("pg_temp.lc_{}_deletes", id.0),
+            target: qualified(&table.name),
+            literal: literal(&table.name.to_string()),
+        };
+        let n = &names;
+        let all = list(table.columns.iter().map(|c| quote(&c.name)));
+        let typed = |positions: &mut dyn Iterator<Item = usize>| {
+            list(positions.map(|p| {
+                let column = n.column(p);
+                // The length and scale were checked when the row was made.
+                let pg_type = match column.pg_type {
+                    PgType::Varchar(_) => PgType::Text,
+                    PgType::Numeric(_) => PgType::Numeric(None),
+                    other => other,
+                };
+                format!("{} {pg_type}", quote(&column.name))
+            }))
+        };
+        let key = list(table.key.iter().map(|&p| quote(&n.column(p).name)));
+        let is_root = table.rows == RowSource::Document;
+        let version = if is_root { ", lc_version" } else { "" };
+        Self {
+            create_temp: format!(
+                "create temp table if not exists lc_{} ({}, lc_version bigint not null, lc_doc int not null, lc_row int not null)",
+                id.0,
+                typed(&mut (0..table.columns.len()))
+            ),
+            create_temp_deletes: format!(
+                "create temp table if not exists lc_{}_deletes ({}, lc_version bigint not null, lc_doc int not null)",
+                id.0,
+                typed(&mut table.key.iter().copied())
+            ),
+            copy: format!(
+                "copy {} ({all}, lc_version, lc_doc, lc_row) from stdin (format binary)",
+                n.temp
+            ),
+            copy_deletes: format!(
+                "copy {} ({key}, lc_version, lc_doc) from stdin (format binary)",
+                n.deletes
+            ),
+            classify: [classify(n, false), classify(n, true)],
+            references: reference_checks(n, tables),
+            unique: table
+                .unique
+                .iter()
+                .map(|columns| unique_check(n, columns))
+                .collect(),
+            upsert: upsert(n, &all, version, &key),
+            delete_vanished: above
+                .first()
+                .map(|(_, root)| delete_vanished(n, above, *root)),
+            forget_tombstones: format!(
+                "delete from leafcutter.tombstones s using {} t where s.table_name = {} and s.row_key = {}",
+                n.temp,
+                n.literal,
+                n.key_bytes("t")
+            ),
+            forget_held: format!(
+                "delete from leafcutter.held s using {} t where s.table_name = {} and s.row_key = {}",
+                n.temp,
+                n.literal,
+                n.key_bytes("t")
+            ),
+            supersede_dead_letters: [supersede(n, &n.temp), supersede(n, &n.deletes)],
+            lock_deletes: format!(
+                "select d.lc_doc, x.lc_version from {} d join {} x on {} order by {} for update of x",
+                n.deletes,
+                n.target,
+                n.same_key("d", "x"),
+                list(
+                    table
+                        .key
+                        .iter()
+                        .map(|&p| format!("x.{}", quote(&n.column(p).name)))
+                )
+            ),
+            tombstones_of_deletes: format!(
+                "select d.lc_doc, s.version from {} d join leafcutter.tombstones s on s.table_name = {} and s.row_key = {}",
+                n.deletes,
+                n.literal,
+                n.key_bytes("d")
+            ),
+            referenced_deletes: referenced_deletes(n, referrers),
+            delete: delete(n, above),
+            write_tombstones: format!(
+                "insert into leafcutter.tombstones as s (table_name, row_key, version) \
+                 select {}, {}, d.lc_version from {} d where d.lc_doc = any($1) order by 2 \
+                 on conflict (table_name, row_key) do update set version = excluded.version \
+                 where s.version < excluded.version",
+                n.literal,
+                n.key_bytes("d"),
+                n.deletes
+            ),
+            hold: format!(
+                "insert into leafcutter.held as s (table_name, row_key, version) \
+                 select {}, {}, d.lc_version from {} d where d.lc_doc = any($1) order by 2 \
+                 on conflict (table_name, row_key) do update set version = excluded.version \
+                 where s.version < excluded.version",
+                n.literal,
+                n.key_bytes("d"),
+                n.deletes
+            ),
+            empty: [
+                format!("delete from {}", n.temp),
+                format!("truncate {}", n.temp),
+            ],
+        }
+    }
+}
+
+fn classify(n: &Names<'_>, tombstones: bool) -> String {
+    let (join, older, stale) = if tombstones {
+        (
+            format!(
+                "left join leafcutter.tombstones s on s.table_name = {} and s.row_key = {}",
+                n.literal,
+                n.key_bytes("t")
+            ),
+            " or s.version > t.lc_version",
+            " or coalesce(s.version > t.lc_version, false)",
+        )
+    } else {
+        (String::new(), "", "")
+    };
+    format!(
+        "with losers as (select t.lc_doc, coalesce(x.lc_version > t.lc_version, false){stale} as stale \
+         from {temp} t left join {target} x on {same} {join} \
+         where x.lc_version > t.lc_version{older} \
+         or (x.lc_version = t.lc_version and not ({differs}))) \
+         delete from {temp} t using losers l where t.lc_doc = l.lc_doc returning l.lc_doc, l.stale",
+        temp = n.temp,
+        target = n.target,
+        same = n.same_key("x", "t"),
+        differs = n.differs("t", "x"),
+    )
+}
+
+fn reference_checks(
+    n: &Names<'_>,
+    tables: &dyn Fn(&TableName) -> Option<(Table, TableId)>,
+) -> Vec<ReferenceCheck> {
+    let mut checks = Vec::new();
+    for (position, column) in n.table.columns.iter().enumerate() {
+        let Some(reference) = &column.reference else {
+            continue;
+        };
+        let Some((parent, parent_id)) = tables(&reference.table) else {
+            continue;
+        };
+        let to_itself = parent.name == n.table.name;
+        let name = quote(&column.name);
+        let parent_key = quote(&reference.column);
+        let also_in_batch = if to_itself {
+            format!(
+                " and not exists (select 1 from pg_temp.lc_{} p where p.{parent_key} = t.{name})",
+                parent_id.0
+            )
+        } else {
+            String::new()
+        };
+        checks.push(ReferenceCheck {
+            column: position,
+            column_name: column.name.clone(),
+            parent: parent.name.clone(),
+            to_itself,
+            take_missing: format!(
+                "delete from {temp} t where t.{name} is not null \
+                 and not exists (select 1 from {parent} p where p.{parent_key} = t.{name})\
+                 {also_in_batch} returning t.lc_doc",
+                temp = n.temp,
+                parent = qualified(&parent.name),
+            ),
+            set_null: format!(
+                "update {temp} t set {name} = null where t.lc_doc = any($1) \
+                 and t.{name} is not null \
+                 and not exists (select 1 from {parent} p where p.{parent_key} = t.{name}) \
+                 returning t.lc_doc",
+                temp = n.temp,
+                parent = qualified(&parent.name),
+            ),
+        });
+    }
+    checks
+}
+
+/// A value is taken when another row of the target has it, or another row of the batch that goes
+/// first: the one that has the value already, then the one with the lower version.
+fn unique_check(n: &Names<'_>, columns: &[usize]) -> UniqueCheck {
+    let names: Vec<_> = columns.iter().map(|&c| quote(&n.column(c).name)).collect();
+    let t_values = list(names.iter().map(|c| format!("t.{c}")));
+    let not_null = names
+        .iter()
+        .map(|c| format!("t.{c} is not null"))
+        .collect::<Vec<_>>()
+        .join(" and ");
+    let other_key = n
+        .table
+        .key
+        .iter()
+        .map(|&c| {
+            let name = quote(&n.column(c).name);
+            format!("x.{name} <> t.{name}")
+        })
+        .collect::<Vec<_>>()
+        .join(" or ");
+    UniqueCheck {
+        columns: columns.to_vec(),
+        take_colliding: format!(
+            "with taken as (\
+             select t.lc_doc from {temp} t join {target} x on {same} where {other_key} \
+             union select lc_doc from (select t.lc_doc, row_number() over \
+             (partition by {t_values} order by (exists (select 1 from {target} o where {owner})) desc, \
+             t.lc_version, t.lc_doc) as place from {temp} t where {not_null}) ranked where place > 1) \
+             delete from {temp} t using taken k where t.lc_doc = k.lc_doc returning t.lc_doc",
+            temp = n.temp,
+            target = n.target,
+            same = n.same(columns, "x", "t"),
+            owner = format!("{} and {}", n.same_key("o", "t"), n.same(columns, "o", "t")),
+        ),
+    }
+}
+
+fn upsert(n: &Names<'_>, all: &str, version: &str, key: &str) -> String {
+    let mut sets: Vec<_> = n
+        .table
+        .columns
+        .iter()
+        .enumerate()
+        .filter(|(position, _)| !n.table.key.contains(position))
+        .map(|(_, column)| format!("{0} = excluded.{0}", quote(&column.name)))
+        .collect();
+    if !version.is_empty() {
+        sets.push("lc_version = excluded.lc_version".to_owned());
+    }
+    let insert = format!(
+        "insert into {target} as x ({all}{version}) select {all}{version} from {temp} order by {key} \
+         on conflict ({key})",
+        target = n.target,
+        temp = n.temp,
+    );
+    if sets.is_empty() {
+        return format!("{insert} do nothing");
+    }
+    let guard = if version.is_empty() {
+        n.differs("x", "excluded")
+    } else {
+        format!(
+            "x.lc_version < excluded.lc_version or (x.lc_version = excluded.lc_version and ({}))",
+            n.differs("x", "excluded")
+        )
+    };
+    format!("{insert} do update set {} where {guard}", sets.join(", "))
+}
+
+/// `child.c = root.k and …`: a child row's root, by the columns that repeat the root's key.
+fn on_root(n: &Names<'_>, above: &[(&Table, TableId)], child: &str, root: &str) -> String {
+    let mut conditions = Vec::new();
+    for column in &n.table.columns {
+        let ColumnSource::Parent(mut position) = column.source else {
+            continue;
+        };
+        let mut over = above.iter().rev().map(|(table, _)| *table);
+        let mut table = over.next();
+        while let Some(current) = table {
+            let source = &current.columns[position];
+            match (over.next(), &source.source) {
+                (None, _) if current.key.contains(&position) => {
+                    conditions.push(format!(
+                        "{child}.{} = {root}.{}",
+                        quote(&column.name),
+                        quote(&source.name)
+                    ));
+                    table = None;
+                }
+                (Some(next), ColumnSource::Parent(higher)) => {
+                    position = *higher;
+                    table = Some(next);
+                }
+                _ => table = None,
+            }
+        }
+    }
+    conditions.join(" and ")
+}
+
+fn delete_vanished(n: &Names<'_>, above: &[(&Table, TableId)], root: TableId) -> String {
+    format!(
+        "delete from {target} c using pg_temp.lc_{root} w where {same_root} \
+         and not exists (select 1 from {temp} t where {same})",
+        target = n.target,
+        root = root.0,
+        same_root = on_root(n, above, "c", "w"),
+        temp = n.temp,
+        same = n.same_key("t", "c"),
+    )
+}
+
+fn supersede(n: &Names<'_>, temp: &str) -> String {
+    format!(
+        "update leafcutter.dead_letters d set state = 'superseded' from {temp} t \
+         where d.state = 'open' and d.table_name = {} and d.row_key = {} and d.version <= t.lc_version",
+        n.literal,
+        n.key_bytes("t")
+    )
+}
+
+/// Rows that are deleted together with what they point to do not hold it.
+fn referenced_deletes(n: &Names<'_>, referrers: &[(&Table, usize)]) -> Vec<String> {
+    let key = n
+        .table
+        .key
+        .first()
+        .map(|&p| quote(&n.column(p).name))
+        .unwrap_or_default();
+    referrers
+        .iter()
+        .map(|(table, column)| {
+            let itself = if table.name == n.table.name {
+                format!(
+                    " and not exists (select 1 from {} e where {})",
+                    n.deletes,
+                    n.same_key("e", "r")
+                )
+            } else {
+                String::new()
+            };
+            format!(
+                "select d.lc_doc from {deletes} d where exists \
+                 (select 1 from {referrer} r where r.{column} = d.{key}{itself})",
+                deletes = n.deletes,
+                referrer = qualified(&table.name),
+                column = quote(&table.columns[*column].name),
+            )
+        })
+        .collect()
+}
+
+fn delete(n: &Names<'_>, above: &[(&Table, TableId)]) -> String {
+    let (deletes, same) = match above.first() {
+        None => (n.deletes.clone(), n.same_key("x", "d")),
+        Some((_, root)) => (
+            format!("pg_temp.lc_{}_deletes", root.0),
+            on_root(n, above, "x", "d"),
+        ),
+    };
+    format!(
+        "delete from {} x using {deletes} d where {same} and d.lc_doc = any($1)",
+        n.target
+    )
+}

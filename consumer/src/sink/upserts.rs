@@ -1,0 +1,232 @@
+//! Upserts: the rows of a collection's documents, narrowed down to those that are to be written,
+//! then written, each document with its child rows.
+//!
+//! The root row decides for the whole document: children are touched only below a root row that was
+//! written in this transaction, and its lock keeps every other writer of the document away. What is
+//! stale or the same is taken out before anything is written, so applying a record again writes
+//! nothing at all. A document whose parent is missing or whose unique value is taken is taken out
+//! too and parked. A value that another document of the same batch gives up is free after that one
+//! is written, hence the rounds.
+
+use super::{
+    ApplyError,
+    apply::Transaction,
+    copy::CopyBuffer,
+    work::{Fate, Obstacle, Outcome, Wish},
+};
+use crate::transform::TableId;
+
+/// Rounds in which documents of one batch may hand unique values to each other; what is left then
+/// is parked and tried again.
+const ROUNDS_MAX: usize = 8;
+
+/// Writes the open upserts of one collection.
+///
+/// # Errors
+/// As [`super::apply`] has it.
+pub async fn upsert_documents(t: &mut Transaction<'_>, root: TableId) -> Result<(), ApplyError> {
+    let mut documents = t.open(root, |wish| matches!(wish, Wish::Upsert(_)));
+    for _ in 0..ROUNDS_MAX {
+        if documents.is_empty() {
+            return Ok(());
+        }
+        write_round(t, root, &documents).await?;
+        let before = documents.len();
+        documents.retain(|&document| {
+            matches!(
+                t.work.candidates[document].fate,
+                Fate::Waits(Obstacle::Unique(_))
+            )
+        });
+        if documents.len() == before {
+            return Ok(());
+        }
+        for &document in &documents {
+            t.work.candidates[document].fate = Fate::Open;
+        }
+    }
+    Ok(())
+}
+
+async fn write_round(
+    t: &mut Transaction<'_>,
+    root: TableId,
+    documents: &[usize],
+) -> Result<(), ApplyError> {
+    let model = t.model;
+    let entry = model.table(root);
+    copy_rows(t, root, documents).await?;
+    null_decided(t, root, documents).await?;
+    classify(t, root).await?;
+    take_obstructed(t, root).await?;
+    let written: Vec<usize> = still_open(t, documents);
+    if !written.is_empty() {
+        let statement = t.session.prepared(&entry.sql.upsert).await?;
+        let count = t.session.client().execute(&statement, &[]).await?;
+        // A row changed between the comparison and the write: compare again.
+        if count != u64::try_from(written.len()).unwrap_or(u64::MAX) {
+            return Err(ApplyError::Again(None));
+        }
+        write_children(t, root, &written).await?;
+        after_write(t, root).await?;
+        for &document in &written {
+            t.work.candidates[document].fate = Fate::Done(Outcome::Applied);
+        }
+    }
+    t.empty(root, u64::try_from(documents.len()).unwrap_or(u64::MAX))
+        .await
+}
+
+fn still_open(t: &Transaction<'_>, documents: &[usize]) -> Vec<usize> {
+    documents
+        .iter()
+        .copied()
+        .filter(|&d| t.work.candidates[d].fate == Fate::Open)
+        .collect()
+}
+
+/// Copies the rows that these documents have in `table`.
+async fn copy_rows(
+    t: &mut Transaction<'_>,
+    table: TableId,
+    documents: &[usize],
+) -> Result<u64, ApplyError> {
+    let entry = t.model.table(table);
+    let columns = entry.table.columns.len();
+    let mut copy = CopyBuffer::new();
+    for &document in documents {
+        let candidate = &t.work.candidates[document];
+        let Wish::Upsert(rows) = &candidate.wish else {
+            continue;
+        };
+        let version = candidate.stamp.version.as_i64();
+        for row in rows.clone() {
+            if t.rows.row(row).table == table {
+                copy.tuple(columns, t.rows.fields(row), version, &[document, row]);
+            }
+            // The root's row is the first one.
+            if entry.above.is_empty() {
+                break;
+            }
+        }
+    }
+    let count = copy.count;
+    if count > 0 {
+        copy.send(t.session, &entry.sql.copy).await?;
+    }
+    Ok(count)
+}
+
+async fn classify(t: &mut Transaction<'_>, root: TableId) -> Result<(), ApplyError> {
+    let sql = &t.model.table(root).sql.classify[usize::from(t.tombstones)];
+    let statement = t.session.prepared(sql).await?;
+    for row in t.session.client().query(&statement, &[]).await? {
+        let outcome = if row.get(1) {
+            Outcome::Stale
+        } else {
+            Outcome::Unchanged
+        };
+        t.decide(row.get(0), Fate::Done(outcome));
+    }
+    Ok(())
+}
+
+/// Sets references to null whose parent is known never to come.
+async fn null_decided(
+    t: &mut Transaction<'_>,
+    root: TableId,
+    documents: &[usize],
+) -> Result<(), ApplyError> {
+    let decided: Vec<i32> = documents
+        .iter()
+        .filter(|&&d| t.work.candidates[d].null_missing)
+        .map(|&d| i32::try_from(d).unwrap_or(i32::MAX))
+        .collect();
+    if decided.is_empty() {
+        return Ok(());
+    }
+    let entry = t.model.table(root);
+    for check in &entry.sql.references {
+        let reference = entry.table.columns[check.column].reference.as_ref();
+        if reference.is_some_and(|r| r.on_missing == leafcutter_schemas::mapping::OnMissing::Null) {
+            let statement = t.session.prepared(&check.set_null).await?;
+            for row in t.session.client().query(&statement, &[&decided]).await? {
+                if let Some(candidate) = t.candidate(row.get(0)) {
+                    candidate.nulled = true;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Takes out what has no parent and what collides. Taking a row out may take the parent of
+/// another row of the batch away, so this runs until nothing changes.
+async fn take_obstructed(t: &mut Transaction<'_>, root: TableId) -> Result<(), ApplyError> {
+    let sql = &t.model.table(root).sql;
+    loop {
+        let mut taken = false;
+        for (index, check) in sql.references.iter().enumerate() {
+            taken |= take(t, &check.take_missing, Obstacle::Parent(index)).await?;
+        }
+        for (index, check) in sql.unique.iter().enumerate() {
+            taken |= take(t, &check.take_colliding, Obstacle::Unique(index)).await?;
+        }
+        if !taken || !sql.references.iter().any(|check| check.to_itself) {
+            return Ok(());
+        }
+    }
+}
+
+async fn take(t: &mut Transaction<'_>, sql: &str, obstacle: Obstacle) -> Result<bool, ApplyError> {
+    let statement = t.session.prepared(sql).await?;
+    let rows = t.session.client().query(&statement, &[]).await?;
+    for row in &rows {
+        t.decide(row.get(0), Fate::Waits(obstacle));
+    }
+    Ok(!rows.is_empty())
+}
+
+async fn write_children(
+    t: &mut Transaction<'_>,
+    root: TableId,
+    written: &[usize],
+) -> Result<(), ApplyError> {
+    let model = t.model;
+    let children = &model.collections[model.table(root).collection].children;
+    let mut counts = Vec::new();
+    for &child in children {
+        counts.push(copy_rows(t, child, written).await?);
+    }
+    for &child in children.iter().rev() {
+        if let Some(sql) = &model.table(child).sql.delete_vanished {
+            let statement = t.session.prepared(sql).await?;
+            t.session.client().execute(&statement, &[]).await?;
+        }
+    }
+    for (&child, count) in children.iter().zip(counts) {
+        if count > 0 {
+            let statement = t.session.prepared(&model.table(child).sql.upsert).await?;
+            t.session.client().execute(&statement, &[]).await?;
+            t.empty(child, count).await?;
+        }
+    }
+    Ok(())
+}
+
+/// A placed row takes its tombstone, its hold and its dead letters away.
+async fn after_write(t: &mut Transaction<'_>, root: TableId) -> Result<(), ApplyError> {
+    let sql = &t.model.table(root).sql;
+    let due = [
+        (t.tombstones, &sql.forget_tombstones),
+        (t.flags.held, &sql.forget_held),
+        (t.flags.dead_letters, &sql.supersede_dead_letters[0]),
+    ];
+    for (wanted, sql) in due {
+        if wanted {
+            let statement = t.session.prepared(sql).await?;
+            t.session.client().execute(&statement, &[]).await?;
+        }
+    }
+    Ok(())
+}

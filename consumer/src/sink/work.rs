@@ -1,0 +1,175 @@
+//! What one transaction is to do: the candidates, one per row of a root table, and what became of
+//! each.
+
+use crate::decode::Stamp;
+use std::{collections::BTreeMap, ops::Range};
+
+/// What became of a record: every record gets exactly one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Outcome {
+    /// Written.
+    Applied,
+    /// The same as what is there.
+    Unchanged,
+    /// Older than what is there, or overtaken within its batch.
+    Stale,
+    /// Its rows were deleted, and a tombstone says so.
+    Deleted,
+    /// Deleted in the source; the row stays while others point to it.
+    Held,
+    /// It does not match the table's filter.
+    Filtered,
+    /// It waits for its parent or for a unique value.
+    Parked,
+    /// Nothing to do.
+    Ignored,
+    /// It can never be applied.
+    DeadLettered,
+}
+
+impl Outcome {
+    /// All outcomes, in the order of the counters' columns.
+    pub const ALL: [Self; 9] = [
+        Self::Applied,
+        Self::Unchanged,
+        Self::Stale,
+        Self::Deleted,
+        Self::Held,
+        Self::Filtered,
+        Self::Parked,
+        Self::Ignored,
+        Self::DeadLettered,
+    ];
+
+    /// The counter's column in `leafcutter.offsets`.
+    pub fn column(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Unchanged => "unchanged",
+            Self::Stale => "stale",
+            Self::Deleted => "deleted",
+            Self::Held => "held",
+            Self::Filtered => "filtered",
+            Self::Parked => "parked",
+            Self::Ignored => "ignored",
+            Self::DeadLettered => "dead_lettered",
+        }
+    }
+}
+
+/// How many records of a partition had which outcome.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts([i64; 9]);
+
+impl Counts {
+    /// Counts one.
+    pub fn add(&mut self, outcome: Outcome) {
+        self.0[outcome as usize] += 1;
+    }
+
+    /// How many had this outcome.
+    pub fn of(&self, outcome: Outcome) -> i64 {
+        self.0[outcome as usize]
+    }
+
+    /// How many there are in all.
+    pub fn total(&self) -> i64 {
+        self.0.iter().sum()
+    }
+
+    /// Adds another's numbers.
+    pub fn merge(&mut self, other: &Self) {
+        for (mine, theirs) in self.0.iter_mut().zip(other.0) {
+            *mine += theirs;
+        }
+    }
+}
+
+/// Where a candidate's record was read, and the record itself: what parking keeps.
+#[derive(Debug, Clone)]
+pub struct Provenance {
+    /// Its collection.
+    pub collection: usize,
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+    /// The broker's timestamp.
+    pub timestamp: Option<i64>,
+}
+
+/// Where a candidate comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum From {
+    /// A record of the batch: its position there.
+    Batch(usize),
+    /// A parked document, in its state before.
+    Parked {
+        /// It was called an orphan already.
+        orphan: bool,
+        /// Its position among the pulled ones.
+        pulled: usize,
+    },
+}
+
+/// What a candidate wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wish {
+    /// These rows, the root's first.
+    Upsert(Range<usize>),
+    /// The row and its children gone.
+    Delete,
+}
+
+/// What keeps a candidate from being written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Obstacle {
+    /// The parent of this reference (a position among the table's) is not there.
+    Parent(usize),
+    /// The value of this unique key (a position among the table's) is taken.
+    Unique(usize),
+}
+
+/// What became of a candidate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// Not decided yet.
+    Open,
+    /// Decided.
+    Done(Outcome),
+    /// To be parked.
+    Waits(Obstacle),
+}
+
+/// One document that this transaction is to bring to its state.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    /// Where it comes from.
+    pub from: From,
+    /// Where its record was read.
+    pub provenance: Provenance,
+    /// The root row's key.
+    pub key: Vec<u8>,
+    /// Its version and the time of its image.
+    pub stamp: Stamp,
+    /// What it wants.
+    pub wish: Wish,
+    /// Its parent is known never to come, and its reference's policy is null.
+    pub null_missing: bool,
+    /// A reference was set to null for that reason.
+    pub nulled: bool,
+    /// What became of it.
+    pub fate: Fate,
+}
+
+/// A root row's identity.
+pub type RowId = (crate::transform::TableId, Vec<u8>);
+
+/// Candidates by root row: at most one for each.
+#[derive(Debug, Default)]
+pub struct Work {
+    /// The candidates.
+    pub candidates: Vec<Candidate>,
+    /// Where to find one.
+    pub by_row: BTreeMap<RowId, usize>,
+}
