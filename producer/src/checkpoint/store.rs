@@ -1,0 +1,178 @@
+//! The durable home of checkpoints: reading all of them at the start, writing what has moved.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use leafcutter_runtime::exit::Exit;
+use leafcutter_runtime::kafka::{CompactedReader, KafkaSettings, ReadError};
+use leafcutter_runtime::report::Fault;
+
+use super::{
+    Checkpoint, Cluster, Fingerprint, SnapshotCheckpoint, Stored, StreamCheckpoint, token_to_json,
+};
+use crate::error::Error;
+use crate::metrics;
+use crate::progress::Progress;
+use crate::publish::Publisher;
+use crate::source::hold::Position;
+
+/// The stream's position is written this often at least, also when nothing happens: an old token
+/// costs the server a long scan, and may have left the oplog.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// Reads everything that this producer left behind. Blocks.
+///
+/// # Errors
+/// When the topic cannot be read, or holds what no version of ours wrote.
+pub fn load(settings: &KafkaSettings, topic: &str, producer: &str) -> Result<Stored, Error> {
+    const STALL: Duration = Duration::from_secs(30);
+    let fault = |fault| Error::fault(Exit::Preflight, fault);
+    let mut reader = match CompactedReader::open(settings, topic) {
+        Ok(reader) => reader,
+        Err(ReadError::Missing(_)) => return Ok(Stored::default()),
+        Err(error) => return Err(fault(error.into())),
+    };
+    let mut stored = Stored::default();
+    let mut moved = Instant::now();
+    while !reader.caught_up() {
+        if let Some((key, value)) = reader.poll(Duration::from_millis(100)) {
+            moved = Instant::now();
+            stored
+                .take(producer, &key, value.as_deref())
+                .map_err(|error| {
+                    Error::fault(Exit::StateMismatch, unreadable(topic, &key, &error))
+                })?;
+        } else if moved.elapsed() > STALL {
+            return Err(fault(Fault::new(
+                "could not read the checkpoints",
+                format!("topic `{topic}`"),
+                "the broker sent nothing for 30 s",
+                "Check that the brokers are up and that this user may read the topic.",
+            )));
+        }
+    }
+    Ok(stored)
+}
+
+fn unreadable(topic: &str, key: &[u8], error: &serde_json::Error) -> Fault {
+    Fault::new(
+        "could not read a checkpoint",
+        format!("topic `{topic}`, key `{}`", String::from_utf8_lossy(key)),
+        error.to_string(),
+        "It was written by another version of Leafcutter, or by something else. Run that \
+         version, or begin again under another `--prefix`.",
+    )
+}
+
+/// Writes checkpoints of one run.
+pub struct Writer {
+    /// The client for control records, with a queue of its own.
+    pub publisher: Arc<Publisher>,
+    /// The checkpoints topic.
+    pub topic: String,
+    /// The producer's name.
+    pub producer: String,
+    /// The run.
+    pub run: String,
+    /// Goes into the stream's checkpoint.
+    pub cluster: Cluster,
+    /// Goes into the stream's checkpoint.
+    pub fingerprint: Fingerprint,
+    /// What is acknowledged.
+    pub progress: Arc<Progress>,
+    written: Written,
+}
+
+/// What was written last, and when.
+#[derive(Debug, Default)]
+struct Written {
+    stream: Option<(Position, Instant)>,
+    snapshots: BTreeMap<String, (usize, bool)>,
+}
+
+impl Writer {
+    /// A writer that has written nothing yet.
+    pub fn new(
+        publisher: Arc<Publisher>,
+        topic: String,
+        (producer, run): (&str, &str),
+        (cluster, fingerprint): (Cluster, Fingerprint),
+        progress: Arc<Progress>,
+    ) -> Self {
+        Self {
+            publisher,
+            topic,
+            producer: producer.to_owned(),
+            run: run.to_owned(),
+            cluster,
+            fingerprint,
+            progress,
+            written: Written::default(),
+        }
+    }
+
+    /// Writes what has moved since the last call, and waits until the broker has it.
+    ///
+    /// # Errors
+    /// When a record could not be delivered.
+    pub async fn write(&mut self) -> Result<(), Error> {
+        self.write_stream().await?;
+        self.write_snapshots().await
+    }
+
+    async fn write_stream(&mut self) -> Result<(), Error> {
+        let Some(position) = self.progress.stream_position() else {
+            return Ok(());
+        };
+        if let Some((written, at)) = &self.written.stream
+            && *written == position
+            && at.elapsed() < IDLE
+        {
+            return Ok(());
+        }
+        let time = position.complete;
+        self.put(&Checkpoint::Stream(StreamCheckpoint {
+            producer: self.producer.clone(),
+            run: self.run.clone(),
+            cluster: self.cluster.clone(),
+            fingerprint: self.fingerprint.clone(),
+            token: token_to_json(&position.token),
+            time,
+        }))
+        .await?;
+        self.progress.stream_checkpointed(time);
+        self.written.stream = Some((position, Instant::now()));
+        Ok(())
+    }
+
+    async fn write_snapshots(&mut self) -> Result<(), Error> {
+        for (name, snapshot) in self.progress.snapshots() {
+            let checkpoint = SnapshotCheckpoint::of(&self.producer, &self.run, &name, &snapshot);
+            let state = (checkpoint.done.len(), checkpoint.complete);
+            if self.written.snapshots.get(&name) == Some(&state) {
+                continue;
+            }
+            let splits = snapshot
+                .splits
+                .iter()
+                .enumerate()
+                .filter(|(_, split)| split.done);
+            let done: Vec<usize> = splits.map(|(number, _)| number).collect();
+            self.put(&Checkpoint::Snapshot(checkpoint)).await?;
+            self.progress.splits_checkpointed(&name, &done);
+            self.written.snapshots.insert(name, state);
+        }
+        Ok(())
+    }
+
+    async fn put(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
+        let value = checkpoint.value().unwrap_or_default();
+        let key = checkpoint.key();
+        self.publisher
+            .send_and_wait(&self.topic, key.as_bytes(), &value)
+            .await?;
+        metrics::checkpoint_written();
+        Ok(())
+    }
+}

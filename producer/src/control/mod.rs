@@ -1,0 +1,207 @@
+//! What the producer says beside the data: `snapshot-complete` and heartbeats (PROTOCOL §5).
+//!
+//! Both carry end offsets asked from the broker, not counted by this run: an earlier run's records
+//! lie below them too. The order of the steps is the promise: of a heartbeat, first what is
+//! acknowledged is looked at, then the offsets are asked for, so that they are above every record
+//! the claim covers; of `snapshot-complete`, every row is acknowledged, then the time is read and
+//! the offsets are asked for.
+
+pub mod offsets;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use leafcutter_runtime::admin::Health;
+use leafcutter_runtime::budget::Budget;
+use leafcutter_schemas::control::{Control, Heartbeat, SnapshotComplete};
+use leafcutter_schemas::version::Version;
+use mongodb::Client;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::Error;
+use crate::metrics;
+use crate::progress::{Progress, Snapshot};
+use crate::publish::Publisher;
+use crate::source::Collection;
+use crate::source::reply::server_time;
+use offsets::EndOffsets;
+
+/// Sends the control records of one run.
+pub struct Announcer {
+    /// The source, for its time.
+    pub client: Client,
+    /// The client for control records, with a queue of its own.
+    pub publisher: Arc<Publisher>,
+    /// The client for data, for its numbers.
+    pub data: Arc<Publisher>,
+    /// The control topic.
+    pub topic: String,
+    /// The producer's name.
+    pub producer: String,
+    /// The run.
+    pub run: String,
+    /// The mapped collections.
+    pub collections: Arc<Vec<Collection>>,
+    /// Asks the broker.
+    pub offsets: EndOffsets,
+    /// What is acknowledged.
+    pub progress: Arc<Progress>,
+    /// For its gauge.
+    pub budget: Budget,
+    /// Beats once a heartbeat.
+    pub health: Health,
+}
+
+impl Announcer {
+    /// Sends a heartbeat every `interval`, and `snapshot-complete` as soon as one is due, until
+    /// `stop`; once more of each then.
+    ///
+    /// # Errors
+    /// When a record could not be delivered.
+    pub async fn run(&self, interval: Duration, stop: CancellationToken) -> Result<(), Error> {
+        loop {
+            self.health.beat("heartbeat");
+            self.complete_snapshots().await?;
+            self.heartbeat().await?;
+            if stop.is_cancelled() {
+                return Ok(());
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.progress.changed.notified() => self.complete_snapshots().await?,
+                () = tokio::time::sleep(interval) => {}
+            }
+        }
+    }
+
+    /// Says of collections without a snapshot that none is coming.
+    ///
+    /// # Errors
+    /// When a record could not be delivered, or the source or the broker does not answer.
+    pub async fn announce_none(&self, collections: &[&Collection]) -> Result<(), Error> {
+        for collection in collections {
+            self.announce(&collection.name, &collection.topic, 0, false)
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn complete_snapshots(&self) -> Result<(), Error> {
+        for (name, snapshot) in self.progress.snapshots_to_complete() {
+            let documents = snapshot.documents();
+            match self.announce(&name, &snapshot.topic, documents, true).await {
+                Ok(()) => {
+                    self.progress.snapshot_completed(&name);
+                    tracing::info!(
+                        collection = name,
+                        documents,
+                        splits = snapshot.splits.len(),
+                        "snapshot finished"
+                    );
+                    show(&name, &snapshot);
+                }
+                // Asked again with the next heartbeat; nothing is lost by being late.
+                Err(error @ (Error::Source { .. } | Error::Broker { .. })) => {
+                    let cause = crate::error::causes(&error);
+                    tracing::warn!(%error, cause, "snapshot-complete has to wait");
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    async fn announce(
+        &self,
+        name: &str,
+        topic: &str,
+        documents: u64,
+        snapshot: bool,
+    ) -> Result<(), Error> {
+        let time = server_time(&self.client)
+            .await
+            .map_err(|source| Error::Source {
+                what: "read the source's time after a snapshot".to_owned(),
+                source,
+            })?;
+        let mut offsets = self.offsets.ask(&[topic]).await?;
+        self.send(&Control::SnapshotComplete(SnapshotComplete {
+            producer: self.producer.clone(),
+            run: self.run.clone(),
+            collection: name.to_owned(),
+            topic: topic.to_owned(),
+            offsets: offsets.remove(topic).unwrap_or_default(),
+            complete_time: time.bound,
+            documents,
+            snapshot,
+        }))
+        .await
+    }
+
+    async fn heartbeat(&self) -> Result<(), Error> {
+        // The claim first, the offsets after it.
+        let time = self.progress.claim();
+        let low_water = self.progress.low_water();
+        let topics: Vec<&str> = self.collections.iter().map(|c| c.topic.as_str()).collect();
+        let offsets: BTreeMap<String, Vec<i64>> = match self.offsets.ask(&topics).await {
+            Ok(offsets) => offsets,
+            Err(error) => {
+                let cause = crate::error::causes(&error);
+                tracing::warn!(%error, cause, "a heartbeat is left out");
+                return Ok(());
+            }
+        };
+        let sent_at = now();
+        let shown = self.progress.shown();
+        for (name, snapshot) in &shown {
+            metrics::snapshot(name, snapshot.splits_done, snapshot.splits);
+        }
+        metrics::heartbeat(
+            time,
+            lag(time, sent_at),
+            &self.budget,
+            self.data.in_flight(),
+        );
+        self.data.count();
+        self.send(&Control::Heartbeat(Heartbeat {
+            producer: self.producer.clone(),
+            run: self.run.clone(),
+            time,
+            low_water,
+            sent_at,
+            offsets,
+            snapshots: shown,
+        }))
+        .await
+    }
+
+    async fn send(&self, control: &Control) -> Result<(), Error> {
+        let value = control.value().unwrap_or_default();
+        self.publisher
+            .send_and_wait(&self.topic, control.key().as_bytes(), &value)
+            .await
+    }
+}
+
+fn show(name: &str, snapshot: &Snapshot) {
+    let splits = u32::try_from(snapshot.splits.len()).unwrap_or(u32::MAX);
+    metrics::snapshot(name, splits, splits);
+}
+
+/// Our own clock, for display only.
+fn now() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Seconds from a cluster time to our own clock; nothing claimed yet is no lag.
+fn lag(time: Version, now_millis: i64) -> u64 {
+    if time == Version::ZERO {
+        return 0;
+    }
+    u64::try_from(now_millis / 1000 - time.seconds()).unwrap_or_default()
+}

@@ -1,0 +1,497 @@
+//! The wiring: which stages a run has, who owns them, and in which order they stop.
+//!
+//! A run begins at the checkpoint and ends at a stop, at its work done (`snapshot`), or at an
+//! error. After a transient error, such as a delivery that failed, the next run begins at the
+//! checkpoint. The order of a stop: the readers stop between two replies; what they handed over is
+//! acknowledged; the last checkpoint and the last heartbeat are written.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use leafcutter_runtime::admin::{Condition, Health};
+use leafcutter_runtime::budget::Budget;
+use leafcutter_runtime::exit::Exit;
+use leafcutter_runtime::report::{Failure, Fault};
+use leafcutter_runtime::shutdown::Shutdown;
+use leafcutter_runtime::task::{Cause, TaskSet};
+use leafcutter_schemas::class::Class;
+use leafcutter_schemas::version::Version;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use crate::checkpoint::store::{self, Writer};
+use crate::checkpoint::{Fingerprint, Stored, resume};
+use crate::control::Announcer;
+use crate::control::offsets::EndOffsets;
+use crate::encode::Encoder;
+use crate::error::{Error, causes};
+use crate::metrics;
+use crate::patience::Patience;
+use crate::preflight::Prepared;
+use crate::progress::{Progress, Snapshot as SnapshotState};
+use crate::publish::{Publisher, Route};
+use crate::settings::{Settings, Verb};
+use crate::source::change_stream::{ChangeStream, Query, Start};
+use crate::source::hold::Position;
+use crate::source::reply::server_time;
+use crate::source::snapshot::{Pace, Snapshot, Task};
+use crate::source::stream::{Relay, Stream};
+use crate::source::{Collection, split};
+
+/// The envelope's form on the wire, part of the fingerprint.
+const FORMAT: &str = "avro";
+/// Replies read ahead of the one in work.
+const REPLIES_AHEAD: usize = 1;
+
+/// Runs until stopped, or until the work is done.
+///
+/// # Errors
+/// What cannot be mended by beginning again at the checkpoint.
+pub async fn run(
+    settings: Arc<Settings>,
+    prepared: Arc<Prepared>,
+    health: Health,
+    ready: Condition,
+    shutdown: Shutdown,
+) -> Result<Exit, Failure> {
+    let mut patience = Patience::new(Duration::from_secs(1), Duration::from_secs(30));
+    loop {
+        let run = uuid::Uuid::new_v4().simple().to_string();
+        let attempt = Run {
+            settings: Arc::clone(&settings),
+            prepared: Arc::clone(&prepared),
+            health: health.clone(),
+            ready: ready.clone(),
+            run,
+        };
+        let error = match Box::pin(attempt.go(&shutdown)).await {
+            Ok(()) => return Ok(Exit::Done),
+            Err(error) => error,
+        };
+        if error.class() != Class::Transient || shutdown.is_triggered() {
+            return Err(error.into_failure());
+        }
+        ready.set(false, "beginning again at the checkpoint");
+        metrics::run_restarted();
+        let pause = patience.pause();
+        let cause = causes(&error);
+        tracing::warn!(%error, cause, retry_in = ?pause, "the run ended; beginning again at the checkpoint");
+        if !shutdown.sleep(pause).await {
+            return Ok(Exit::Done);
+        }
+    }
+}
+
+/// One run.
+struct Run {
+    settings: Arc<Settings>,
+    prepared: Arc<Prepared>,
+    health: Health,
+    ready: Condition,
+    run: String,
+}
+
+/// What the stages of a run share.
+struct Shared {
+    data: Arc<Publisher>,
+    control: Arc<Publisher>,
+    progress: Arc<Progress>,
+    budget: Budget,
+}
+
+impl Run {
+    async fn go(self, outer: &Shutdown) -> Result<(), Error> {
+        let stored = self.load().await?;
+        self.check_topics(&stored)?;
+        let now = self.now().await?;
+        let shared = Shared {
+            data: Arc::new(Publisher::open(
+                &self.settings.kafka,
+                "leafcutter-producer",
+            )?),
+            control: Arc::new(Publisher::open(
+                &self.settings.kafka,
+                "leafcutter-producer-control",
+            )?),
+            progress: Arc::new(Progress::default()),
+            budget: Budget::new(self.settings.memory_budget),
+        };
+        // H3: an earlier run's look-ups are all before this.
+        shared.progress.raise_floor(now);
+        let shutdown = Shutdown::new();
+        let stream = self.open_stream(&stored, now, &shared, outer).await?;
+        if outer.is_triggered() {
+            return Ok(());
+        }
+        let tasks = self.plan(&stored, now, &shared).await?;
+        let announcer = self.announcer(&shared)?;
+        if self.settings.verb == Verb::Stream {
+            self.announce_none(&announcer, &stored).await?;
+        }
+        let mut sources = TaskSet::new(shutdown.clone());
+        self.spawn_readers(&mut sources, tasks, &shared, &shutdown);
+        if let Some(stream) = stream {
+            self.spawn_stream(&mut sources, stream, &shared, &shutdown);
+        }
+        self.ready.set(true, "");
+        tracing::info!(
+            run = self.run,
+            name = self.settings.name,
+            database = self.settings.database,
+            collections = self.settings.collections.len(),
+            "started"
+        );
+        let writer = self.writer(&shared);
+        self.drive(sources, writer, announcer, &shared, (outer, &shutdown))
+            .await
+    }
+
+    async fn load(&self) -> Result<Stored, Error> {
+        let kafka = self.settings.kafka.clone();
+        let topic = self.prepared.checkpoints_topic.clone();
+        let name = self.settings.name.clone();
+        let load = tokio::task::spawn_blocking(move || store::load(&kafka, &topic, &name));
+        load.await.unwrap_or_else(|error| {
+            Err(Error::MalformedEvent {
+                why: error.to_string(),
+            })
+        })
+    }
+
+    /// A data topic that had to be created although a checkpoint speaks of it has lost records.
+    fn check_topics(&self, stored: &Stored) -> Result<(), Error> {
+        let Some(stream) = &stored.stream else {
+            return Ok(());
+        };
+        let lost = self.settings.collections.iter().find(|collection| {
+            stream.fingerprint.collections.contains(&collection.name)
+                && self.prepared.created.contains(&collection.topic)
+        });
+        match lost {
+            None => Ok(()),
+            Some(collection) => Err(Error::fault(
+                Exit::StateMismatch,
+                Fault::new(
+                    "could not go on: a data topic is gone",
+                    format!("topic `{}`", collection.topic),
+                    "the checkpoint says that its records were written, and the topic was not \
+                     there at this start",
+                    "Take the snapshot of the collection again: `leafcutter resnapshot`.",
+                ),
+            )),
+        }
+    }
+
+    async fn now(&self) -> Result<Version, Error> {
+        let time = server_time(&self.prepared.client).await;
+        let time = time.map_err(|source| Error::Source {
+            what: "read the source's time".to_owned(),
+            source,
+        })?;
+        Ok(time.operation)
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        let mut collections: Vec<_> = self
+            .settings
+            .collections
+            .iter()
+            .map(|c| c.name.clone())
+            .collect();
+        collections.sort();
+        Fingerprint {
+            database: self.settings.database.clone(),
+            collections,
+            post_images: self.prepared.post_images,
+            format: FORMAT.to_owned(),
+        }
+    }
+
+    /// Opens the stream before anything is read. For `snapshot` alone its position is only kept,
+    /// so that a later `run` or `stream` goes on without a gap.
+    async fn open_stream(
+        &self,
+        stored: &Stored,
+        now: Version,
+        shared: &Shared,
+        outer: &Shutdown,
+    ) -> Result<Option<ChangeStream>, Error> {
+        let (cluster, print) = (&self.prepared.cluster, self.fingerprint());
+        let start = resume::stream_start(stored.stream.as_ref(), cluster, &print, now)?;
+        if self.settings.verb == Verb::Snapshot {
+            if start == Start::Now {
+                // By time: whoever goes on from here sees every event after this moment.
+                let token = bson::RawDocumentBuf::new();
+                let number = shared.progress.stream_begun(Position {
+                    token,
+                    complete: now,
+                });
+                shared.progress.stream_acknowledged(number);
+            }
+            return Ok(None);
+        }
+        tracing::debug!(%start, "opening the change stream");
+        let names = self.settings.collections.iter().map(|c| c.name.clone());
+        let query = Query {
+            database: self.settings.database.clone(),
+            collections: names.collect(),
+            post_images: self.prepared.post_images,
+            batch: self.settings.lookup_batch,
+        };
+        ChangeStream::open(
+            &self.prepared.client,
+            query,
+            start,
+            self.prepared.sharded,
+            outer,
+        )
+        .await
+    }
+
+    /// Plans every snapshot, or takes it up where it was left; gives the splits to be read, in the
+    /// order of tiers.
+    async fn plan(
+        &self,
+        stored: &Stored,
+        now: Version,
+        shared: &Shared,
+    ) -> Result<Vec<Task>, Error> {
+        let mut tasks = Vec::new();
+        if self.settings.verb == Verb::Stream {
+            return Ok(tasks);
+        }
+        for (position, collection) in self.settings.collections.iter().enumerate() {
+            let state = self.snapshot_state(stored, collection, now).await?;
+            for (number, split) in state.splits.iter().enumerate() {
+                if split.done {
+                    continue;
+                }
+                let Some(range) = state.plan.split(number) else {
+                    return Err(Error::MalformedEvent {
+                        why: format!("a bound of `{}` in the checkpoint", collection.name),
+                    });
+                };
+                tasks.push(Task {
+                    collection: position,
+                    number,
+                    split: range,
+                    average: state.plan.average,
+                });
+            }
+            shared.progress.snapshot_planned(&collection.name, state);
+        }
+        Ok(tasks)
+    }
+
+    async fn snapshot_state(
+        &self,
+        stored: &Stored,
+        collection: &Collection,
+        now: Version,
+    ) -> Result<SnapshotState, Error> {
+        let settings = &self.settings;
+        let database = self.prepared.client.database(&settings.database);
+        let failed = |source| Error::Source {
+            what: format!("plan the snapshot of `{}`", collection.name),
+            source,
+        };
+        let uuid = split::uuid(&database, &collection.name)
+            .await
+            .map_err(failed)?;
+        let left = resume::snapshot(stored, &collection.name, &collection.topic, uuid.as_deref());
+        if let Some(left) = left {
+            return Ok(left);
+        }
+        let reads = settings.reads.clone();
+        let plan = split::plan(&database, &collection.name, settings.split_bytes, reads);
+        let mut plan = plan.await.map_err(failed)?;
+        plan.planned_at = now;
+        Ok(SnapshotState::new(&collection.topic, plan))
+    }
+
+    fn route(&self, shared: &Shared) -> Route {
+        Route::new(
+            Arc::clone(&shared.data),
+            Arc::clone(&self.settings.collections),
+            Arc::clone(&self.prepared.addresses),
+            Encoder::new(&self.settings.database, &self.run),
+            &self.settings.mapping_hash,
+        )
+    }
+
+    fn spawn_readers(
+        &self,
+        sources: &mut TaskSet<Error>,
+        tasks: Vec<Task>,
+        shared: &Shared,
+        shutdown: &Shutdown,
+    ) {
+        let settings = &self.settings;
+        let count = settings.snapshot_threads.min(tasks.len());
+        let snapshot = Arc::new(Snapshot {
+            client: self.prepared.client.clone(),
+            database: settings.database.clone(),
+            collections: Arc::clone(&settings.collections),
+            tasks: Mutex::new(tasks.into()),
+            reads: settings.reads.clone(),
+            batch_bytes: BATCH_BYTES,
+            pace: settings.max_docs_per_second.map(Pace::new),
+            alone: Semaphore::new(1),
+            budget: shared.budget.clone(),
+            progress: Arc::clone(&shared.progress),
+        });
+        for number in 0..count {
+            let reader = Arc::clone(&snapshot);
+            let work = reader.read(self.route(shared), shutdown.clone());
+            sources.spawn(format!("snapshot {number}"), work);
+        }
+    }
+
+    fn spawn_stream(
+        &self,
+        sources: &mut TaskSet<Error>,
+        stream: ChangeStream,
+        shared: &Shared,
+        shutdown: &Shutdown,
+    ) {
+        let (send, receive) = mpsc::channel(REPLIES_AHEAD);
+        let health = self.health.clone();
+        let budget = shared.budget.clone();
+        sources.spawn(
+            "change stream",
+            stream.read(budget, send, health, shutdown.clone()),
+        );
+        let relay = Relay::new(Stream {
+            client: self.prepared.client.clone(),
+            database: self.settings.database.clone(),
+            collections: Arc::clone(&self.settings.collections),
+            lookup_batch: usize::try_from(self.settings.lookup_batch).unwrap_or(usize::MAX),
+            on_drop: self.settings.on_drop,
+            budget: shared.budget.clone(),
+            progress: Arc::clone(&shared.progress),
+            outlet: self.route(shared),
+        });
+        sources.spawn("changes", relay.run(receive, shutdown.clone()));
+    }
+
+    fn announcer(&self, shared: &Shared) -> Result<Announcer, Error> {
+        Ok(Announcer {
+            client: self.prepared.client.clone(),
+            publisher: Arc::clone(&shared.control),
+            data: Arc::clone(&shared.data),
+            topic: self.prepared.control_topic.clone(),
+            producer: self.settings.name.clone(),
+            run: self.run.clone(),
+            collections: Arc::clone(&self.settings.collections),
+            offsets: EndOffsets::open(&self.settings.kafka, self.settings.partitions)?,
+            progress: Arc::clone(&shared.progress),
+            budget: shared.budget.clone(),
+            health: self.health.clone(),
+        })
+    }
+
+    async fn announce_none(&self, announcer: &Announcer, stored: &Stored) -> Result<(), Error> {
+        let taken = |name: &str| stored.snapshots.get(name).is_some_and(|left| left.complete);
+        let none = self.settings.collections.iter().filter(|c| !taken(&c.name));
+        announcer.announce_none(&none.collect::<Vec<_>>()).await
+    }
+
+    fn writer(&self, shared: &Shared) -> Writer {
+        Writer::new(
+            Arc::clone(&shared.control),
+            self.prepared.checkpoints_topic.clone(),
+            (&self.settings.name, &self.run),
+            (self.prepared.cluster.clone(), self.fingerprint()),
+            Arc::clone(&shared.progress),
+        )
+    }
+
+    /// Lets everything run and stops it in order.
+    async fn drive(
+        &self,
+        sources: TaskSet<Error>,
+        mut writer: Writer,
+        announcer: Announcer,
+        shared: &Shared,
+        (outer, shutdown): (&Shutdown, &Shutdown),
+    ) -> Result<(), Error> {
+        let stop = CancellationToken::new();
+        let settings = &self.settings;
+        let drain = settings.drain;
+        let sources = async {
+            let ended = tokio::select! {
+                ended = sources.join_all(drain) => ended.map_err(|failure| match failure.cause {
+                    Cause::Failed(error) => error,
+                    _ => Error::Task(Box::new(failure.into_failure(Error::into_failure))),
+                }),
+                never = forward(outer, shutdown) => never,
+                error = shared.data.failed() => Err(error),
+                error = shared.control.failed() => Err(error),
+            };
+            let flushed = match &ended {
+                Err(Error::Deliver { .. }) => Ok(()),
+                _ => self.flush(shared, outer).await,
+            };
+            stop.cancel();
+            ended.and(flushed)
+        };
+        let services = async {
+            let checkpoints = checkpoints(&mut writer, settings.checkpoint_interval, &stop);
+            let control = announcer.run(settings.heartbeat_interval, stop.clone());
+            let ended = tokio::try_join!(checkpoints, control);
+            if ended.is_err() {
+                shutdown.trigger();
+            }
+            ended.map(|_| ())
+        };
+        let (sources, services) = tokio::join!(sources, services);
+        // What was finished in the very end.
+        let last = match (&sources, &services) {
+            (Err(Error::Deliver { .. }), _) | (_, Err(_)) => Ok(()),
+            _ => writer.write().await,
+        };
+        sources.and(services).and(last)
+    }
+
+    /// Waits until everything handed over is acknowledged.
+    async fn flush(&self, shared: &Shared, outer: &Shutdown) -> Result<(), Error> {
+        let deadline = tokio::time::Instant::now() + self.settings.drain;
+        loop {
+            let in_flight = shared.data.in_flight();
+            if in_flight == 0 {
+                return Ok(());
+            }
+            if outer.is_forced() || tokio::time::Instant::now() > deadline {
+                return Err(Error::DrainDeadline { in_flight });
+            }
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_millis(10)) => {}
+                error = shared.data.failed() => return Err(error),
+            }
+        }
+    }
+}
+
+/// Bytes aimed at in one reply of a snapshot.
+const BATCH_BYTES: u64 = 2 << 20;
+
+/// Passes a stop from outside on to the run's own.
+async fn forward(outer: &Shutdown, shutdown: &Shutdown) -> Result<(), Error> {
+    outer.wait().await;
+    shutdown.trigger();
+    std::future::pending().await
+}
+
+async fn checkpoints(
+    writer: &mut Writer,
+    interval: Duration,
+    stop: &CancellationToken,
+) -> Result<(), Error> {
+    loop {
+        writer.write().await?;
+        tokio::select! {
+            () = stop.cancelled() => return writer.write().await,
+            () = tokio::time::sleep(interval) => {}
+        }
+    }
+}

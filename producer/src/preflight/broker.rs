@@ -1,0 +1,363 @@
+//! Kafka's part: reachable, and every topic as our promises need it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use leafcutter_runtime::kafka::LogContext;
+use leafcutter_runtime::report::Fault;
+use leafcutter_schemas::name;
+use rdkafka::admin::{
+    AdminClient, AdminOptions, ConfigResource, NewTopic, OwnedResourceSpecifier, ResourceSpecifier,
+    TopicReplication,
+};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use super::{Broker, Findings};
+use crate::publish::Address;
+use crate::settings::Settings;
+
+type Admin = AdminClient<LogContext>;
+
+const ANSWER: Duration = Duration::from_secs(5);
+/// How long new topics may take to have leaders.
+const LEADERS: Duration = Duration::from_secs(15);
+/// 16 MB of BSON, its envelope, and the protocol around it.
+const RECORD_BYTES_MAX: usize = 20 << 20;
+/// A dead letter is the original and its headers.
+const DEAD_LETTER_BYTES_MAX: usize = RECORD_BYTES_MAX + (1 << 20);
+const REPLICAS_MAX: i32 = 3;
+
+/// What a topic is for decides what it has to be like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Data,
+    DeadLetters,
+    Compacted,
+}
+
+#[derive(Debug)]
+struct Wanted {
+    name: String,
+    role: Role,
+    partitions: i32,
+    config: Vec<(&'static str, String)>,
+}
+
+/// What the cluster has now.
+struct Seen {
+    brokers: usize,
+    partitions: BTreeMap<String, usize>,
+    without_leader: bool,
+}
+
+pub(super) async fn check(settings: &Settings, findings: &mut Findings) -> Option<Broker> {
+    let place = format!("Kafka at {}", settings.kafka.brokers);
+    let admin = match admin(settings) {
+        Ok(admin) => Arc::new(admin),
+        Err(fault) => {
+            findings.fault(fault);
+            return None;
+        }
+    };
+    let wanted = wanted(settings);
+    let seen = match seen(&admin).await {
+        Ok(seen) => seen,
+        Err(error) => {
+            findings.fault(Fault::new(
+                "could not reach Kafka",
+                place,
+                error.to_string(),
+                "Check `--kafka-brokers`, and that the brokers are up and advertise an address \
+                 that this machine can reach.",
+            ));
+            return None;
+        }
+    };
+    let (there, missing): (Vec<&Wanted>, Vec<&Wanted>) = wanted
+        .iter()
+        .partition(|topic| seen.partitions.contains_key(&topic.name));
+    check_partitions(&there, &seen, findings);
+    let limits = check_configs(&admin, &there, findings).await;
+    if findings.faults.is_empty() && !missing.is_empty() {
+        create(&admin, &missing, seen.brokers, findings).await;
+        wait_for_leaders(&admin, &missing, findings).await;
+    }
+    let addresses = settings.collections.iter().map(|collection| Address {
+        topic: collection.topic.clone(),
+        limit: limits
+            .get(&collection.topic)
+            .copied()
+            .unwrap_or(RECORD_BYTES_MAX),
+    });
+    let created = missing.iter().filter(|topic| topic.role == Role::Data);
+    Some(Broker {
+        addresses: addresses.collect(),
+        created: created.map(|topic| topic.name.clone()).collect(),
+        control_topic: name::control_topic(&settings.prefix),
+        checkpoints_topic: name::checkpoints_topic(&settings.prefix),
+    })
+}
+
+fn admin(settings: &Settings) -> Result<Admin, Fault> {
+    let config = settings.kafka.admin_config("leafcutter-producer-admin")?;
+    config.create_with_context(LogContext).map_err(|error| {
+        let next = "Compare the properties in `--kafka` with librdkafka's CONFIGURATION.md.";
+        Fault::new(
+            "could not start a Kafka client",
+            "`--kafka`",
+            error.to_string(),
+            next,
+        )
+    })
+}
+
+fn wanted(settings: &Settings) -> Vec<Wanted> {
+    let compacted = [
+        name::control_topic(&settings.prefix),
+        name::checkpoints_topic(&settings.prefix),
+    ];
+    let compacted = compacted.map(|name| Wanted {
+        name,
+        role: Role::Compacted,
+        partitions: 1,
+        config: vec![("cleanup.policy", "compact".to_owned())],
+    });
+    let data = |name: &str, role, retention: String, bytes: usize| Wanted {
+        name: name.to_owned(),
+        role,
+        partitions: settings.partitions,
+        config: vec![
+            ("cleanup.policy", "delete".to_owned()),
+            ("retention.ms", retention),
+            ("max.message.bytes", bytes.to_string()),
+        ],
+    };
+    let mut topics = Vec::from(compacted);
+    for collection in settings.collections.iter() {
+        let retention = settings.retention.as_millis().to_string();
+        topics.push(data(
+            &collection.topic,
+            Role::Data,
+            retention,
+            RECORD_BYTES_MAX,
+        ));
+        let letters = name::dead_letter_topic(&collection.topic);
+        topics.push(data(
+            &letters,
+            Role::DeadLetters,
+            "-1".to_owned(),
+            DEAD_LETTER_BYTES_MAX,
+        ));
+    }
+    topics
+}
+
+async fn seen(admin: &Arc<Admin>) -> Result<Seen, KafkaError> {
+    let admin = Arc::clone(admin);
+    let asked = tokio::task::spawn_blocking(move || {
+        let metadata = admin.inner().fetch_metadata(None, ANSWER)?;
+        let topics = metadata.topics().iter();
+        Ok(Seen {
+            brokers: metadata.brokers().len(),
+            partitions: topics
+                .map(|t| (t.name().to_owned(), t.partitions().len()))
+                .collect(),
+            without_leader: metadata
+                .topics()
+                .iter()
+                .flat_map(|topic| topic.partitions())
+                .any(|partition| partition.leader() < 0),
+        })
+    });
+    asked.await.unwrap_or(Err(KafkaError::Canceled))
+}
+
+fn check_partitions(there: &[&Wanted], seen: &Seen, findings: &mut Findings) {
+    for topic in there {
+        let found = seen
+            .partitions
+            .get(&topic.name)
+            .copied()
+            .unwrap_or_default();
+        if i32::try_from(found) == Ok(topic.partitions) {
+            continue;
+        }
+        let next = match topic.role {
+            Role::Data | Role::DeadLetters => format!(
+                "Start with `--partitions {found}`. Partitions cannot be added to a topic in \
+                 use: a document's events would move to another partition and lose their order."
+            ),
+            Role::Compacted => {
+                "Begin again under another `--prefix`; this topic was not made by Leafcutter."
+                    .to_owned()
+            }
+        };
+        findings.mismatch(Fault::new(
+            "refused a topic",
+            format!("topic `{}`", topic.name),
+            format!(
+                "it has {found} partitions and should have {}",
+                topic.partitions
+            ),
+            next,
+        ));
+    }
+}
+
+/// Checks the settings of existing topics; gives the record limits of data topics.
+async fn check_configs(
+    admin: &Admin,
+    there: &[&Wanted],
+    findings: &mut Findings,
+) -> BTreeMap<String, usize> {
+    let mut limits = BTreeMap::new();
+    if there.is_empty() {
+        return limits;
+    }
+    let resources: Vec<_> = there
+        .iter()
+        .map(|t| ResourceSpecifier::Topic(&t.name))
+        .collect();
+    let options = AdminOptions::new().request_timeout(Some(ANSWER));
+    let described = match admin.describe_configs(&resources, &options).await {
+        Ok(described) => described,
+        Err(error) => {
+            let next = "Grant this user DescribeConfigs on the topics.";
+            findings.fault(Fault::new(
+                "could not look at topics",
+                "Kafka",
+                error.to_string(),
+                next,
+            ));
+            return limits;
+        }
+    };
+    for resource in described.into_iter().flatten() {
+        let OwnedResourceSpecifier::Topic(name) = &resource.specifier else {
+            continue;
+        };
+        let Some(topic) = there.iter().find(|topic| topic.name == *name) else {
+            continue;
+        };
+        check_config(topic, &resource, findings);
+        if let Some(limit) = value(&resource, "max.message.bytes").and_then(|v| v.parse().ok()) {
+            limits.insert(name.clone(), limit);
+        }
+    }
+    limits
+}
+
+fn value<'a>(resource: &'a ConfigResource, name: &str) -> Option<&'a str> {
+    resource.get(name)?.value.as_deref()
+}
+
+fn check_config(topic: &Wanted, resource: &ConfigResource, findings: &mut Findings) {
+    let place = format!("topic `{}`", topic.name);
+    let alter = |change: &str| {
+        format!(
+            "kafka-configs.sh --alter --entity-type topics --entity-name {} --add-config {change}",
+            topic.name
+        )
+    };
+    let policy = value(resource, "cleanup.policy").unwrap_or_default();
+    let wanted_policy = if topic.role == Role::Compacted {
+        "compact"
+    } else {
+        "delete"
+    };
+    if policy != wanted_policy {
+        let why = match topic.role {
+            Role::Data => "compaction would keep a late repetition and drop the delete before it",
+            Role::DeadLetters => "compaction would drop dead letters that nobody has seen",
+            Role::Compacted => "with `delete`, what a late reader needs would be gone",
+        };
+        findings.fault(Fault::new(
+            "refused a topic",
+            &place,
+            format!("cleanup.policy is `{policy}`: {why}"),
+            alter(&format!("cleanup.policy={wanted_policy}")),
+        ));
+    }
+    let limit = value(resource, "max.message.bytes").and_then(|v| v.parse::<usize>().ok());
+    if topic.role == Role::Data
+        && let Some(limit) = limit
+        && limit < RECORD_BYTES_MAX
+    {
+        findings.fault(Fault::new(
+            "refused a topic",
+            place,
+            format!("max.message.bytes is {limit}: a document of 16 MB would not fit"),
+            alter(&format!("max.message.bytes={RECORD_BYTES_MAX}")),
+        ));
+    }
+}
+
+async fn create(admin: &Admin, missing: &[&Wanted], brokers: usize, findings: &mut Findings) {
+    let replicas = i32::try_from(brokers)
+        .unwrap_or(REPLICAS_MAX)
+        .clamp(1, REPLICAS_MAX);
+    let topics: Vec<NewTopic<'_>> = missing
+        .iter()
+        .map(|topic| {
+            let new = NewTopic::new(
+                &topic.name,
+                topic.partitions,
+                TopicReplication::Fixed(replicas),
+            );
+            topic
+                .config
+                .iter()
+                .fold(new, |new, (name, value)| new.set(name, value))
+        })
+        .collect();
+    let options = AdminOptions::new()
+        .request_timeout(Some(LEADERS))
+        .operation_timeout(Some(LEADERS));
+    let refused = |place: String, why: String| {
+        Fault::new(
+            "could not create a topic",
+            place,
+            why,
+            "Grant this user Create on the cluster, or create the topics as described in the \
+             README.",
+        )
+    };
+    match admin.create_topics(&topics, &options).await {
+        Err(error) => findings.fault(refused("Kafka".to_owned(), error.to_string())),
+        Ok(results) => {
+            for result in results {
+                // Another process of ours was faster.
+                if let Err((name, code)) = result
+                    && code != RDKafkaErrorCode::TopicAlreadyExists
+                {
+                    findings.fault(refused(format!("topic `{name}`"), code.to_string()));
+                }
+            }
+        }
+    }
+}
+
+async fn wait_for_leaders(admin: &Arc<Admin>, missing: &[&Wanted], findings: &mut Findings) {
+    let deadline = tokio::time::Instant::now() + LEADERS;
+    while findings.faults.is_empty() {
+        if let Ok(seen) = seen(admin).await
+            && !seen.without_leader
+            && missing
+                .iter()
+                .all(|topic| seen.partitions.contains_key(&topic.name))
+        {
+            tracing::info!(topics = missing.len(), "topics created");
+            return;
+        }
+        if tokio::time::Instant::now() > deadline {
+            findings.fault(Fault::new(
+                "could not use the new topics",
+                "Kafka",
+                "they have no leaders after 15 s",
+                "Check the brokers' logs.",
+            ));
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}

@@ -1,0 +1,107 @@
+//! Everything that can be known to be wrong before any document moves, told at once.
+//!
+//! It takes the settings and gives what the run needs to know of both servers, or every fault of
+//! both together. It also creates the topics: Kafka never creates one by being asked.
+
+mod broker;
+mod source;
+
+use std::sync::Arc;
+
+use leafcutter_runtime::exit::Exit;
+use leafcutter_runtime::report::{Failure, Faults};
+use mongodb::Client;
+
+use crate::checkpoint::Cluster;
+use crate::publish::Address;
+use crate::settings::Settings;
+
+/// What the preflight found out.
+pub struct Prepared {
+    /// The connected client.
+    pub client: Client,
+    /// The source's identity.
+    pub cluster: Cluster,
+    /// A mongos answers, not a replica set.
+    pub sharded: bool,
+    /// A mapped collection keeps post-images.
+    pub post_images: bool,
+    /// Per collection, where its changes go.
+    pub addresses: Arc<Vec<Address>>,
+    /// Data topics that were not there before.
+    pub created: Vec<String>,
+    /// The compacted topics.
+    pub control_topic: String,
+    /// See `control_topic`.
+    pub checkpoints_topic: String,
+}
+
+/// What the source's part found out.
+struct Source {
+    client: Client,
+    cluster: Cluster,
+    sharded: bool,
+    post_images: bool,
+}
+
+/// What the broker's part found out.
+struct Broker {
+    addresses: Vec<Address>,
+    created: Vec<String>,
+    control_topic: String,
+    checkpoints_topic: String,
+}
+
+/// What is wrong on one side. A state that does not fit ends with a code of its own.
+#[derive(Default)]
+struct Findings {
+    faults: Faults,
+    mismatch: bool,
+    other: bool,
+}
+
+impl Findings {
+    fn fault(&mut self, fault: leafcutter_runtime::report::Fault) {
+        self.other = true;
+        self.faults.push(fault);
+    }
+
+    fn mismatch(&mut self, fault: leafcutter_runtime::report::Fault) {
+        self.mismatch = true;
+        self.faults.push(fault);
+    }
+}
+
+/// Checks both servers and creates missing topics.
+///
+/// # Errors
+/// Every fault of both.
+pub async fn check(settings: &Settings) -> Result<Prepared, Failure> {
+    let (mut on_source, mut on_broker) = (Findings::default(), Findings::default());
+    let (source, broker) = tokio::join!(
+        source::check(settings, &mut on_source),
+        broker::check(settings, &mut on_broker)
+    );
+    let mut faults = on_source.faults;
+    faults.0.extend(on_broker.faults.0);
+    let only_mismatch =
+        (on_source.mismatch || on_broker.mismatch) && !(on_source.other || on_broker.other);
+    let exit = if only_mismatch {
+        Exit::StateMismatch
+    } else {
+        Exit::Preflight
+    };
+    match (source, broker) {
+        (Some(source), Some(broker)) if faults.is_empty() => Ok(Prepared {
+            client: source.client,
+            cluster: source.cluster,
+            sharded: source.sharded,
+            post_images: source.post_images,
+            addresses: Arc::new(broker.addresses),
+            created: broker.created,
+            control_topic: broker.control_topic,
+            checkpoints_topic: broker.checkpoints_topic,
+        }),
+        _ => Err(Failure { exit, faults }),
+    }
+}

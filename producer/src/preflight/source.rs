@@ -1,0 +1,264 @@
+//! MongoDB's part: reachable, a replica set, new enough, and readable by this user.
+
+use std::time::Duration;
+
+use bson::{Bson, Document, RawDocumentBuf, doc};
+use futures_util::TryStreamExt;
+use leafcutter_runtime::report::Fault;
+use leafcutter_runtime::secret::redact_uri;
+use mongodb::error::{Error, ErrorKind};
+use mongodb::options::ClientOptions;
+use mongodb::results::{CollectionSpecification, CollectionType};
+use mongodb::{Client, Database};
+
+use super::{Findings, Source};
+use crate::checkpoint::Cluster;
+use crate::error::server_code;
+use crate::settings::Settings;
+
+/// How long the server may take to be found.
+const ANSWER: Duration = Duration::from_secs(5);
+/// The oldest server with what we rely on.
+const VERSION_MIN: (i64, i64) = (4, 4);
+/// A full oplog that reaches back less than this is worth a warning.
+const WINDOW_SECONDS_MIN: u32 = 3600;
+
+const UNAUTHORIZED: i32 = 13;
+
+pub(super) async fn check(settings: &Settings, findings: &mut Findings) -> Option<Source> {
+    let place = format!("MongoDB at {}", redact_uri(settings.mongodb_uri.expose()));
+    let client = match connect(settings).await {
+        Ok(client) => client,
+        Err(error) => {
+            findings.fault(Fault::new(
+                "could not understand the MongoDB connection string",
+                place,
+                error.to_string(),
+                "It looks like mongodb://user:password@host:27017/?replicaSet=rs0.",
+            ));
+            return None;
+        }
+    };
+    let hello = match client
+        .database("admin")
+        .run_command(doc! { "hello": 1 })
+        .await
+    {
+        Ok(hello) => hello,
+        Err(error) => {
+            findings.fault(unreachable(&place, &error));
+            return None;
+        }
+    };
+    let set = hello.get_str("setName").unwrap_or_default().to_owned();
+    let sharded = hello.get_str("msg").is_ok_and(|text| text == "isdbgrid");
+    if set.is_empty() && !sharded {
+        findings.fault(Fault::new(
+            "could not follow changes",
+            &place,
+            "this is a standalone server; only replica sets and sharded clusters have change \
+             streams",
+            "Start mongod with `--replSet rs0` and run `rs.initiate()` once; one member is enough.",
+        ));
+    }
+    check_version(&client, &place, findings).await;
+    let database = client.database(&settings.database);
+    let post_images = check_collections(settings, &database, findings).await;
+    if findings.faults.is_empty() {
+        check_stream(&database, findings).await;
+        warn_of_short_oplog(&client).await;
+    }
+    let id = if sharded { None } else { set_id(&client).await };
+    Some(Source {
+        client,
+        cluster: Cluster { set, id },
+        sharded,
+        post_images,
+    })
+}
+
+async fn connect(settings: &Settings) -> Result<Client, Error> {
+    let mut options = ClientOptions::parse(settings.mongodb_uri.expose()).await?;
+    options
+        .app_name
+        .get_or_insert_with(|| "leafcutter-producer".to_owned());
+    options.server_selection_timeout.get_or_insert(ANSWER);
+    options.connect_timeout.get_or_insert(ANSWER);
+    Client::with_options(options)
+}
+
+fn unreachable(place: &str, error: &Error) -> Fault {
+    let (what, next) = match error.kind.as_ref() {
+        ErrorKind::Authentication { .. } => (
+            "could not log in to MongoDB",
+            "Check user and password, and `authSource` in the connection string.",
+        ),
+        ErrorKind::Command(command) if command.code == 18 => (
+            "could not log in to MongoDB",
+            "Check user and password, and `authSource` in the connection string.",
+        ),
+        _ => (
+            "could not reach MongoDB",
+            "Check host, port and `replicaSet` in the connection string, and that the server is \
+             up.",
+        ),
+    };
+    Fault::new(what, place, error.to_string(), next)
+}
+
+async fn check_version(client: &Client, place: &str, findings: &mut Findings) {
+    let Ok(info) = client
+        .database("admin")
+        .run_command(doc! { "buildInfo": 1 })
+        .await
+    else {
+        return;
+    };
+    let number = |index| {
+        let value = info.get_array("versionArray").ok()?.get(index)?;
+        match value {
+            Bson::Int32(n) => Some(i64::from(*n)),
+            _ => value.as_i64(),
+        }
+    };
+    let version = (number(0).unwrap_or_default(), number(1).unwrap_or_default());
+    if version < VERSION_MIN {
+        findings.fault(Fault::new(
+            "could not rely on this MongoDB",
+            place,
+            format!(
+                "it is version {}.{}; 4.4 is the oldest supported",
+                version.0, version.1
+            ),
+            "Upgrade the source first.",
+        ));
+    }
+}
+
+/// Checks every mapped collection; tells whether one of them keeps post-images.
+async fn check_collections(
+    settings: &Settings,
+    database: &Database,
+    findings: &mut Findings,
+) -> bool {
+    let listed: Result<Vec<CollectionSpecification>, Error> =
+        async { database.list_collections().await?.try_collect().await }.await;
+    let listed = match listed {
+        Ok(listed) => listed,
+        Err(error) => {
+            let place = format!("database `{}`", database.name());
+            findings.fault(forbidden("list the collections", place, &error));
+            return false;
+        }
+    };
+    let mut post_images = false;
+    for collection in settings.collections.iter() {
+        let name = &collection.name;
+        let place = format!("collection `{}.{name}`", database.name());
+        let Some(found) = listed.iter().find(|found| found.name == *name) else {
+            tracing::warn!(
+                collection = name,
+                "not there yet; its changes are followed when it is"
+            );
+            continue;
+        };
+        let refusal = match found.collection_type {
+            CollectionType::Collection => None,
+            CollectionType::View => Some("it is a view, which has no changes of its own"),
+            CollectionType::Timeseries => Some("time-series collections have no change stream"),
+            _ => Some("it is not a plain collection"),
+        };
+        if let Some(why) = refusal {
+            let next = "Take it out of the mapping, or map what it is made of.";
+            findings.fault(Fault::new("could not follow changes", place, why, next));
+            continue;
+        }
+        let images = &found.options.change_stream_pre_and_post_images;
+        post_images |= images.as_ref().is_some_and(|images| images.enabled);
+        let collection = database.collection::<RawDocumentBuf>(name);
+        if let Err(error) = collection
+            .find_one(doc! {})
+            .projection(doc! { "_id": 1 })
+            .await
+        {
+            findings.fault(forbidden("read documents", place, &error));
+        }
+    }
+    post_images
+}
+
+async fn check_stream(database: &Database, findings: &mut Findings) {
+    let stages = [doc! { "$changeStream": {} }];
+    if let Err(error) = database.aggregate(stages).await {
+        let place = format!("database `{}`", database.name());
+        findings.fault(forbidden("open a change stream", place, &error));
+    }
+}
+
+fn forbidden(what: &str, place: String, error: &Error) -> Fault {
+    let next = if server_code(error) == Some(UNAUTHORIZED) {
+        "Grant this user the role `read` on the database; it holds all that is needed."
+    } else {
+        "Check the server's log, and that the connection string names the right cluster."
+    };
+    Fault::new(format!("could not {what}"), place, error.to_string(), next)
+}
+
+/// The replica set's own id, where the user may read it.
+async fn set_id(client: &Client) -> Option<String> {
+    let reply = client
+        .database("admin")
+        .run_command(doc! { "replSetGetConfig": 1 })
+        .await
+        .ok()?;
+    let settings = reply
+        .get_document("config")
+        .ok()?
+        .get_document("settings")
+        .ok()?;
+    settings
+        .get_object_id("replicaSetId")
+        .ok()
+        .map(|id| id.to_hex())
+}
+
+/// How far the oplog reaches back decides how long the producer may be down.
+async fn warn_of_short_oplog(client: &Client) {
+    let local = client.database("local");
+    let oplog = local.collection::<Document>("oplog.rs");
+    let edge = async |direction: i32| {
+        let found = oplog
+            .find_one(doc! {})
+            .sort(doc! { "$natural": direction })
+            .await;
+        found
+            .ok()
+            .flatten()
+            .and_then(|entry| entry.get_timestamp("ts").ok())
+    };
+    let (Some(first), Some(last)) = (edge(1).await, edge(-1).await) else {
+        tracing::info!("how far the oplog reaches back cannot be seen by this user");
+        return;
+    };
+    let stats = local
+        .run_command(doc! { "collStats": "oplog.rs" })
+        .await
+        .unwrap_or_default();
+    let number = |name| match stats.get(name) {
+        Some(Bson::Int32(n)) => f64::from(*n),
+        Some(Bson::Int64(n)) => n.to_string().parse().unwrap_or_default(),
+        Some(Bson::Double(n)) => *n,
+        _ => 0.0,
+    };
+    let seconds = last.time.saturating_sub(first.time);
+    let full = number("maxSize") > 0.0 && number("size") > 0.9 * number("maxSize");
+    if full && seconds < WINDOW_SECONDS_MIN {
+        tracing::warn!(
+            seconds,
+            "the oplog is full and reaches back less than an hour: a longer stop of the producer \
+             loses the history; enlarge it with `replSetResizeOplog`"
+        );
+    } else {
+        tracing::debug!(seconds, full, "the oplog reaches back");
+    }
+}

@@ -1,0 +1,318 @@
+//! The change stream: one database-scoped cursor, read reply by reply, reopened when it breaks.
+//!
+//! It is opened as a plain aggregate and read in raw batches: that shows the ends of replies and
+//! the post-batch token in each, and copies no document. It lives in one task that is never
+//! cancelled inside a call; a flag is looked at between calls, which `AWAIT` keeps short. Whatever
+//! breaks is mended by reopening after the last token received, without a limit in attempts,
+//! except for what cannot be mended: history that is gone, an event too large to send.
+
+use std::time::Duration;
+
+use bson::{Bson, Document, RawDocument, RawDocumentBuf, doc};
+use futures_util::StreamExt;
+use leafcutter_runtime::admin::Health;
+use leafcutter_runtime::budget::{Budget, Permit};
+use leafcutter_runtime::shutdown::Shutdown;
+use leafcutter_schemas::version::Version;
+use mongodb::Client;
+use mongodb::options::ReadConcern;
+use mongodb::raw_batch_cursor::{RawBatch, RawBatchCursor};
+use tokio::sync::mpsc;
+
+use super::reply::{documents, post_batch_token, token_time};
+use crate::error::{Error, server_code};
+use crate::metrics;
+use crate::patience::Patience;
+
+/// How long the server may wait for events before it sends an empty reply. It bounds the wait for
+/// a stop, and for the end of a transaction on a quiet source.
+const AWAIT: Duration = Duration::from_millis(250);
+
+/// Between attempts to reopen.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+
+/// The server's own classes: history lost, position lost, shard removed (PITFALLS §2).
+const HISTORY_LOST: [i32; 4] = [286, 280, 136, 464];
+/// A token that cannot be decoded, which only opening can prove of the stored one.
+const TOKEN_REFUSED: [i32; 2] = [260, 50811];
+/// `BSONObjectTooLarge`.
+const EVENT_TOO_LARGE: i32 = 10334;
+
+/// Where a stream begins.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Start {
+    /// With what happens next.
+    Now,
+    /// Behind a token of the same stream.
+    After(RawDocumentBuf),
+    /// With everything at or after a cluster time: another stream's token would be refused.
+    At(Version),
+}
+
+impl std::fmt::Display for Start {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Now => f.write_str("now"),
+            Self::After(token) => match token_time(token) {
+                Some(time) => write!(f, "{time}"),
+                None => f.write_str("the stored token"),
+            },
+            Self::At(time) => write!(f, "{time}"),
+        }
+    }
+}
+
+/// What a stream is asked for.
+#[derive(Debug, Clone)]
+pub struct Query {
+    /// The database.
+    pub database: String,
+    /// The mapped collections.
+    pub collections: Vec<String>,
+    /// Ask for post-images; only where a collection keeps them, since it costs a read per event.
+    pub post_images: bool,
+    /// Events per reply at most.
+    pub batch: u32,
+}
+
+impl Query {
+    fn pipeline(&self, start: &Start) -> Vec<Document> {
+        let mut stage = doc! {};
+        if self.post_images {
+            stage.insert("fullDocument", "whenAvailable");
+        }
+        match start {
+            Start::Now => {}
+            Start::After(token) => {
+                stage.insert(
+                    "startAfter",
+                    Bson::try_from(bson::RawBson::from(token.clone())).unwrap_or_default(),
+                );
+            }
+            Start::At(time) => {
+                stage.insert("startAtOperationTime", time.cluster_time());
+            }
+        }
+        // What ends or renames a collection has to pass, and `invalidate` bears no collection.
+        let mapped = &self.collections;
+        vec![
+            doc! { "$changeStream": stage },
+            doc! { "$match": { "$or": [
+                { "ns.coll": { "$in": mapped } },
+                { "to.coll": { "$in": mapped } },
+                { "operationType": { "$in": ["dropDatabase", "invalidate"] } },
+            ] } },
+            doc! { "$project": { "updateDescription": 0 } },
+        ]
+    }
+}
+
+/// One reply of the server.
+pub struct Reply {
+    /// Its events and tokens.
+    pub batch: RawBatch,
+    /// It answers a `getMore` of a replica set: empty, it proves the end of the oplog.
+    pub proves_end: bool,
+    /// Its bytes.
+    pub permit: Permit,
+}
+
+/// The open stream.
+pub struct ChangeStream {
+    client: Client,
+    query: Query,
+    cursor: RawBatchCursor,
+    /// Where to reopen.
+    resume: Start,
+    /// The next reply is the first since opening.
+    fresh: bool,
+    /// A mongos merges several oplogs: an empty reply proves nothing.
+    sharded: bool,
+    /// Bytes expected in the next reply.
+    expected: usize,
+}
+
+impl ChangeStream {
+    /// Opens the stream. Tries again while the source cannot be reached.
+    ///
+    /// # Errors
+    /// When the history from `start` on is gone.
+    pub async fn open(
+        client: &Client,
+        query: Query,
+        start: Start,
+        sharded: bool,
+        shutdown: &Shutdown,
+    ) -> Result<Option<Self>, Error> {
+        let mut patience = Patience::new(BACKOFF.0, BACKOFF.1);
+        loop {
+            match aggregate(client, &query, &start).await {
+                Ok(cursor) => {
+                    return Ok(Some(Self {
+                        client: client.clone(),
+                        query,
+                        cursor,
+                        resume: start,
+                        fresh: true,
+                        sharded,
+                        expected: Self::EXPECTED_BYTES_MIN,
+                    }));
+                }
+                Err(error) => {
+                    let error = classify(error, &start, true)?;
+                    let pause = patience.pause();
+                    tracing::warn!(%error, retry_in = ?pause, "could not open the change stream");
+                    if !shutdown.sleep(pause).await {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The smallest and the largest reservation for one reply.
+    const EXPECTED_BYTES_MIN: usize = 256 << 10;
+    const EXPECTED_BYTES_MAX: usize = 8 << 20;
+
+    /// Reads until the shutdown, sending every reply, empty ones too, in order.
+    ///
+    /// # Errors
+    /// When the stream ended, its history is gone, or an event cannot be sent.
+    pub async fn read(
+        mut self,
+        budget: Budget,
+        replies: mpsc::Sender<Reply>,
+        health: Health,
+        shutdown: Shutdown,
+    ) -> Result<(), Error> {
+        let mut patience = Patience::new(BACKOFF.0, BACKOFF.1);
+        while !shutdown.is_triggered() {
+            health.beat("change stream");
+            let reserve = self.expected.min(budget.capacity() / 6);
+            let permit = tokio::select! {
+                permit = budget.acquire(reserve) => permit,
+                () = shutdown.wait() => break,
+            };
+            match self.next(permit, &budget).await {
+                Ok(Some(reply)) => {
+                    patience.reset();
+                    if replies.send(reply).await.is_err() {
+                        break;
+                    }
+                }
+                Ok(None) => {
+                    return Err(Error::Halted {
+                        what: "the change stream ended without an error, as after a dropped \
+                               database"
+                            .to_owned(),
+                        time: self.reached(),
+                    });
+                }
+                Err(error) => {
+                    let error = classify(error, &self.resume, false)?;
+                    metrics::stream_reopened();
+                    let pause = patience.pause();
+                    tracing::warn!(%error, retry_in = ?pause, "reopening the change stream");
+                    if !shutdown.sleep(pause).await {
+                        break;
+                    }
+                    let start = self.resume.clone();
+                    match Self::open(
+                        &self.client,
+                        self.query.clone(),
+                        start,
+                        self.sharded,
+                        &shutdown,
+                    )
+                    .await?
+                    {
+                        Some(stream) => self = stream,
+                        None => break,
+                    }
+                }
+            }
+        }
+        health.retire("change stream");
+        Ok(())
+    }
+
+    fn reached(&self) -> Version {
+        match &self.resume {
+            Start::After(token) => token_time(token).unwrap_or_default(),
+            Start::At(time) => *time,
+            Start::Now => Version::ZERO,
+        }
+    }
+
+    async fn next(
+        &mut self,
+        mut permit: Permit,
+        budget: &Budget,
+    ) -> mongodb::error::Result<Option<Reply>> {
+        let Some(batch) = self.cursor.next().await.transpose()? else {
+            return Ok(None);
+        };
+        let reply = batch.as_raw_document();
+        let bytes = reply.as_bytes().len();
+        settle(&mut permit, budget, bytes);
+        // Twice the last reply: growth is slow against the rhythm of replies.
+        self.expected = (bytes * 2).clamp(Self::EXPECTED_BYTES_MIN, Self::EXPECTED_BYTES_MAX);
+        if let Some(token) = post_batch_token(reply).or_else(|| last_token(&batch)) {
+            self.resume = Start::After(token.to_owned());
+        }
+        let proves_end = !self.fresh && !self.sharded;
+        self.fresh = false;
+        Ok(Some(Reply {
+            batch,
+            proves_end,
+            permit,
+        }))
+    }
+}
+
+/// Makes a permit fit what has really come: gives back what is too much, takes what is missing if
+/// it is free. What is not free is not waited for: the bytes are there already.
+pub(crate) fn settle(permit: &mut Permit, budget: &Budget, bytes: usize) {
+    if permit.bytes() >= bytes {
+        permit.shrink_to(bytes);
+    } else if let Some(more) = budget.try_acquire(bytes - permit.bytes()) {
+        permit.merge(more);
+    }
+}
+
+fn last_token(batch: &RawBatch) -> Option<&RawDocument> {
+    documents(batch).ok()?.last()?.get_document("_id").ok()
+}
+
+async fn aggregate(
+    client: &Client,
+    query: &Query,
+    start: &Start,
+) -> mongodb::error::Result<RawBatchCursor> {
+    client
+        .database(&query.database)
+        .aggregate(query.pipeline(start))
+        .read_concern(ReadConcern::majority())
+        .batch_size(query.batch)
+        .max_await_time(AWAIT)
+        .batch()
+        .await
+}
+
+/// What cannot be mended becomes our error, everything else stays the driver's.
+fn classify(
+    error: mongodb::error::Error,
+    start: &Start,
+    opening: bool,
+) -> Result<mongodb::error::Error, Error> {
+    match server_code(&error) {
+        Some(code) if HISTORY_LOST.contains(&code) => {}
+        Some(code) if opening && *start != Start::Now && TOKEN_REFUSED.contains(&code) => {}
+        Some(EVENT_TOO_LARGE) => return Err(Error::EventTooLarge { source: error }),
+        _ => return Ok(error),
+    }
+    Err(Error::HistoryLost {
+        position: start.to_string(),
+        source: error,
+    })
+}

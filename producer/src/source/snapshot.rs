@@ -1,0 +1,376 @@
+//! The snapshot: splits → changes, several splits at once.
+//!
+//! Why a split may be read while people write to it: `L` is a cluster time of the primary, taken
+//! *before* the split (PROTOCOL P1), and the read is a majority read in a causal session advanced
+//! to `L`, so every event at or before `L` is in what is read; every later event comes through
+//! the change stream, which was opened before, under a higher version than `L`. What a reply
+//! holds may be newer than `L`; how new at most is its `as_of`.
+//!
+//! A split is read with `min`, `max` and the `_id` index as hint: pure index bounds, which cover
+//! every BSON type, where comparisons in a filter would stay within one. A split that fails is
+//! read again as a whole, with a new `L` (P6). The last split has no upper bound; it ends at the
+//! largest `_id` that was there when it began, or writers could keep it going for ever: what comes
+//! behind that came after `L`, through the stream.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bson::{RawDocument, RawDocumentBuf, doc};
+use futures_util::StreamExt;
+use leafcutter_runtime::budget::{Budget, Permit};
+use leafcutter_runtime::shutdown::Shutdown;
+use leafcutter_schemas::key::DocumentKey;
+use leafcutter_schemas::operation::Operation;
+use leafcutter_schemas::version::Version;
+use mongodb::options::{Hint, ReadConcern, SelectionCriteria};
+use mongodb::raw_batch_cursor::{RawBatch, SessionRawBatchCursor};
+use mongodb::{Client, ClientSession};
+use tokio::sync::Semaphore;
+
+use super::change_stream::settle;
+use super::event::key_document;
+use super::plan::Split;
+use super::reply::{documents, read_bound, server_time};
+use super::{Change, Collection, Outlet};
+use crate::acknowledge::Ticket;
+use crate::error::Error;
+use crate::metrics;
+use crate::patience::Patience;
+use crate::progress::Progress;
+
+/// Documents per reply at most, however small they are.
+const BATCH_DOCUMENTS_MAX: u64 = 20_000;
+
+/// One split to be read.
+#[derive(Debug, Clone)]
+pub struct Task {
+    /// The position of its collection.
+    pub collection: usize,
+    /// Its number in the collection's plan.
+    pub number: usize,
+    /// Its range.
+    pub split: Split,
+    /// Bytes of an average document.
+    pub average: u64,
+}
+
+/// What the readers of a snapshot share.
+pub struct Snapshot {
+    /// The source.
+    pub client: Client,
+    /// Its database.
+    pub database: String,
+    /// The mapped collections.
+    pub collections: Arc<Vec<Collection>>,
+    /// Splits not yet begun, in the order they are to be read.
+    pub tasks: Mutex<VecDeque<Task>>,
+    /// Where to read from.
+    pub reads: SelectionCriteria,
+    /// Bytes aimed at in one reply.
+    pub batch_bytes: u64,
+    /// The limit in documents per second.
+    pub pace: Option<Pace>,
+    /// One split at a time where a reply may take more than a quarter of the budget.
+    pub alone: Semaphore,
+    /// The one byte budget.
+    pub budget: Budget,
+    /// Where finished splits go.
+    pub progress: Arc<Progress>,
+}
+
+/// How an attempt at a split ended.
+enum End {
+    Finished,
+    Stopped,
+}
+
+/// Why an attempt at a split failed.
+enum Failed {
+    /// Read it again.
+    Source(mongodb::error::Error),
+    /// The run has ended.
+    Run(Error),
+}
+
+impl From<mongodb::error::Error> for Failed {
+    fn from(error: mongodb::error::Error) -> Self {
+        Self::Source(error)
+    }
+}
+
+impl Snapshot {
+    /// Reads splits until none is left.
+    ///
+    /// # Errors
+    /// When a change cannot be handed on.
+    pub async fn read<O: Outlet>(
+        self: Arc<Self>,
+        mut outlet: O,
+        shutdown: Shutdown,
+    ) -> Result<(), Error> {
+        let mut patience = Patience::new(Duration::from_millis(200), Duration::from_secs(15));
+        while let Some(task) = self.next_task() {
+            loop {
+                match self.read_split(&task, &mut outlet, &shutdown).await {
+                    Ok(End::Finished) => break,
+                    Ok(End::Stopped) => return Ok(()),
+                    Err(Failed::Run(error)) => return Err(error),
+                    Err(Failed::Source(error)) => {
+                        let collection = self.name(task.collection);
+                        let pause = patience.pause();
+                        metrics::split_failed(collection);
+                        tracing::warn!(
+                            collection, split = task.number, %error, retry_in = ?pause,
+                            "could not read a split; reading it again as a whole"
+                        );
+                        if !shutdown.sleep(pause).await {
+                            return Ok(());
+                        }
+                    }
+                }
+            }
+            patience.reset();
+        }
+        Ok(())
+    }
+
+    fn next_task(&self) -> Option<Task> {
+        self.tasks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front()
+    }
+
+    fn name(&self, collection: usize) -> &str {
+        self.collections
+            .get(collection)
+            .map_or("", |collection| collection.name.as_str())
+    }
+
+    /// Documents per reply, and the bytes expected of one.
+    fn batch(&self, average: u64) -> (u32, usize) {
+        let average = average.max(64);
+        let documents = (self.batch_bytes / average).clamp(1, BATCH_DOCUMENTS_MAX);
+        let bytes = usize::try_from(documents * average * 5 / 4).unwrap_or(usize::MAX);
+        (
+            u32::try_from(documents).unwrap_or(1),
+            bytes.min(self.budget.capacity() / 4),
+        )
+    }
+
+    /// The first statement about a split is its `L`; everything else comes after.
+    async fn read_split<O: Outlet>(
+        &self,
+        task: &Task,
+        outlet: &mut O,
+        shutdown: &Shutdown,
+    ) -> Result<End, Failed> {
+        let name = self.name(task.collection);
+        let (size, expected) = self.batch(task.average);
+        let large = usize::try_from(task.average).unwrap_or(usize::MAX);
+        let _alone = if large.saturating_mul(2) > self.budget.capacity() / 4 {
+            self.alone.acquire().await.ok()
+        } else {
+            None
+        };
+        let time = server_time(&self.client).await?.operation;
+        self.progress.split_begun(name, task.number, time);
+        let mut session = self.client.start_session().causal_consistency(true).await?;
+        session.advance_operation_time(time.cluster_time());
+        let end = match task.split.upper {
+            Some(_) => None,
+            None => self.largest(name, &mut session).await?,
+        };
+        let Some(permit) = self.reserve(expected, shutdown).await else {
+            return Ok(End::Stopped);
+        };
+        let mut cursor = self.open(name, &task.split, size, &mut session).await?;
+        let mut replies = cursor.stream(&mut session);
+        let progress = Arc::clone(&self.progress);
+        let (collection, number) = (name.to_owned(), task.number);
+        let whole = Ticket::new(move || progress.split_acknowledged(&collection, number));
+        let mut permit = Some(permit);
+        while let (Some(mut held), Some(batch)) = (permit.take(), replies.next().await) {
+            let batch = batch?;
+            settle(
+                &mut held,
+                &self.budget,
+                batch.as_raw_document().as_bytes().len(),
+            );
+            let ticket = Ticket::part_of(&whole);
+            ticket.hold(held);
+            let sent = self
+                .publish(task, &batch, time, end.as_ref(), outlet, &ticket)
+                .await;
+            let (count, at_end) = sent?;
+            ticket.seal();
+            self.progress.split_read(name, task.number, count);
+            metrics::documents_read(name, count);
+            drop(batch);
+            if at_end {
+                break;
+            }
+            if let Some(pace) = &self.pace
+                && !pace.spend(count, shutdown).await
+            {
+                return Ok(End::Stopped);
+            }
+            permit = self.reserve(expected, shutdown).await;
+            if permit.is_none() {
+                return Ok(End::Stopped);
+            }
+        }
+        whole.seal();
+        Ok(End::Finished)
+    }
+
+    /// Bytes for the next reply; none when the program is to stop.
+    async fn reserve(&self, bytes: usize, shutdown: &Shutdown) -> Option<Permit> {
+        tokio::select! {
+            biased;
+            () = shutdown.wait() => None,
+            permit = self.budget.acquire(bytes) => Some(permit),
+        }
+    }
+
+    async fn open(
+        &self,
+        name: &str,
+        split: &Split,
+        size: u32,
+        session: &mut ClientSession,
+    ) -> mongodb::error::Result<SessionRawBatchCursor> {
+        let collection = self
+            .client
+            .database(&self.database)
+            .collection::<RawDocumentBuf>(name);
+        let mut find = collection
+            .find(doc! {})
+            .hint(Hint::Keys(doc! { "_id": 1 }))
+            .read_concern(ReadConcern::majority())
+            .selection_criteria(self.reads.clone())
+            .batch_size(size);
+        if let Some(lower) = &split.lower {
+            find = find.min(lower.clone());
+        }
+        if let Some(upper) = &split.upper {
+            find = find.max(upper.clone());
+        }
+        find.session(session).batch().await
+    }
+
+    /// The largest `_id` there is now.
+    async fn largest(
+        &self,
+        name: &str,
+        session: &mut ClientSession,
+    ) -> mongodb::error::Result<Option<DocumentKey>> {
+        let collection = self
+            .client
+            .database(&self.database)
+            .collection::<RawDocumentBuf>(name);
+        let found = collection
+            .find_one(doc! {})
+            .projection(doc! { "_id": 1 })
+            .sort(doc! { "_id": -1 })
+            .hint(Hint::Keys(doc! { "_id": 1 }))
+            .read_concern(ReadConcern::majority())
+            .selection_criteria(self.reads.clone())
+            .session(session)
+            .await?;
+        Ok(found.and_then(|document| DocumentKey::of_document(&document)))
+    }
+
+    /// Hands a reply's documents on; gives their number, and whether the last one was among them.
+    async fn publish<O: Outlet>(
+        &self,
+        task: &Task,
+        batch: &RawBatch,
+        version: Version,
+        end: Option<&DocumentKey>,
+        outlet: &mut O,
+        ticket: &Arc<Ticket>,
+    ) -> Result<(u64, bool), Failed> {
+        let as_of = read_bound(batch.as_raw_document()).max(version);
+        let mut count = 0;
+        for document in documents(batch)? {
+            let (key, key_bson) = identify(document).map_err(Failed::Run)?;
+            let change = Change {
+                operation: Operation::Read,
+                key: &key,
+                key_bson: key_bson.as_bytes(),
+                document: Some(document.as_bytes()),
+                version,
+                as_of,
+                wall_time: None,
+                snapshot: true,
+                transaction: None,
+            };
+            outlet
+                .put(task.collection, change, ticket)
+                .await
+                .map_err(Failed::Run)?;
+            count += 1;
+            if end == Some(&key) {
+                return Ok((count, true));
+            }
+        }
+        Ok((count, false))
+    }
+}
+
+fn identify(document: &RawDocument) -> Result<(DocumentKey, RawDocumentBuf), Error> {
+    match document.get("_id") {
+        Ok(Some(id)) => Ok((DocumentKey::of(id), key_document(id))),
+        _ => Err(Error::MalformedEvent {
+            why: "a document without a readable `_id`, which replication cannot produce".to_owned(),
+        }),
+    }
+}
+
+/// A limit in documents per second, shared by all readers.
+#[derive(Debug)]
+pub struct Pace {
+    per_second: u32,
+    free_at: Mutex<Option<Instant>>,
+}
+
+impl Pace {
+    /// At most that many documents a second.
+    pub fn new(per_second: u32) -> Self {
+        Self {
+            per_second: per_second.max(1),
+            free_at: Mutex::new(None),
+        }
+    }
+
+    /// Waits as long as the documents just read should have taken; tells whether to go on.
+    async fn spend(&self, documents: u64, shutdown: &Shutdown) -> bool {
+        let wait = self.owed(documents, Instant::now());
+        wait.is_zero() || shutdown.sleep(wait).await
+    }
+
+    fn owed(&self, documents: u64, now: Instant) -> Duration {
+        let cost = Duration::from_secs(documents) / self.per_second;
+        let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = free_at.map_or(now, |at| at.max(now)) + cost;
+        *free_at = Some(next);
+        next.saturating_duration_since(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readers_share_one_pace() {
+        let pace = Pace::new(1000);
+        let now = Instant::now();
+        assert_eq!(pace.owed(500, now), Duration::from_millis(500));
+        assert_eq!(pace.owed(500, now), Duration::from_secs(1));
+        let later = now + Duration::from_secs(5);
+        assert_eq!(pace.owed(1, later), Duration::from_millis(1));
+    }
+}

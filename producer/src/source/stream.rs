@@ -1,0 +1,344 @@
+//! Replies of the change stream → changes, in order, with the documents of updates looked up.
+//!
+//! Per reply: what is whole goes on ([`super::hold`]), each event's fate is decided
+//! ([`super::merge`]), the updates that remain are looked up a window at a time
+//! ([`super::lookup`]), and the changes are handed to the outlet in the order of their events.
+//! The position behind the reply counts only when all of them are acknowledged.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bson::{Bson, RawDocument, RawDocumentBuf};
+use leafcutter_runtime::budget::Budget;
+use leafcutter_runtime::shutdown::Shutdown;
+use leafcutter_schemas::key::DocumentKey;
+use leafcutter_schemas::operation::Operation;
+use leafcutter_schemas::version::Version;
+use mongodb::Client;
+use tokio::sync::mpsc;
+
+use super::change_stream::Reply;
+use super::event::{self, Event, Parsed, Positions, key_document};
+use super::hold::{self, HoldBack};
+use super::merge::{Fate, fates};
+use super::reply::{documents, post_batch_token};
+use super::{Change, Collection, Outlet, lookup};
+use crate::acknowledge::Ticket;
+use crate::error::Error;
+use crate::metrics;
+use crate::patience::Patience;
+use crate::progress::Progress;
+use crate::settings::OnDrop;
+
+/// What the stream needs to know.
+pub struct Stream<O> {
+    /// The source.
+    pub client: Client,
+    /// Its database.
+    pub database: String,
+    /// The mapped collections.
+    pub collections: Arc<Vec<Collection>>,
+    /// Documents asked for in one look-up at most.
+    pub lookup_batch: usize,
+    /// What a dropped or renamed collection leads to.
+    pub on_drop: OnDrop,
+    /// The one byte budget.
+    pub budget: Budget,
+    /// Where acknowledged positions go.
+    pub progress: Arc<Progress>,
+    /// Where changes go.
+    pub outlet: O,
+}
+
+/// A stream at work.
+pub struct Relay<O> {
+    stream: Stream<O>,
+    handles: Vec<mongodb::Collection<RawDocumentBuf>>,
+    positions: Positions,
+    hold: HoldBack,
+    /// Bytes of an average looked-up document, per collection.
+    average: Vec<usize>,
+}
+
+/// Before anything is known of a collection's documents.
+const AVERAGE_BYTES_FIRST: usize = 4 << 10;
+
+/// By collection and key: the document, and the bound of the time it was read at.
+type Found<'a> = HashMap<usize, HashMap<DocumentKey, (&'a RawDocument, Version)>>;
+
+impl<O: Outlet> Relay<O> {
+    /// A relay that has seen nothing yet.
+    pub fn new(stream: Stream<O>) -> Self {
+        let database = stream.client.database(&stream.database);
+        let names = || stream.collections.iter().map(|c| c.name.as_str());
+        Self {
+            handles: names().map(|name| database.collection(name)).collect(),
+            positions: names().map(str::to_owned).zip(0..).collect(),
+            hold: HoldBack::default(),
+            average: vec![AVERAGE_BYTES_FIRST; stream.collections.len()],
+            stream,
+        }
+    }
+
+    /// Takes replies until there are no more.
+    ///
+    /// # Errors
+    /// When an event cannot be understood or handed on, or a policy says stop.
+    pub async fn run(
+        mut self,
+        mut replies: mpsc::Receiver<Reply>,
+        shutdown: Shutdown,
+    ) -> Result<(), Error> {
+        while let Some(reply) = replies.recv().await {
+            if !self.take(reply, &shutdown).await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Handles one reply; tells whether to go on.
+    async fn take(&mut self, reply: Reply, shutdown: &Shutdown) -> Result<bool, Error> {
+        let events = documents(&reply.batch).map_err(|source| Error::Source {
+            what: "read a reply of the change stream".to_owned(),
+            source,
+        })?;
+        let token = post_batch_token(reply.batch.as_raw_document());
+        let proves_end = reply.proves_end;
+        let step = self.hold.step(&events, hold::Reply { token, proves_end })?;
+        let ready = events.get(..step.ready).unwrap_or_default();
+        let released = step.released.iter().map(AsRef::as_ref);
+        let (parsed, reshaped) = self.parse(released.chain(ready.iter().copied()))?;
+        let Some(position) = step.position else {
+            return Ok(true);
+        };
+        let progress = Arc::clone(&self.stream.progress);
+        let number = progress.stream_begun(position);
+        let ticket = Ticket::new(move || progress.stream_acknowledged(number));
+        ticket.hold(reply.permit);
+        if !self.publish(&parsed, &ticket, shutdown).await? {
+            return Ok(false);
+        }
+        match reshaped {
+            // Unsealed: the position behind it is never reached, and the next start sees it again.
+            Some(halted) => Err(halted),
+            None => {
+                ticket.seal();
+                Ok(true)
+            }
+        }
+    }
+
+    /// Parses events up to the first that stops the stream.
+    fn parse<'a>(
+        &self,
+        events: impl Iterator<Item = &'a RawDocument>,
+    ) -> Result<(Vec<Event<'a>>, Option<Error>), Error> {
+        let mut changes = Vec::new();
+        for event in events {
+            match event::parse(event, &self.positions)? {
+                Parsed::Change(change) => changes.push(change),
+                Parsed::Nothing => {}
+                Parsed::Reshaped(what) => match self.stream.on_drop {
+                    OnDrop::Halt => {
+                        let time = event::time_and_group(event)?.0;
+                        return Ok((changes, Some(Error::Halted { what, time })));
+                    }
+                    OnDrop::Ignore => tracing::warn!(what, "going past it, as `--on-drop` says"),
+                },
+            }
+        }
+        Ok((changes, None))
+    }
+
+    /// Hands the events on, a window at a time; tells whether all of them went.
+    async fn publish(
+        &mut self,
+        events: &[Event<'_>],
+        ticket: &Arc<Ticket>,
+        shutdown: &Shutdown,
+    ) -> Result<bool, Error> {
+        let Some(last) = events.last().map(|event| event.time) else {
+            return Ok(true);
+        };
+        let fates = fates(events);
+        count(events, &fates);
+        let mut rest: Vec<&Event<'_>> = events
+            .iter()
+            .zip(&fates)
+            .filter_map(|(event, fate)| (*fate == Fate::Publish).then_some(event))
+            .collect();
+        while !rest.is_empty() {
+            let (size, bytes) = self.window(&rest);
+            let after = rest.split_off(size);
+            if bytes > 0 {
+                let budget = &self.stream.budget;
+                ticket.hold(budget.acquire(bytes.min(budget.capacity() / 4)).await);
+            }
+            if !self.publish_window(&rest, last, ticket, shutdown).await? {
+                return Ok(false);
+            }
+            rest = after;
+        }
+        Ok(true)
+    }
+
+    /// How many of the events fit one look-up, and the bytes it is expected to bring.
+    fn window(&self, events: &[&Event<'_>]) -> (usize, usize) {
+        let limit = self.stream.budget.capacity() / 4;
+        let (mut lookups, mut bytes) = (0, 0);
+        for (index, event) in events.iter().enumerate() {
+            if !event.needs_lookup() {
+                continue;
+            }
+            let next = self
+                .average
+                .get(event.collection)
+                .copied()
+                .unwrap_or_default();
+            if lookups > 0 && (lookups == self.stream.lookup_batch || bytes + next > limit) {
+                return (index, bytes);
+            }
+            lookups += 1;
+            bytes += next;
+        }
+        (events.len(), bytes)
+    }
+
+    async fn publish_window(
+        &mut self,
+        events: &[&Event<'_>],
+        last: Version,
+        ticket: &Arc<Ticket>,
+        shutdown: &Shutdown,
+    ) -> Result<bool, Error> {
+        let Some(replies) = self.look_up(events, last, shutdown).await else {
+            return Ok(false);
+        };
+        let found = index(&replies);
+        self.learn(&found);
+        let gone_at = replies
+            .iter()
+            .map(|(_, reply)| reply.read)
+            .max()
+            .unwrap_or_default();
+        let mut gone = 0_u64;
+        for event in events {
+            let key = key_document(event.id);
+            let (document, as_of) = if event.needs_lookup() {
+                let documents = found.get(&event.collection);
+                let Some(&(document, read)) = documents.and_then(|d| d.get(&event.key)) else {
+                    gone += 1;
+                    continue;
+                };
+                (Some(document), read)
+            } else {
+                (event.document, event.time)
+            };
+            let change = Change {
+                operation: event.operation,
+                key: &event.key,
+                key_bson: key.as_bytes(),
+                document: document.map(RawDocument::as_bytes),
+                version: event.time,
+                as_of,
+                wall_time: event.wall_time,
+                snapshot: false,
+                transaction: event.transaction.as_deref(),
+            };
+            self.stream
+                .outlet
+                .put(event.collection, change, ticket)
+                .await?;
+        }
+        if gone > 0 {
+            // H3: no heartbeat may speak of a time before this.
+            self.stream.progress.raise_floor(gone_at.max(last));
+            metrics::lookups_gone(gone);
+        }
+        Ok(true)
+    }
+
+    /// Looks the window's updates up, one read per collection, until it succeeds; `None` when the
+    /// program is to stop first.
+    async fn look_up(
+        &self,
+        events: &[&Event<'_>],
+        last: Version,
+        shutdown: &Shutdown,
+    ) -> Option<Vec<(usize, lookup::Reply)>> {
+        let mut wanted: HashMap<usize, Vec<Bson>> = HashMap::new();
+        for event in events.iter().filter(|event| event.needs_lookup()) {
+            let id = Bson::try_from(event.id).unwrap_or(Bson::Undefined);
+            wanted.entry(event.collection).or_default().push(id);
+        }
+        let mut patience = Patience::new(Duration::from_millis(100), Duration::from_secs(10));
+        loop {
+            let reads = wanted.iter().filter_map(|(&position, ids)| {
+                let collection = self.handles.get(position)?;
+                let ids = ids.clone();
+                Some(async move {
+                    let read = lookup::read(&self.stream.client, collection, ids, last).await?;
+                    Ok::<_, mongodb::error::Error>((position, read))
+                })
+            });
+            match futures_util::future::try_join_all(reads).await {
+                Ok(found) => {
+                    let flat = found.into_iter().flat_map(|(position, replies)| {
+                        replies.into_iter().map(move |reply| (position, reply))
+                    });
+                    return Some(flat.collect());
+                }
+                Err(error) => {
+                    let pause = patience.pause();
+                    tracing::warn!(%error, retry_in = ?pause, "could not look documents up");
+                    if !shutdown.sleep(pause).await {
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Moves the average size of each collection's documents towards what was found.
+    fn learn(&mut self, found: &Found<'_>) {
+        for (position, documents) in found {
+            let Some(average) = self.average.get_mut(*position) else {
+                continue;
+            };
+            for (document, _) in documents.values() {
+                *average = (*average * 15 + document.as_bytes().len()) / 16;
+            }
+        }
+    }
+}
+
+/// The documents of the replies by collection and key.
+fn index(replies: &[(usize, lookup::Reply)]) -> Found<'_> {
+    let mut found: Found<'_> = HashMap::new();
+    for (position, reply) in replies {
+        let known = found.entry(*position).or_default();
+        // Read once before, by `lookup::read`.
+        for document in documents(&reply.batch).unwrap_or_default() {
+            if let Some(key) = DocumentKey::of_document(document) {
+                known.insert(key, (document, reply.read));
+            }
+        }
+    }
+    found
+}
+
+fn count(events: &[Event<'_>], fates: &[Fate]) {
+    let mut operations = [0_u64; Operation::ALL.len()];
+    for event in events {
+        if let Some(count) = operations.get_mut(usize::from(event.operation.index())) {
+            *count += 1;
+        }
+    }
+    for (operation, count) in Operation::ALL.into_iter().zip(operations) {
+        metrics::events_read(operation, count);
+    }
+    let with = |wanted| fates.iter().filter(|fate| **fate == wanted).count();
+    metrics::events_merged(with(Fate::Merged), with(Fate::Collapsed));
+}
