@@ -222,7 +222,7 @@ mod tests {
             Bson::from(bson::DateTime::from_millis(1_736_899_200_000)),
             Bson::from(bson::DateTime::from_millis(1_736_899_200_001)),
             Bson::from(bson::DateTime::from_millis(-1)),
-            Bson::from(bson::DateTime::MAX),
+            Bson::from(bson::DateTime::from_millis(253_402_300_799_999)),
             Bson::from(bson::Timestamp {
                 time: 1,
                 increment: 2,
@@ -250,6 +250,16 @@ mod tests {
                 "{value:?}"
             );
         }
+    }
+
+    /// The crate shows such dates as the last nanosecond of 9999; the specification wants this.
+    #[test]
+    fn dates_after_9999_are_milliseconds() {
+        let value = json(Bson::from(bson::DateTime::from_millis(253_402_300_800_000)));
+        assert_eq!(
+            value,
+            serde_json::json!({ "$date": { "$numberLong": "253402300800000" } })
+        );
     }
 
     #[test]

@@ -74,11 +74,13 @@ fn round(decimal: &Decimal, scale: i32) -> Decimal {
         increment(&mut digits);
     }
     let digits: String = digits.into_iter().map(char::from).collect();
-    let digits = digits.trim_start_matches('0').to_owned();
+    let significant = digits.trim_start_matches('0');
+    let digits = significant.trim_end_matches('0').to_owned();
+    let zeros = i32::try_from(significant.len() - digits.len()).unwrap_or(0);
     Decimal {
         negative: decimal.negative && !digits.is_empty(),
+        exponent: if digits.is_empty() { 0 } else { zeros - scale },
         digits,
-        exponent: -scale,
     }
 }
 

@@ -1,0 +1,354 @@
+use crate::world::{Made, World, component, delete, id, learner, progress, put};
+use bson::doc;
+use leafcutter_consumer::sink::{ApplyError, work::Outcome};
+
+const EMAILS: &str = "select email, lc_version from learners order by email";
+const PARKED: &str =
+    "select table_name, reason, state, version from leafcutter.parked order by 1, 4";
+
+#[tokio::test]
+async fn highest_version_wins_whatever_the_order() {
+    let mut world = World::new().await;
+    let records = [
+        learner(5, 1, "five"),
+        learner(3, 1, "three"),
+        learner(5, 1, "five"),
+        learner(5, 1, "FIVE"),
+        delete("learners", 7, 1),
+        learner(6, 1, "six"),
+        delete("learners", 7, 1),
+        learner(7, 1, "seven"),
+        learner(9, 1, "nine"),
+    ];
+    let outcomes = world.each(&records).await;
+    assert_eq!(
+        outcomes,
+        [
+            Outcome::Applied,
+            Outcome::Stale,
+            Outcome::Unchanged,
+            Outcome::Applied,
+            Outcome::Deleted,
+            Outcome::Stale,
+            Outcome::Unchanged,
+            Outcome::Applied,
+            Outcome::Applied,
+        ]
+    );
+    assert_eq!(world.text(EMAILS).await, "nine|9");
+    assert_eq!(
+        world
+            .text("select count(*) from leafcutter.tombstones")
+            .await,
+        "0"
+    );
+    world.end().await;
+}
+
+#[tokio::test]
+async fn one_batch_is_as_many() {
+    let mut world = World::new().await;
+    let records = [
+        learner(5, 1, "a"),
+        delete("learners", 6, 1),
+        learner(8, 1, "b"),
+        learner(7, 1, "late"),
+    ];
+    let applied = world.apply(&records).await.unwrap();
+    let counts = applied.counts.values().next().unwrap();
+    assert_eq!(counts.of(Outcome::Applied), 1);
+    assert_eq!(counts.of(Outcome::Stale), 3);
+    assert_eq!(world.text(EMAILS).await, "b|8");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn child_waits_and_comes_with_its_parent() {
+    let mut world = World::new().await;
+    assert_eq!(world.each(&[progress(3, 10, 1)]).await, [Outcome::Parked]);
+    assert_eq!(world.text(PARKED).await, "daily_progress|parent|waiting|3");
+    // A late, older record of the child changes nothing.
+    assert_eq!(world.each(&[progress(2, 10, 1)]).await, [Outcome::Stale]);
+    let applied = world.apply(&[learner(4, 1, "a")]).await.unwrap();
+    assert_eq!(applied.released.values().sum::<i64>(), 1);
+    assert_eq!(
+        world.text("select lc_version from daily_progress").await,
+        "3"
+    );
+    assert_eq!(world.text(PARKED).await, "");
+    assert_eq!(
+        world
+            .text("select sum(applied), sum(stale) from leafcutter.settled")
+            .await,
+        "1|0"
+    );
+    world.end().await;
+}
+
+#[tokio::test]
+async fn delete_removes_what_is_parked() {
+    let mut world = World::new().await;
+    world
+        .each(&[
+            progress(3, 10, 1),
+            delete("daily_progress", 4, 10),
+            learner(5, 1, "a"),
+        ])
+        .await;
+    assert_eq!(world.text("select count(*) from daily_progress").await, "0");
+    assert_eq!(world.text(PARKED).await, "");
+    assert_eq!(world.each(&[progress(3, 10, 1)]).await, [Outcome::Stale]);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn settling_finds_what_batches_miss() {
+    let mut world = World::new().await;
+    world.each(&[progress(3, 10, 1)]).await;
+    // As if the parent's batch had not seen the parked child.
+    world
+        .execute("update leafcutter.parked set wait_key = '\\x00'")
+        .await;
+    world.each(&[learner(4, 1, "a")]).await;
+    assert_eq!(world.text("select count(*) from daily_progress").await, "0");
+    assert_eq!(world.settle().await.placed, 1);
+    assert_eq!(world.text("select count(*) from daily_progress").await, "1");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn chains_and_cycles_of_one_table_are_placed() {
+    let mut world = World::new().await;
+    // A chain, the deepest first, then the root.
+    let chain = [
+        component(1, 4, Some(3)),
+        component(1, 3, Some(2)),
+        component(1, 2, Some(1)),
+    ];
+    assert_eq!(world.each(&chain).await, [Outcome::Parked; 3]);
+    let applied = world.apply(&[component(2, 1, None)]).await.unwrap();
+    assert_eq!(applied.released.values().sum::<i64>(), 3);
+    // A cycle, one after the other.
+    world
+        .each(&[component(3, 11, Some(12)), component(3, 12, Some(13))])
+        .await;
+    let applied = world.apply(&[component(4, 13, Some(11))]).await.unwrap();
+    assert_eq!(applied.released.values().sum::<i64>(), 2);
+    assert_eq!(
+        world
+            .text("select count(*) from knowledge_components")
+            .await,
+        "7"
+    );
+    // A cycle within one batch, and a document that points to itself.
+    let batch = [
+        component(5, 21, Some(22)),
+        component(5, 22, Some(21)),
+        component(5, 23, Some(23)),
+    ];
+    world.apply(&batch).await.unwrap();
+    assert_eq!(
+        world
+            .text("select count(*) from knowledge_components")
+            .await,
+        "10"
+    );
+    assert_eq!(world.text(PARKED).await, "");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn unique_value_goes_from_hand_to_hand() {
+    let mut world = World::new().await;
+    world.each(&[learner(1, 1, "x"), learner(1, 2, "y")]).await;
+    // In one batch, the receiver first, both ways at once.
+    world
+        .apply(&[learner(2, 2, "x"), learner(3, 1, "z")])
+        .await
+        .unwrap();
+    assert_eq!(world.text(EMAILS).await, "x|2 z|3");
+    // In two batches, the receiver first.
+    assert_eq!(world.each(&[learner(4, 3, "z")]).await, [Outcome::Parked]);
+    assert_eq!(world.text(PARKED).await, "learners|unique|waiting|4");
+    world.each(&[learner(5, 1, "w")]).await;
+    assert_eq!(world.settle().await.placed, 1);
+    assert_eq!(world.text(EMAILS).await, "w|5 x|2 z|4");
+    // Twice the same in one batch: the first keeps it.
+    world
+        .apply(&[learner(6, 4, "v"), learner(7, 5, "v")])
+        .await
+        .unwrap();
+    assert_eq!(world.text(PARKED).await, "learners|unique|waiting|7");
+    // The owner may change other things while somebody waits for its value.
+    world
+        .apply(&[learner(6, 6, "v"), learner(8, 4, "v")])
+        .await
+        .unwrap();
+    assert_eq!(
+        world
+            .text("select lc_version from learners where email = 'v'")
+            .await,
+        "8"
+    );
+    world.end().await;
+}
+
+#[tokio::test]
+async fn swap_of_two_unique_values_in_one_batch_does_not_stall() {
+    let mut world = World::new().await;
+    world.each(&[learner(1, 1, "x"), learner(1, 2, "y")]).await;
+    world
+        .apply(&[learner(2, 1, "y"), learner(3, 2, "x")])
+        .await
+        .unwrap();
+    for _ in 0..3 {
+        world.settle().await;
+    }
+    // A swap passes through a third value in the source, so that record places one of the two.
+    world.apply(&[learner(4, 1, "t")]).await.unwrap();
+    world.settle().await;
+    assert_eq!(world.text(EMAILS).await, "t|4 x|3");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn deleted_parent_is_held_until_the_last_child_goes() {
+    let mut world = World::new().await;
+    world
+        .each(&[learner(1, 1, "a"), progress(2, 10, 1), progress(2, 11, 1)])
+        .await;
+    assert_eq!(
+        world.each(&[delete("learners", 5, 1)]).await,
+        [Outcome::Held]
+    );
+    assert_eq!(world.text(EMAILS).await, "a|1");
+    assert_eq!(world.settle().await.let_go, 0);
+    world
+        .each(&[
+            delete("daily_progress", 6, 10),
+            delete("daily_progress", 7, 11),
+        ])
+        .await;
+    assert_eq!(world.settle().await.let_go, 1);
+    assert_eq!(world.text("select (select count(*) from learners), (select count(*) from leafcutter.held), (select count(*) from leafcutter.tombstones)").await, "0|0|3");
+    // A held row is released by a newer document, not by an older one.
+    world
+        .each(&[
+            learner(10, 2, "b"),
+            progress(11, 12, 2),
+            delete("learners", 12, 2),
+        ])
+        .await;
+    assert_eq!(
+        world.each(&[learner(11, 2, "late")]).await,
+        [Outcome::Stale]
+    );
+    assert_eq!(
+        world.each(&[learner(13, 2, "again")]).await,
+        [Outcome::Applied]
+    );
+    assert_eq!(
+        world.text("select count(*) from leafcutter.held").await,
+        "0"
+    );
+    world.end().await;
+}
+
+#[tokio::test]
+async fn parents_and_children_deleted_together_in_any_order() {
+    let mut world = World::new().await;
+    world
+        .each(&[
+            component(1, 1, None),
+            component(1, 2, Some(1)),
+            component(1, 3, Some(2)),
+        ])
+        .await;
+    let kc = "knowledge_components";
+    world
+        .apply(&[delete(kc, 2, 1), delete(kc, 3, 2), delete(kc, 4, 3)])
+        .await
+        .unwrap();
+    assert_eq!(
+        world
+            .text("select count(*) from knowledge_components")
+            .await,
+        "0"
+    );
+    assert_eq!(
+        world.text("select count(*) from leafcutter.held").await,
+        "0"
+    );
+    world.end().await;
+}
+
+fn item(version: i64, number: u8, tags: &[&str]) -> Made {
+    put(
+        "learning_items",
+        version,
+        doc! { "_id": id(number), "title": "t", "tags": tags },
+    )
+}
+
+#[tokio::test]
+async fn children_follow_the_array_and_only_differences_are_written() {
+    let mut world = World::new().await;
+    let tags = "select string_agg(tag, ',' order by position) from learning_item_tags";
+    world
+        .each(&[item(1, 1, &["a", "b", "c"]), item(1, 2, &["x"])])
+        .await;
+    assert_eq!(
+        world.text("select count(*) from learning_item_tags").await,
+        "4"
+    );
+    let before = world
+        .text("select xmin from learning_item_tags where tag in ('a', 'x') order by tag")
+        .await;
+    world.each(&[item(2, 1, &["a", "B"])]).await;
+    assert_eq!(
+        world
+            .text(&format!(
+                "{tags} where item_id <> (select item_id from learning_item_tags where tag = 'x')"
+            ))
+            .await,
+        "a,B"
+    );
+    let after = world
+        .text("select xmin from learning_item_tags where tag in ('a', 'x') order by tag")
+        .await;
+    assert_eq!(before, after, "an unchanged child row was written");
+    // A stale array changes nothing; a delete takes the children along.
+    assert_eq!(world.each(&[item(1, 1, &["old"])]).await, [Outcome::Stale]);
+    world.each(&[delete("learning_items", 3, 1)]).await;
+    assert_eq!(world.text(tags).await, "x");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn lost_answer_of_a_commit_is_recognised() {
+    let mut world = World::new().await;
+    world.each(&[learner(1, 1, "a")]).await;
+    // The same batch once more, as after a lost answer: position 1 was committed already.
+    let topic = world.model.collections[world.collection("learners")]
+        .topic
+        .clone();
+    world
+        .execute(&format!(
+            "update leafcutter.offsets set next_offset = 2 where topic = '{topic}'"
+        ))
+        .await;
+    let applied = world.apply(&[learner(2, 1, "b")]).await.unwrap();
+    assert!(applied.committed_before);
+    assert_eq!(world.text(EMAILS).await, "a|1");
+    // Somebody else's epoch: fenced.
+    world
+        .execute(&format!(
+            "update leafcutter.offsets set epoch = epoch + 1 where topic = '{topic}'"
+        ))
+        .await;
+    assert!(matches!(
+        world.apply(&[learner(3, 1, "c")]).await,
+        Err(ApplyError::Fenced(_))
+    ));
+    world.end().await;
+}

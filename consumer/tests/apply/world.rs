@@ -1,0 +1,289 @@
+//! A database of its own with FinLit's tables, and records made by hand.
+
+use bson::{Document, RawDocumentBuf, doc, oid::ObjectId};
+use leafcutter_consumer::{
+    assemble::Batch,
+    dead_letter::DeadLetters,
+    decode::{self, Record},
+    model::Model,
+    sink::{
+        ApplyError,
+        apply::{Applied, Applier},
+        migrations,
+        session::{self, Session},
+        settle::{Patience, Settled},
+        work::Outcome,
+    },
+    source::Delivery,
+};
+use leafcutter_runtime::{kafka::KafkaSettings, secret::Secret};
+use leafcutter_schemas::{
+    codec::avro,
+    envelope::{Envelope, Source},
+    key::DocumentKey,
+    mapping::parse,
+    operation::Operation,
+    version::Version,
+};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio_postgres::Config;
+use uuid::Uuid;
+
+pub(crate) const MAPPING: &str = include_str!("../../../schemas/examples/finlit/mapping.yaml");
+
+fn setting(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run `make test`"))
+}
+
+/// One database and one applier on it.
+pub(crate) struct World {
+    pub(crate) model: Arc<Model>,
+    pub(crate) applier: Applier,
+    pub(crate) config: Config,
+    admin: Config,
+    database: String,
+    next: BTreeMap<(usize, i32), i64>,
+    epochs: BTreeMap<(usize, i32), i64>,
+    letters: DeadLetters,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let uri = Secret::new(setting("LEAFCUTTER_POSTGRES_URI"));
+        let admin = session::config(&uri).unwrap();
+        let database = format!("apply_{}", Uuid::new_v4().simple());
+        let client = session::connect(&admin, "test").await.unwrap();
+        client
+            .batch_execute(&format!("create database {database}"))
+            .await
+            .unwrap();
+        let mut config = admin.clone();
+        config.dbname(&database);
+        let mapping = parse::load(MAPPING, "mapping.yaml").unwrap();
+        let model = Arc::new(Model::compile(mapping, "t").unwrap());
+        let mut session = Session::open(&config, "test").await.unwrap();
+        migrations::migrate(&mut session, &model, true)
+            .await
+            .unwrap();
+        let kafka = KafkaSettings::new(setting("LEAFCUTTER_KAFKA_BROKERS"));
+        let letters = DeadLetters::new(&kafka, "test", "hash").unwrap();
+        let applier = Applier::new(config.clone(), "test", "g", "c1", Arc::clone(&model));
+        Self {
+            model,
+            applier,
+            config,
+            admin,
+            database,
+            next: BTreeMap::new(),
+            epochs: BTreeMap::new(),
+            letters,
+        }
+    }
+
+    pub(crate) async fn end(mut self) {
+        let client = session::connect(&self.admin, "test").await.unwrap();
+        let drop = format!("drop database {} with (force)", self.database);
+        client.batch_execute(&drop).await.unwrap();
+        self.next.clear();
+    }
+
+    pub(crate) fn collection(&self, name: &str) -> usize {
+        self.model
+            .collections
+            .iter()
+            .position(|c| c.name == name)
+            .unwrap()
+    }
+
+    async fn epoch(&mut self, partition: (usize, i32)) -> i64 {
+        if let Some(epoch) = self.epochs.get(&partition) {
+            return *epoch;
+        }
+        let (epoch, next) = self
+            .applier
+            .take_over(partition.0, partition.1)
+            .await
+            .unwrap();
+        self.epochs.insert(partition, epoch);
+        self.next.insert(partition, next);
+        epoch
+    }
+
+    /// Applies the records as one batch.
+    pub(crate) async fn apply(&mut self, records: &[Made]) -> Result<Applied, ApplyError> {
+        let mut batch = Batch::default();
+        for made in records {
+            let collection = self.collection(made.collection);
+            let partition = (collection, 0);
+            let epoch = self.epoch(partition).await;
+            batch.epochs.insert(partition, epoch);
+            let next = self.next.get_mut(&partition).unwrap();
+            let delivery = Delivery {
+                collection,
+                partition: 0,
+                offset: *next,
+                timestamp: None,
+                key: made.key.as_str().as_bytes().to_vec(),
+                value: Some(made.value.clone()),
+                headers: None,
+            };
+            *next += 1;
+            let prepared = decode::prepare(
+                &self.model,
+                collection,
+                delivery.value.as_deref(),
+                &mut batch.rows,
+            );
+            batch.records.push(Record { delivery, prepared });
+        }
+        let records = std::mem::take(&mut batch.records);
+        let mut rows = std::mem::take(&mut batch.rows);
+        let fences = batch.fences(&records);
+        self.applier.apply(&records, &mut rows, &fences).await
+    }
+
+    /// Applies each record as a batch of its own; gives the outcomes.
+    pub(crate) async fn each(&mut self, records: &[Made]) -> Vec<Outcome> {
+        let mut outcomes = Vec::new();
+        for record in records {
+            let applied = self.apply(std::slice::from_ref(record)).await.unwrap();
+            let counts = applied.counts.values().next().unwrap();
+            outcomes.extend(Outcome::ALL.into_iter().filter(|o| counts.of(*o) > 0));
+        }
+        outcomes
+    }
+
+    pub(crate) async fn settle(&mut self) -> Settled {
+        let patience = Patience {
+            orphan_after: Duration::from_secs(3600),
+            control: Default::default(),
+            progress: Default::default(),
+        };
+        let model = Arc::clone(&self.model);
+        // Everything is due at once.
+        self.execute("update leafcutter.parked set tried_at = now() - interval '1 hour'")
+            .await;
+        let mut settled = self
+            .applier
+            .settle_parked(&model, &patience, &self.letters)
+            .await
+            .unwrap();
+        settled.let_go = self.applier.settle_held(&model).await.unwrap();
+        settled
+    }
+
+    pub(crate) async fn execute(&self, sql: &str) -> u64 {
+        let client = session::connect(&self.config, "test").await.unwrap();
+        client.execute(sql, &[]).await.unwrap()
+    }
+
+    /// The one text that a query gives; lists are joined in order.
+    pub(crate) async fn text(&self, sql: &str) -> String {
+        let client = session::connect(&self.config, "test").await.unwrap();
+        let rows = client.simple_query(sql).await.unwrap();
+        let mut lines = Vec::new();
+        for message in rows {
+            if let tokio_postgres::SimpleQueryMessage::Row(row) = message {
+                let cells: Vec<_> = (0..row.len())
+                    .map(|i| row.get(i).unwrap_or("null").to_owned())
+                    .collect();
+                lines.push(cells.join("|"));
+            }
+        }
+        lines.join(" ")
+    }
+}
+
+/// A record made by hand.
+#[derive(Clone)]
+pub(crate) struct Made {
+    collection: &'static str,
+    key: DocumentKey,
+    value: Vec<u8>,
+}
+
+pub(crate) fn id(number: u8) -> ObjectId {
+    ObjectId::from_bytes([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, number])
+}
+
+fn made(
+    collection: &'static str,
+    operation: Operation,
+    version: i64,
+    key: &Document,
+    document: Option<&Document>,
+) -> Made {
+    let version = Version::from_i64(version).unwrap();
+    let key = RawDocumentBuf::try_from(key).unwrap();
+    let document = document.map(|d| RawDocumentBuf::try_from(d).unwrap());
+    let mut value = Vec::new();
+    let envelope = Envelope {
+        operation,
+        key: key.as_bytes(),
+        document: document.as_ref().map(|d| d.as_bytes()),
+        version,
+        as_of: version,
+        source: Source {
+            database: "finlit",
+            collection,
+            cluster_time: version,
+            wall_time: None,
+            snapshot: operation == Operation::Read,
+            transaction: None,
+        },
+        run: "test",
+    };
+    avro::encode(&envelope, &mut value);
+    Made {
+        collection,
+        key: DocumentKey::of_document(&key).unwrap(),
+        value,
+    }
+}
+
+pub(crate) fn put(collection: &'static str, version: i64, document: Document) -> Made {
+    let key = doc! { "_id": document.get("_id").unwrap().clone() };
+    made(
+        collection,
+        Operation::Replace,
+        version,
+        &key,
+        Some(&document),
+    )
+}
+
+pub(crate) fn delete(collection: &'static str, version: i64, number: u8) -> Made {
+    made(
+        collection,
+        Operation::Delete,
+        version,
+        &doc! { "_id": id(number) },
+        None,
+    )
+}
+
+pub(crate) fn learner(version: i64, number: u8, email: &str) -> Made {
+    put(
+        "learners",
+        version,
+        doc! { "_id": id(number), "email": email, "profile": { "has_ssn": true } },
+    )
+}
+
+pub(crate) fn component(version: i64, number: u8, parent: Option<u8>) -> Made {
+    let slug = format!("kc-{number}");
+    let mut document = doc! { "_id": id(number), "slug": &slug, "name": &slug };
+    if let Some(parent) = parent {
+        document.insert("parent_kc_id", id(parent));
+    }
+    put("knowledge_components", version, document)
+}
+
+pub(crate) fn progress(version: i64, number: u8, learner: u8) -> Made {
+    let day = bson::DateTime::from_millis(1_736_899_200_000);
+    put(
+        "daily_progress",
+        version,
+        doc! { "_id": id(number), "learner_id": id(learner), "date": day },
+    )
+}
