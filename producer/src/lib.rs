@@ -17,7 +17,6 @@
 //! The modules stand in the order a document meets them.
 
 pub mod settings;
-mod stopgap;
 pub mod preflight;
 pub mod pipeline;
 pub mod source;

@@ -14,7 +14,8 @@ use leafcutter_runtime::kafka::KafkaSettings;
 use leafcutter_runtime::report::{Failure, Fault, Faults};
 use leafcutter_runtime::secret::{self, Secret};
 use leafcutter_runtime::telemetry::LogSettings;
-use leafcutter_schemas::mapping::Mapping;
+use leafcutter_schemas::mapping::parse::{self, MappingFault, MappingFaults};
+use leafcutter_schemas::mapping::{Mapping, tier};
 use leafcutter_schemas::name;
 use mongodb::options::{ReadPreference, SelectionCriteria};
 
@@ -398,7 +399,7 @@ fn collections(
             None
         }
         Ok(topics) => {
-            let tiers = tiers(mapping);
+            let tiers = tier::tiers(mapping);
             let mut mine: Vec<Collection> = all()
                 .zip(topics)
                 .enumerate()
@@ -406,18 +407,13 @@ fn collections(
                 .map(|(index, (collection, topic))| Collection {
                     name: collection.name.clone(),
                     topic,
-                    tier: tiers.get(index).copied().unwrap_or_default(),
+                    tier: tiers.tiers().get(index).copied().unwrap_or_default(),
                 })
                 .collect();
             mine.sort_by_key(|collection| collection.tier);
             Some(mine)
         }
     }
-}
-
-/// The tier of each collection, in the mapping's order.
-fn tiers(mapping: &Mapping) -> Vec<usize> {
-    vec![0; mapping.collections.len()]
 }
 
 fn check_limits(limits: &LimitOptions, faults: &mut Faults) {
@@ -509,7 +505,29 @@ fn load_mapping(file: &std::path::Path, faults: &mut Faults) -> Option<Mapping> 
             return None;
         }
     };
-    Some(crate::stopgap::mapping(&text))
+    match parse::load(&text, &file.display().to_string()) {
+        Ok(mapping) => Some(mapping),
+        Err(MappingFaults(found)) => {
+            for fault in found {
+                faults.push(mapping_fault(fault));
+            }
+            None
+        }
+    }
+}
+
+fn mapping_fault(fault: MappingFault) -> Fault {
+    let next = match &fault.suggestion {
+        Some(word) => format!("Did you mean `{word}`?"),
+        None => "`leafcutter check` looks at the mapping and changes nothing.".to_owned(),
+    };
+    let place = format!("{}:{}:{}", fault.file, fault.line, fault.column);
+    let why = if fault.place.is_empty() {
+        fault.message
+    } else {
+        format!("{}: {}", fault.place, fault.message)
+    };
+    Fault::new("could not accept the mapping", place, why, next)
 }
 
 #[cfg(test)]

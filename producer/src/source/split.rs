@@ -132,7 +132,7 @@ async fn candidates(
         return cursor
             .try_filter(|_| {
                 count += 1;
-                std::future::ready(count % step == 0)
+                std::future::ready(count.is_multiple_of(step))
             })
             .try_collect()
             .await;
