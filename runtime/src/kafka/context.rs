@@ -50,6 +50,10 @@ pub fn log_event(level: RDKafkaLogLevel, facility: &str, message: &str) {
 /// A client's error event. For `ClientContext::error` of other contexts.
 pub fn log_error(error: &KafkaError, reason: &str) {
     match error.rdkafka_error_code() {
+        // A reader that asked for it was told that it has read everything.
+        Some(RDKafkaErrorCode::PartitionEOF) => {
+            tracing::trace!(target: "librdkafka", "{reason}");
+        }
         // The client is unusable from here on; whoever owns it ends the run.
         Some(RDKafkaErrorCode::Fatal) => {
             tracing::error!(target: "librdkafka", error = explain(error), "{reason}");
