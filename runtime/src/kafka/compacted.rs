@@ -120,9 +120,7 @@ impl CompactedReader {
         let consumer: BaseConsumer<LogContext> =
             config.create_with_context(LogContext).map_err(failed)?;
         check_partitions(&consumer, topic, &place)?;
-        let (start, end) = consumer
-            .fetch_watermarks(topic, PARTITION, ANSWER)
-            .map_err(failed)?;
+        let (start, end) = watermarks(&consumer, topic).map_err(failed)?;
         let mut assignment = TopicPartitionList::new();
         assignment
             .add_partition_offset(topic, PARTITION, Offset::Offset(start))
@@ -174,6 +172,29 @@ impl CompactedReader {
     }
 }
 
+/// A topic that was created a moment ago has no leader yet; that mends itself.
+fn watermarks(consumer: &BaseConsumer<LogContext>, topic: &str) -> Result<(i64, i64), KafkaError> {
+    let began = Instant::now();
+    loop {
+        match consumer.fetch_watermarks(topic, PARTITION, ANSWER) {
+            Err(error)
+                if began.elapsed() < ANSWER
+                    && matches!(
+                        error.rdkafka_error_code(),
+                        Some(
+                            RDKafkaErrorCode::NotLeaderForPartition
+                                | RDKafkaErrorCode::LeaderNotAvailable
+                                | RDKafkaErrorCode::UnknownTopicOrPartition
+                        )
+                    ) =>
+            {
+                std::thread::sleep(POLL);
+            }
+            settled => return settled,
+        }
+    }
+}
+
 /// One partition is what gives "the last value of a key" a meaning without looking at versions.
 fn check_partitions(
     consumer: &BaseConsumer<LogContext>,
@@ -207,13 +228,8 @@ fn check_partitions(
     )))
 }
 
-fn fault(topic: &str, why: &str, next: &str) -> Fault {
-    Fault::new(
-        "could not read a compacted topic",
-        format!("topic `{topic}`"),
-        why,
-        next,
-    )
+fn fault(place: &str, why: &str, next: &str) -> Fault {
+    Fault::new("could not read a compacted topic", place, why, next)
 }
 
 #[cfg(test)]
