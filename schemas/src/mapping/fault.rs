@@ -94,9 +94,9 @@ impl Faults {
             file: String::new(),
             line: at.line,
             column: at.column,
-            place: at.place.to_string(),
-            message: message.into(),
-            suggestion: word,
+            place: on_one_line(&at.place),
+            message: on_one_line(&message.into()),
+            suggestion: word.map(|word| on_one_line(&word)),
         });
     }
 
@@ -115,11 +115,25 @@ impl Faults {
     }
 }
 
+/// Keys and values may contain anything, a fault is one line.
+fn on_one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() {
+            line.extend(character.escape_default());
+        } else {
+            line.push(character);
+        }
+    }
+    line
+}
+
 /// The word among `known` that is near enough to have been meant.
 pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let lower = word.to_lowercase();
     // A third of the word may be wrong, and two letters of a short one swapped.
-    let most = (word.chars().count() / 3).max(1);
+    let length = word.chars().count();
+    let most = (length / 3).max(1).min(length.saturating_sub(1));
     known
         .into_iter()
         .map(|candidate| {

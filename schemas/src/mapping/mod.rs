@@ -91,6 +91,19 @@ impl Table {
         self.columns.iter().position(|column| column.name == name)
     }
 
+    /// Whether a root table's key follows from the document's `_id` alone. Where not, a delete,
+    /// which carries nothing else, cannot name its row, and a document whose key changes leaves
+    /// its old row behind.
+    pub fn key_from_id(&self) -> bool {
+        self.key
+            .iter()
+            .all(|&position| match &self.columns[position].source {
+                ColumnSource::Path(path) => path.steps().first().is_some_and(|step| step == "_id"),
+                ColumnSource::Constant(_) => true,
+                ColumnSource::Parent(_) | ColumnSource::Position => false,
+            })
+    }
+
     /// This table and all below it, parents first.
     pub fn with_descendants(&self) -> Vec<&Table> {
         let mut all = vec![self];
@@ -151,9 +164,9 @@ pub enum ColumnSource {
 pub enum Conversion {
     /// What the column's type accepts without loss of meaning; anything else is of the wrong type.
     /// Text: strings and symbols. Integers: int, long, and doubles and decimals without a fraction.
-    /// Floats and numeric: all numbers. Boolean, bytea (binary), uuid (BSON UUID, subtype 4, and
-    /// text that is one), dates and timestamps (BSON dates); json and jsonb: everything, as
-    /// relaxed Extended JSON v2.
+    /// Floats and numeric: all numbers. Boolean, bytea (binary, and the 12 bytes of an ObjectId),
+    /// uuid (BSON UUID, subtype 4, and text that is one), dates and timestamps (BSON dates); json
+    /// and jsonb: everything, as relaxed Extended JSON v2.
     Auto,
     /// `text`: ObjectIds as 24 hex digits, numbers, booleans, dates (RFC 3339) and UUIDs too.
     Text,
@@ -265,3 +278,6 @@ impl Mapping {
         found
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@
 mod column;
 mod item;
 mod table;
-mod word;
+pub(super) mod word;
 mod yaml;
 
 pub use super::fault::{MappingFault, MappingFaults};
@@ -56,7 +56,10 @@ fn hash(text: &str) -> String {
 }
 
 fn read(item: &Item<'_>, faults: &mut Faults) -> Option<RawMapping> {
-    let mut fields = item.fields("a mapping: `version`, `database`, `collections`", faults)?;
+    let mut fields = item.fields(
+        "a mapping's keys (`version`, `database`, `collections`)",
+        faults,
+    )?;
     match fields.given("version", |item| {
         item.text("the version of the mapping language", faults)
     }) {
@@ -73,23 +76,30 @@ fn read(item: &Item<'_>, faults: &mut Faults) -> Option<RawMapping> {
     let namespace = fields.given("uuid_namespace", |item| namespace(item, faults));
     let collections = fields.take("collections");
     let collections = match &collections {
-        Some(item) => item
-            .entries("a block of collections", faults)
-            .unwrap_or_default(),
+        Some(item) => {
+            let entries = item.entries("a block of collections", faults);
+            if entries.as_ref().is_some_and(Vec::is_empty) {
+                faults.add(&item.at(), "the mapping has no collection");
+            }
+            entries.unwrap_or_default()
+        }
         None => {
             faults.add(&item.at(), "`collections` is missing");
             Vec::new()
         }
     };
-    let collections = collections
+    let count = collections.len();
+    let collections: Vec<_> = collections
         .into_iter()
         .filter_map(|(name, item)| collection(name, &item, &database, faults))
         .collect();
     fields.finish(faults);
     let uuid_namespace = namespace.value().copied().unwrap_or(Uuid::NAMESPACE_OID);
+    let collections_missing = collections.len() < count;
     Some(RawMapping {
         uuid_namespace,
         collections,
+        collections_missing,
     })
 }
 
@@ -99,7 +109,7 @@ fn collection(
     database: &Given<String>,
     faults: &mut Faults,
 ) -> Option<RawCollection> {
-    let mut fields = item.fields("a collection: `table`, `key`, `columns`", faults)?;
+    let mut fields = item.fields("a collection's keys (`table`, `key`, `columns`)", faults)?;
     let mut own = fields.given("database", |item| {
         item.text("the name of a database", faults)
     });
@@ -129,5 +139,8 @@ fn namespace(item: &Item<'_>, faults: &mut Faults) -> Option<Spotted<Uuid>> {
     Some(Spotted { value, at: text.at })
 }
 
+/// A file as JSON, the way editors see it when they hold it against the schema.
 #[cfg(test)]
-mod tests;
+pub(super) fn value(text: &str) -> Option<serde_json::Value> {
+    yaml::read(text, &mut Faults::default()).map(|node| node.to_json())
+}

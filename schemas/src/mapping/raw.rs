@@ -12,6 +12,8 @@ use uuid::Uuid;
 pub(super) struct RawMapping {
     pub(super) uuid_namespace: Uuid,
     pub(super) collections: Vec<RawCollection>,
+    /// Some collection could not be read at all, so a table that is not found may be its.
+    pub(super) collections_missing: bool,
 }
 
 /// A collection.

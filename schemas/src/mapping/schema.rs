@@ -1,1 +1,245 @@
-//! Placeholder.
+//! The JSON schema of mapping files, for editors: keys and words with what they mean.
+//!
+//! The types here say what a file may look like and are never built; the words come from the reader
+//! itself, so that the two cannot differ. A schema knows nothing of what only the whole file can
+//! tell; that is [`check`](super::check)'s. Published as `schemas/mapping.schema.json`, which a
+//! mapping names in its first line:
+//! `# yaml-language-server: $schema=../../mapping.schema.json`.
+
+#![expect(
+    dead_code,
+    reason = "the fields are read by their derived schemas only"
+)]
+
+use super::parse::word;
+use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, json_schema};
+use serde_json::Value;
+use std::{borrow::Cow, collections::BTreeMap};
+
+/// The schema, as the text of the published file.
+pub fn text() -> String {
+    let mut settings = SchemaSettings::draft07();
+    settings
+        .transforms
+        .push(Box::new(schemars::transform::RecursiveTransform(present)));
+    let schema = settings.into_generator().into_root_schema_for::<File>();
+    format!("{:#}\n", schema.as_value())
+}
+
+/// What is optional may be left out, but a key that is there has a value.
+fn present(schema: &mut Schema) {
+    let Some(object) = schema.as_object_mut() else {
+        return;
+    };
+    if let Some(Value::Array(types)) = object.get_mut("type") {
+        types.retain(|name| name != "null");
+        if let [name] = &types[..] {
+            let name = name.clone();
+            object.insert("type".to_owned(), name);
+        }
+    }
+    if let Some(Value::Array(choices)) = object.get_mut("anyOf") {
+        choices.retain(|choice| choice.get("type").is_none_or(|name| name != "null"));
+        if choices.len() == 1
+            && let Some(choice) = object.remove("anyOf")
+        {
+            object.insert("allOf".to_owned(), choice);
+        }
+    }
+}
+
+/// How the documents of MongoDB collections become rows of PostgreSQL tables.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields, title = "Leafcutter mapping")]
+struct File {
+    /// The version of the mapping language: 1.
+    version: Version,
+    /// The database of all collections that do not name their own.
+    database: Option<String>,
+    /// The namespace of UUIDs made from document keys; NAMESPACE_OID of RFC 9562 if left out.
+    uuid_namespace: Option<String>,
+    /// The collections, by name.
+    collections: BTreeMap<String, Collection>,
+}
+
+/// A collection and the tables its documents go to.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Collection {
+    /// The database it is in.
+    database: Option<String>,
+    /// The table that gets one row per document, as `table` or `schema.table`.
+    table: String,
+    /// The primary key. Every row is found again by it, so it has to follow from the document.
+    key: Key,
+    /// Further unique keys, each a list of columns.
+    unique: Option<Vec<Vec<String>>>,
+    /// Indexes, each a list of columns. References have one without saying so.
+    indexes: Option<Vec<Vec<String>>>,
+    /// The columns, by name.
+    columns: BTreeMap<String, Column>,
+    /// Tables filled from arrays inside the document.
+    children: Option<Vec<ChildTable>>,
+}
+
+/// A table that gets one row per element of an array.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct ChildTable {
+    /// The table, as `table` or `schema.table`.
+    table: String,
+    /// The path of the array in the parent's document or element.
+    from: String,
+    /// The primary key: the parent's key and what tells the elements apart.
+    key: Key,
+    /// Further unique keys, each a list of columns.
+    unique: Option<Vec<Vec<String>>>,
+    /// Indexes, each a list of columns. References have one without saying so.
+    indexes: Option<Vec<Vec<String>>>,
+    /// The columns, by name.
+    columns: BTreeMap<String, Column>,
+    /// Tables filled from arrays inside the element.
+    children: Option<Vec<ChildTable>>,
+}
+
+/// One column's name or several.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Key {
+    One(String),
+    Several(Vec<String>),
+}
+
+/// A column: its type, or its keys.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Column {
+    Short(TypeName),
+    Long(ColumnKeys),
+}
+
+/// A column's keys.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct ColumnKeys {
+    /// The PostgreSQL type. Only a column with `parent` may leave it out.
+    #[schemars(rename = "type")]
+    pg_type: Option<TypeName>,
+    /// Where the value is: `profile.language`, `items.0.sku`, a dot in a name as `\.`, the element
+    /// itself as `.`. If left out, the field of the column's name.
+    path: Option<String>,
+    /// The same value as that column of the parent table.
+    parent: Option<String>,
+    /// The element's position in its array, from 0.
+    position: Option<bool>,
+    /// Always this value.
+    constant: Option<Constant>,
+    /// How the value becomes one of the column's type.
+    convert: Option<ConversionWord>,
+    /// Whether a document without the value, or with null, is refused.
+    required: Option<bool>,
+    /// The value where the path is missing in the document; an explicit null stays null.
+    default: Option<Constant>,
+    /// Whether no two rows may have the same value.
+    unique: Option<bool>,
+    /// Whether there is an index.
+    index: Option<bool>,
+    /// What becomes of values that the column cannot hold.
+    invalid: Option<Invalid>,
+    /// The table of this mapping that the column points to, by its key.
+    references: Option<Reference>,
+}
+
+/// One policy for everything that can be wrong with a value, or one for each.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Invalid {
+    All(PolicyWord),
+    Each(Policies),
+}
+
+/// One policy for each thing that can be wrong with a value.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Policies {
+    /// A BSON type that the column does not accept.
+    wrong_type: Option<PolicyWord>,
+    /// Text over the column's length.
+    too_long: Option<PolicyWord>,
+    /// A NUL character in text or JSON, which PostgreSQL cannot store.
+    nul: Option<PolicyWord>,
+    /// A number or date outside the type's range.
+    out_of_range: Option<PolicyWord>,
+}
+
+/// A reference to a collection's own table, whose key is one column of the same type.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Reference {
+    /// The table.
+    table: String,
+    /// What becomes of a row whose parent is known never to come; `dead-letter` if left out.
+    on_missing: Option<OnMissingWord>,
+    /// What becomes of a parent that is deleted while rows point to it; `hold` if left out.
+    on_delete: Option<OnDeleteWord>,
+}
+
+/// A schema of which only the JSON is written here.
+macro_rules! by_hand {
+    ($($name:ident: $description:literal, $schema:expr;)*) => {$(
+        struct $name;
+
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                let mut schema = $schema;
+                schema.insert("description".to_owned(), $description.into());
+                schema
+            }
+        }
+    )*};
+}
+
+by_hand! {
+    Version: "The version of the mapping language.", json_schema!({ "enum": [1, "1"] });
+    Constant: "The text of a constant.", json_schema!({ "type": ["string", "number", "boolean"] });
+    TypeName: "A PostgreSQL type.", types();
+    ConversionWord:
+        "`auto`: without loss of meaning; `text`: ids, numbers, booleans and dates as text too; `uuid-v5`: the UUID made of any value.",
+        words(&word::CONVERSIONS);
+    PolicyWord:
+        "`reject`: the document goes to the dead letters; `null`: the column becomes null; `truncate`: the text is cut to what fits.",
+        words(&word::POLICIES);
+    OnMissingWord:
+        "`dead-letter`: the row goes to the dead letters; `null`: the reference becomes null; `keep`: the row is written without a parent.",
+        words(&word::ON_MISSING);
+    OnDeleteWord:
+        "`hold`: the parent stays until the last reference goes; `cascade`: the rows go with it; `set-null`: the references become null.",
+        words(&word::ON_DELETE);
+}
+
+/// The word `null` may stand without quotes, and is then no word.
+fn words<T>(words: &[(&str, T)]) -> Schema {
+    let mut values: Vec<Value> = words.iter().map(|(word, _)| Value::from(*word)).collect();
+    if values.iter().any(|value| value == "null") {
+        values.push(Value::Null);
+    }
+    json_schema!({ "enum": values })
+}
+
+fn types() -> Schema {
+    let names: Vec<&str> = word::TYPES
+        .iter()
+        .map(|(name, _)| *name)
+        .chain(
+            word::WITH_PARAMETERS
+                .into_iter()
+                .filter(|name| !name.contains("var")),
+        )
+        .collect();
+    let with_parameters = format!("^({}) ?\\([0-9, ]+\\)$", word::WITH_PARAMETERS.join("|"));
+    json_schema!({ "anyOf": [{ "enum": names }, { "type": "string", "pattern": with_parameters }] })
+}

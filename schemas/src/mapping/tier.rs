@@ -51,15 +51,21 @@ impl Tiers {
 pub fn tiers(mapping: &Mapping) -> Tiers {
     let graph = collections(mapping);
     let groups = graph.groups();
-    let mut tiers = vec![0; graph.0.len()];
-    // The order has parents first, so their tiers are known.
+    let members = members(&groups);
+    let mut tiers: Vec<Option<usize>> = vec![None; graph.0.len()];
+    // Parents come first, so their tiers are known; a whole circle gets its tier at once.
     for node in graph.order(&groups) {
-        let above = graph.0[node]
+        let group = &members[groups[node]];
+        let above = group
             .iter()
-            .filter(|parent| groups[**parent] != groups[node]);
-        let tier = above.map(|&parent| tiers[parent] + 1).max().unwrap_or(0);
-        for member in (0..graph.0.len()).filter(|&other| groups[other] == groups[node]) {
-            tiers[member] = tiers[member].max(tier);
+            .flat_map(|&m| &graph.0[m])
+            .filter(|&&p| groups[p] != groups[node]);
+        let tier = above
+            .filter_map(|&parent| tiers[parent])
+            .map(|tier| tier + 1)
+            .max();
+        for &member in group {
+            tiers[member].get_or_insert(tier.unwrap_or(0));
         }
     }
     let parents = graph.0.iter().enumerate().map(|(node, parents)| {
@@ -69,19 +75,24 @@ pub fn tiers(mapping: &Mapping) -> Tiers {
             .filter(|&parent| groups[parent] != groups[node])
             .collect()
     });
-    let mut cycles: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    for (node, group) in groups.iter().enumerate() {
-        cycles.entry(*group).or_default().push(node);
-    }
     Tiers {
         parents: parents.collect(),
-        cycles: cycles
-            .into_values()
-            .filter(|cycle| cycle.len() > 1)
+        tiers: tiers.into_iter().map(|tier| tier.unwrap_or(0)).collect(),
+        cycles: members
+            .into_iter()
+            .filter(|group| group.len() > 1)
             .collect(),
-        tiers,
         table_order: table_order(mapping),
     }
+}
+
+/// The nodes of each group, at the place of its first.
+fn members(groups: &[usize]) -> Vec<Vec<usize>> {
+    let mut members = vec![Vec::new(); groups.len()];
+    for (node, &group) in groups.iter().enumerate() {
+        members[group].push(node);
+    }
+    members
 }
 
 /// For each node, those it points to: sorted, without itself.
@@ -124,15 +135,14 @@ impl Graph {
     fn order(&self, groups: &[usize]) -> Vec<usize> {
         let mut order: Vec<usize> = Vec::with_capacity(self.0.len());
         let mut placed = vec![false; self.0.len()];
-        // What points into another group waits for all of that group.
+        let members = members(groups);
+        // What points out of a circle holds up the whole of it.
         let ready = |node: usize, placed: &[bool]| {
-            (0..self.0.len())
-                .filter(|&member| groups[member] == groups[node])
-                .all(|member| {
-                    self.0[member]
-                        .iter()
-                        .all(|&to| groups[to] == groups[node] || placed[to])
-                })
+            let group = members[groups[node]].iter();
+            let mut outside = group
+                .flat_map(|&m| &self.0[m])
+                .filter(|&&to| groups[to] != groups[node]);
+            outside.all(|&to| placed[to])
         };
         while let Some(node) = (0..self.0.len()).find(|&n| !placed[n] && ready(n, &placed)) {
             placed[node] = true;
@@ -192,21 +202,51 @@ fn table_order(mapping: &Mapping) -> Vec<TableName> {
 mod tests {
     use super::*;
     use crate::mapping::parse::load;
+    use proptest::prelude::*;
 
-    fn finlit() -> Mapping {
-        load(
-            include_str!("../../examples/finlit/mapping.yaml"),
-            "mapping.yaml",
-        )
-        .unwrap()
+    /// A mapping with a collection and a table for each name, pointing to those named behind it;
+    /// those behind `/` are pointed to by a child table.
+    fn mapping(collections: &[&str]) -> Mapping {
+        let mut text = "version: 1\ndatabase: d\ncollections:\n".to_owned();
+        for collection in collections {
+            let (name, to) = collection.split_once(' ').unwrap_or((collection, ""));
+            let (own, childs) = to.split_once('/').unwrap_or((to, ""));
+            let references = |to: &str, indent: &str| -> String {
+                to.split_whitespace()
+                    .map(|to| {
+                        format!("{indent}{to}: {{ type: text, references: {{ table: {to} }} }}\n")
+                    })
+                    .collect()
+            };
+            text += &format!(
+                "  {name}:\n    table: {name}\n    key: id\n    columns:\n      id: {{ path: _id, type: text }}\n{}",
+                references(own, "      ")
+            );
+            text += &format!(
+                "    children:\n    - table: {name}_child\n      from: x\n      key: [id, n]\n      columns:\n        \
+                 id: {{ parent: id }}\n        n: {{ position: true, type: integer }}\n{}",
+                references(childs, "        ")
+            );
+        }
+        load(&text, "mapping.yaml").unwrap_or_else(|faults| panic!("{faults}\n{text}"))
+    }
+
+    fn order(tiers: &Tiers) -> String {
+        let roots = tiers.table_order().into_iter().map(|name| name.to_string());
+        roots
+            .filter(|name| !name.ends_with("_child"))
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 
     #[test]
     fn finlits_collections_wait_for_what_they_point_to() {
-        let mapping = finlit();
+        let text = include_str!("../../examples/finlit/mapping.yaml");
+        let mapping = load(text, "mapping.yaml").unwrap();
         let tiers = tiers(&mapping);
         assert_eq!(tiers.tiers(), [0, 0, 0, 1, 1, 1, 0, 1, 1]);
         assert_eq!(tiers.parents(5), [0, 1, 2]);
+        // It points to itself only.
         assert_eq!(tiers.parents(1), [0; 0]);
         assert!(tiers.cycles().is_empty());
         let order: Vec<_> = tiers
@@ -230,5 +270,82 @@ mod tests {
                 "daily_progress",
             ]
         );
+    }
+
+    #[test]
+    fn a_tier_is_one_more_than_the_highest_parent() {
+        let tiers = tiers(&mapping(&["a b d", "b c", "c", "d"]));
+        assert_eq!(tiers.tiers(), [2, 1, 0, 0]);
+        assert_eq!(tiers.parents(0), [1, 3]);
+        assert_eq!(order(&tiers), "c b d a");
+    }
+
+    #[test]
+    fn a_child_tables_reference_counts_for_its_collection() {
+        let tiers = tiers(&mapping(&["a /b", "b"]));
+        assert_eq!(tiers.tiers(), [1, 0]);
+        assert_eq!(tiers.parents(0), [1]);
+        let tables: Vec<_> = tiers
+            .table_order()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        // The root itself points to nothing.
+        assert_eq!(tables, ["a", "b", "a_child", "b_child"]);
+    }
+
+    #[test]
+    fn a_circle_is_one_place_in_the_order() {
+        // a and b are a circle above c; d is below it, e a circle by itself.
+        let tiers = tiers(&mapping(&[
+            "d a", "a b", "b a c", "c", "e e", "f /g", "g f",
+        ]));
+        assert_eq!(tiers.cycles(), [vec![1, 2], vec![5, 6]]);
+        assert_eq!(tiers.tiers(), [2, 1, 1, 0, 0, 0, 0]);
+        assert_eq!(tiers.parents(0), [1]);
+        assert_eq!(tiers.parents(1), [0; 0]);
+        assert_eq!(tiers.parents(2), [3]);
+        assert_eq!(tiers.parents(4), [0; 0]);
+        // Between tables f and g are no circle: f, g, f_child.
+        assert_eq!(order(&tiers), "c a d b e f g");
+    }
+
+    proptest! {
+        #[test]
+        fn parents_come_first_whatever_points_where(
+            edges in prop::collection::vec((0..9usize, 0..9usize, any::<bool>()), 0..20)
+        ) {
+            let names: Vec<String> = (0..9)
+                .map(|from| {
+                    let to = |child: bool| -> String {
+                        let of = |n: &usize| edges.contains(&(from, *n, child));
+                        (0..9).filter(of).map(|n| format!(" t{n}")).collect()
+                    };
+                    format!("t{from} {} /{}", to(false), to(true))
+                })
+                .collect();
+            let mapping = mapping(&names.iter().map(String::as_str).collect::<Vec<_>>());
+            let tiers = tiers(&mapping);
+            let order = tiers.table_order();
+            let place = |name: &TableName| order.iter().position(|other| other == name).unwrap();
+            let group = |n: usize| tiers.cycles().into_iter().find(|c| c.contains(&n)).unwrap_or(vec![n]);
+            prop_assert_eq!(order.len(), 18);
+            for (index, collection) in mapping.collections.iter().enumerate() {
+                prop_assert!(place(&collection.root.name) < place(&collection.root.children[0].name));
+                for &(from, to, child) in &edges {
+                    if from != index || to == index {
+                        continue;
+                    }
+                    let together = group(from).contains(&to);
+                    prop_assert_eq!(tiers.parents(from).contains(&to), !together);
+                    prop_assert!(together || tiers.tier(from) > tiers.tier(to));
+                    let table = if child { &collection.root.children[0] } else { &collection.root };
+                    // A child table is never pointed to, so it is in no circle.
+                    if child || !together {
+                        prop_assert!(place(&table.name) > place(&mapping.collections[to].root.name));
+                    }
+                }
+            }
+        }
     }
 }

@@ -1,6 +1,9 @@
 //! One column: where its value comes from, its type, its constants.
 
-use super::{constant, name, table::Built};
+use super::{
+    constant, name,
+    table::{Built, Known},
+};
 use crate::mapping::{
     Column, ColumnSource, Conversion, Path, PgType, Policies,
     fault::{At, Faults, Spotted, nearest},
@@ -8,14 +11,16 @@ use crate::mapping::{
     raw::RawColumn,
 };
 
-/// Judges a column and builds it, with its type as far as it is known.
+/// Judges a column and builds it, and says what is known of it.
 pub(super) fn build(
     raw: &RawColumn,
     above: Option<&Built>,
     faults: &mut Faults,
-) -> (Column, Option<PgType>) {
+) -> (Column, Known) {
     name::column(&raw.name, faults);
-    let source = source(raw, above, faults);
+    let found = source(raw, above, faults);
+    let known_source = found.is_some();
+    let source = found.unwrap_or_else(|| ColumnSource::Path(Path::name(&raw.name.value)));
     let pg_type = pg_type(raw, &source, above, faults);
     meaningless(raw, faults);
     if let Some(pg_type) = pg_type {
@@ -47,7 +52,13 @@ pub(super) fn build(
         invalid: Policies::default(),
         reference: None,
     };
-    (column, pg_type)
+    (
+        column,
+        Known {
+            pg_type,
+            source: known_source,
+        },
+    )
 }
 
 /// The field that says where a value comes from, and its place.
@@ -64,44 +75,51 @@ fn sources(raw: &RawColumn) -> Vec<(&'static str, &At)> {
     .collect()
 }
 
-fn source(raw: &RawColumn, above: Option<&Built>, faults: &mut Faults) -> ColumnSource {
+/// Where the value comes from; `None` where that is faulty.
+fn source(raw: &RawColumn, above: Option<&Built>, faults: &mut Faults) -> Option<ColumnSource> {
+    let faulty = [
+        matches!(raw.parent, Given::Faulty),
+        matches!(raw.position, Given::Faulty),
+        matches!(raw.constant, Given::Faulty),
+    ];
     let sources = sources(raw);
     if let [(first, _), (second, at), ..] = sources[..] {
         faults.add(
             at,
             format!("a column has one source, not both `{first}` and `{second}`"),
         );
+        return None;
+    }
+    if faulty.contains(&true) {
+        return None;
     }
     match (sources.first(), above) {
         (Some((kind @ ("parent" | "position"), at)), None) => {
-            faults.add(
-                at,
-                format!("`{kind}` is for child tables: a collection's own table has no array"),
-            );
+            let message =
+                format!("`{kind}` is for child tables, whose rows are elements of an array");
+            faults.add(at, message);
+            None
         }
-        (Some(("parent", _)), Some(above)) => return parent(raw, above, faults),
-        (Some(("position", _)), Some(_)) => return ColumnSource::Position,
-        (Some(("constant", _)), _) => {
-            return ColumnSource::Constant(raw.constant.value().cloned().unwrap_or_default());
+        (Some(("parent", _)), Some(above)) => parent(raw, above, faults),
+        (Some(("position", _)), Some(_)) => Some(ColumnSource::Position),
+        (Some(("constant", _)), _) => raw.constant.value().cloned().map(ColumnSource::Constant),
+        _ => {
+            let own = || Path::name(&raw.name.value);
+            Some(ColumnSource::Path(
+                raw.path.value().cloned().unwrap_or_else(own),
+            ))
         }
-        _ => {}
     }
-    let own = || Path::name(&raw.name.value);
-    ColumnSource::Path(raw.path.value().cloned().unwrap_or_else(own))
 }
 
-fn parent(raw: &RawColumn, above: &Built, faults: &mut Faults) -> ColumnSource {
-    let Some(Spotted { value: name, at }) = raw.parent.get() else {
-        return ColumnSource::Position;
-    };
-    let Some(position) = above.table.column(name) else {
-        if above.complete {
-            let near = nearest(name, above.table.columns.iter().map(|c| c.name.as_str()));
-            faults.suggest(at, format!("the parent table has no column `{name}`"), near);
-        }
-        return ColumnSource::Position;
-    };
-    ColumnSource::Parent(position)
+fn parent(raw: &RawColumn, above: &Built, faults: &mut Faults) -> Option<ColumnSource> {
+    let Spotted { value: name, at } = raw.parent.get()?;
+    let position = above.table.column(name);
+    if position.is_none() && above.complete {
+        let near = nearest(name, above.table.columns.iter().map(|c| c.name.as_str()));
+        faults.suggest(at, format!("the parent table has no column `{name}`"), near);
+    }
+    position.map(ColumnSource::Parent)
 }
 
 fn pg_type(
@@ -113,7 +131,7 @@ fn pg_type(
     let own = raw.pg_type.get();
     match source {
         ColumnSource::Parent(position) => {
-            let theirs = above.and_then(|above| above.types[*position]);
+            let theirs = above.and_then(|above| above.known[*position].pg_type);
             if let (Some(own), Some(theirs)) = (own, theirs)
                 && own.value != theirs
             {
@@ -179,7 +197,7 @@ fn converts(raw: &RawColumn, pg_type: PgType, faults: &mut Faults) {
         Conversion::UuidV5 => ("uuid-v5", pg_type == PgType::Uuid),
     };
     if !gives {
-        faults.add(at, format!("`convert: {word}` does not give a `{pg_type}`"));
+        faults.add(at, format!("`convert: {word}` does not give `{pg_type}`"));
     }
 }
 

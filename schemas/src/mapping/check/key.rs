@@ -27,7 +27,14 @@ pub(super) fn resolve(
         required(raw, position, &name.at, above.is_some(), built, faults);
     }
     built.table.key = key;
-    built.key_known = true;
+    if built
+        .table
+        .key
+        .iter()
+        .any(|&position| !built.known[position].source)
+    {
+        return;
+    }
     match above {
         None => root(&built.table, &names.at, faults),
         Some(above) => child(&built.table, above, &names.at, faults),
@@ -37,7 +44,7 @@ pub(super) fn resolve(
 /// Types without an order can be in no key and no index.
 pub(super) fn comparable(columns: &[usize], at: &At, built: &Built, faults: &mut Faults) {
     for &position in columns {
-        if built.types[position] == Some(PgType::Json) {
+        if built.known[position].pg_type == Some(PgType::Json) {
             let name = &built.table.columns[position].name;
             let message = format!(
                 "`{name}` is `json`, which PostgreSQL cannot compare, so it can be in no key and no index"
@@ -55,6 +62,7 @@ fn required(
     built: &mut Built,
     faults: &mut Faults,
 ) {
+    let known = built.known[position].source;
     let column = &mut built.table.columns[position];
     let given = &raw.columns[position].required;
     let always = match &column.source {
@@ -64,7 +72,7 @@ fn required(
     };
     if let Some(flag) = given.get().filter(|flag| !flag.value) {
         faults.add(&flag.at, "a column of the key is never null");
-    } else if !always && given.is_absent() {
+    } else if known && !always && given.is_absent() {
         let message = format!(
             "`{}` may be missing, so it cannot be in the key: make it `required: true`",
             column.name

@@ -1,9 +1,12 @@
 //! Names: what PostgreSQL and MongoDB accept, and what Leafcutter keeps for itself.
 
-use crate::mapping::{
-    TableName,
-    fault::{At, Faults, Spotted},
-    raw::{RawCollection, RawMapping, RawTable},
+use crate::{
+    mapping::{
+        TableName,
+        fault::{At, Faults, Spotted},
+        raw::{RawCollection, RawMapping, RawTable},
+    },
+    name::RESERVED_DATABASE,
 };
 use std::collections::BTreeMap;
 
@@ -42,6 +45,11 @@ pub(super) fn collection(collection: &RawCollection, faults: &mut Faults) {
         faults.add(
             &database.at,
             format!("MongoDB has no database named `{text}`"),
+        );
+    } else if text == RESERVED_DATABASE {
+        faults.add(
+            &database.at,
+            format!("a database `{text}` would share topics with Leafcutter's own"),
         );
     } else if ["admin", "local", "config"].contains(&text.as_str()) {
         faults.add(&database.at, format!("`{text}` is MongoDB's own database"));

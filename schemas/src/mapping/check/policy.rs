@@ -22,7 +22,7 @@ pub(super) fn judge(raw: &RawColumn, position: usize, built: &mut Built, faults:
     let Some(Spotted { value, at }) = raw.invalid.get() else {
         return;
     };
-    let Some(pg_type) = built.types[position] else {
+    let Some(pg_type) = built.known[position].pg_type else {
         return;
     };
     let column = &mut built.table.columns[position];
@@ -84,7 +84,7 @@ fn all(policy: Policy, pg_type: PgType, required: bool, at: &At, faults: &mut Fa
         }
         Policy::Truncate => {
             if cut(Wrong::Nul) == Policy::Reject {
-                faults.add(at, format!("there is nothing to truncate in a `{pg_type}`"));
+                faults.add(at, format!("there is nothing to truncate in `{pg_type}`"));
             }
             Policies {
                 too_long: cut(Wrong::Long),
@@ -104,7 +104,7 @@ fn one(
     faults: &mut Faults,
 ) {
     if !happens(wrong, pg_type, conversion) {
-        faults.add(at, format!("`{key}` cannot happen to a `{pg_type}`"));
+        faults.add(at, format!("`{key}` cannot happen to `{pg_type}`"));
     } else if policy == Policy::Truncate && matches!(wrong, Wrong::Type | Wrong::Range) {
         faults.add(
             at,

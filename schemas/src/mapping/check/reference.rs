@@ -2,14 +2,19 @@
 
 use super::table::Built;
 use crate::mapping::{
-    ColumnSource, Conversion, OnDelete, OnMissing, PgType, Reference, TableName,
-    fault::{Faults, Spotted, nearest},
+    ColumnSource, Conversion, OnDelete, OnMissing, Reference, TableName,
+    fault::{At, Faults, Spotted, nearest},
+    parse::Given,
     raw::{RawColumn, RawMapping, RawReference, RawTable},
 };
 use std::collections::BTreeMap;
 
 /// The tables of the file, as references see them.
-pub(super) struct Targets<'r>(BTreeMap<&'r TableName, Target<'r>>);
+pub(super) struct Targets<'r> {
+    tables: BTreeMap<&'r TableName, Target<'r>>,
+    /// Whether all tables of the file are among them.
+    complete: bool,
+}
 
 enum Target<'r> {
     Root(&'r RawTable),
@@ -18,7 +23,10 @@ enum Target<'r> {
 
 impl<'r> Targets<'r> {
     pub(super) fn of(raw: &'r RawMapping) -> Self {
-        let mut targets = Self(BTreeMap::new());
+        let mut targets = Self {
+            tables: BTreeMap::new(),
+            complete: !raw.collections_missing,
+        };
         for collection in &raw.collections {
             targets.add(&collection.table, Target::Root(&collection.table));
         }
@@ -26,8 +34,11 @@ impl<'r> Targets<'r> {
     }
 
     fn add(&mut self, table: &'r RawTable, target: Target<'r>) {
-        if let Some(name) = table.name.value() {
-            self.0.entry(name).or_insert(target);
+        match table.name.value() {
+            Some(name) => {
+                self.tables.entry(name).or_insert(target);
+            }
+            None => self.complete = false,
         }
         for child in &table.children {
             self.add(child, Target::Child);
@@ -51,11 +62,9 @@ pub(super) fn judge(
         return;
     };
     let column = &built.table.columns[position];
-    match column.source {
-        ColumnSource::Position if raw.parent.is_absent() => {
-            faults.add(at, "a position points to nothing");
-        }
-        _ => {}
+    if column.source == ColumnSource::Position {
+        faults.add(at, "a position points to nothing");
+        return;
     }
     if column.required {
         nulls(reference, faults);
@@ -80,15 +89,15 @@ pub(super) fn judge(
     let Some(key) = table.columns.iter().find(|c| c.name.value == key.value) else {
         return;
     };
-    if let (Some(own), Some(theirs)) = (built.types[position], key.pg_type.value()) {
-        let own = (own, column.conversion);
-        let theirs = (
-            *theirs,
-            key.convert.value().copied().unwrap_or(Conversion::Auto),
-        );
-        let from_path = matches!(column.source, ColumnSource::Path(_));
+    if let (Some(own), Some(theirs)) = (built.known[position].pg_type, key.pg_type.value()) {
         let key_name = format!("{name}.{}", key.name.value);
-        same(own, theirs, from_path, &key_name, raw, faults);
+        if own == *theirs {
+            same_making(raw, key, &key_name, faults);
+        } else {
+            let at = raw.pg_type.get().map_or(&raw.name.at, |s| &s.at);
+            let message = format!("this column is `{own}`, but `{key_name}` is `{theirs}`");
+            faults.suggest(at, message, Some(theirs.to_string()));
+        }
     }
     built.table.columns[position].reference = Some(Reference {
         table: name.clone(),
@@ -118,11 +127,11 @@ fn nulls(reference: &RawReference, faults: &mut Faults) {
 
 fn root<'r>(
     name: &TableName,
-    at: &crate::mapping::fault::At,
+    at: &At,
     targets: &Targets<'r>,
     faults: &mut Faults,
 ) -> Option<&'r RawTable> {
-    match targets.0.get(name) {
+    match targets.tables.get(name) {
         Some(Target::Root(table)) => Some(table),
         Some(Target::Child) => {
             let message = format!(
@@ -132,44 +141,41 @@ fn root<'r>(
             None
         }
         None => {
-            let names: Vec<String> = targets.0.keys().map(ToString::to_string).collect();
+            let names: Vec<String> = targets.tables.keys().map(ToString::to_string).collect();
             let near = nearest(&name.to_string(), names.iter().map(String::as_str));
-            faults.suggest(at, format!("the mapping has no table `{name}`"), near);
+            if targets.complete || near.is_some() {
+                faults.suggest(at, format!("the mapping has no table `{name}`"), near);
+            }
             None
         }
     }
 }
 
-/// A reference and the key it points to are made the same way, or no value ever equals another.
-fn same(
-    own: (PgType, Conversion),
-    theirs: (PgType, Conversion),
-    from_path: bool,
-    key: &str,
-    raw: &RawColumn,
-    faults: &mut Faults,
-) {
-    let at = raw.pg_type.get().map_or(&raw.name.at, |s| &s.at);
-    if own.0 != theirs.0 {
-        let message = format!("this column is `{}`, but `{key}` is `{}`", own.0, theirs.0);
-        faults.suggest(at, message, Some(theirs.0.to_string()));
+/// A UUID made from a value never equals one that was not, so every row would lack its parent.
+fn same_making(raw: &RawColumn, key: &RawColumn, key_name: &str, faults: &mut Faults) {
+    let made = |column: &RawColumn| match &column.convert {
+        Given::Absent => Some(false),
+        Given::Faulty => None,
+        Given::Value(spotted) => Some(spotted.value == Conversion::UuidV5),
+    };
+    let from_document = raw.parent.is_absent() && raw.constant.is_absent();
+    let (Some(own), Some(theirs), true) = (made(raw), made(key), from_document) else {
         return;
-    }
+    };
     let at = raw.convert.get().map_or(&raw.name.at, |s| &s.at);
-    match (own.1, theirs.1) {
-        (Conversion::UuidV5, Conversion::UuidV5) => {}
-        (_, Conversion::UuidV5) if from_path => {
+    match (own, theirs) {
+        (true, true) | (false, false) => {}
+        (false, true) => {
             faults.add(
                 at,
-                format!("`{key}` is made by `convert: uuid-v5`, this column is not"),
+                format!("`{key_name}` is made by `convert: uuid-v5`, this column is not"),
             );
         }
-        (Conversion::UuidV5, _) => {
+        (true, false) => {
             faults.add(
                 at,
-                format!("this column is made by `convert: uuid-v5`, `{key}` is not"),
+                format!("this column is made by `convert: uuid-v5`, `{key_name}` is not"),
             );
         }
-        _ => {}
     }
 }

@@ -7,15 +7,25 @@ use crate::mapping::{
     raw::{Names, RawTable},
 };
 
+/// `INDEX_MAX_KEYS` of PostgreSQL.
+const INDEX_COLUMNS_MAX: usize = 32;
+
 /// A table that has been judged.
 pub(super) struct Built {
     pub(super) table: Table,
-    /// The columns' types as far as they are known; where not, the table has a stand-in.
-    pub(super) types: Vec<Option<PgType>>,
-    /// Whether the key is known.
-    pub(super) key_known: bool,
+    /// What is known of each column; for the rest the table has stand-ins.
+    pub(super) known: Vec<Known>,
     /// Whether every column of the file is in the table.
     pub(super) complete: bool,
+}
+
+/// What is known of a column.
+#[derive(Clone, Copy)]
+pub(super) struct Known {
+    /// Its type.
+    pub(super) pg_type: Option<PgType>,
+    /// Whether its source is.
+    pub(super) source: bool,
 }
 
 /// Judges a table and builds it; `above` is the parent of a child table.
@@ -35,14 +45,13 @@ pub(super) fn build(
             rows: rows(raw, above, faults),
             children: Vec::new(),
         },
-        types: Vec::new(),
-        key_known: false,
+        known: Vec::new(),
         complete: !raw.columns_missing,
     };
     for column in &raw.columns {
-        let (column, pg_type) = column::build(column, above, faults);
+        let (column, known) = column::build(column, above, faults);
         built.table.columns.push(column);
-        built.types.push(pg_type);
+        built.known.push(known);
     }
     key::resolve(raw, above, &mut built, faults);
     for (position, column) in raw.columns.iter().enumerate() {
@@ -80,6 +89,10 @@ fn rows(raw: &RawTable, above: Option<&Built>, faults: &mut Faults) -> RowSource
 /// The positions of columns by name, or `None` with the fault noted.
 pub(super) fn positions(names: &Names, built: &Built, faults: &mut Faults) -> Option<Vec<usize>> {
     let mut found: Vec<usize> = Vec::new();
+    if let Some(surplus) = names.get(INDEX_COLUMNS_MAX) {
+        let message = format!("PostgreSQL allows {INDEX_COLUMNS_MAX} columns in a key or an index");
+        faults.add(&surplus.at, message);
+    }
     for Spotted { value: name, at } in names {
         match built.table.column(name) {
             Some(position) if found.contains(&position) => {

@@ -42,6 +42,10 @@ pub(super) fn read(
         references: fields.given("references", |item| reference(item, faults)),
         name,
     };
+    // `numeric(8,4)` without quotes inside `{ }` is `numeric(8` and a key `4)`: one fault, not two.
+    if matches!(column.pg_type, Given::Faulty) {
+        fields.overlook(|key| key.ends_with(')'));
+    }
     fields.finish(faults);
     Some(column)
 }
@@ -116,7 +120,12 @@ fn policies(item: &Item<'_>, faults: &mut Faults) -> Option<Spotted<RawPolicies>
 }
 
 fn reference(item: &Item<'_>, faults: &mut Faults) -> Option<Spotted<RawReference>> {
-    let mut fields = item.fields("a block such as `{ table: learners }`", faults)?;
+    if let Value::Scalar { text, .. } = &item.node.value {
+        let meant = (!item.node.is_null()).then(|| format!("{{ table: {text} }}"));
+        faults.suggest(&item.at(), "a reference is a block of keys", meant);
+        return None;
+    }
+    let mut fields = item.fields("a reference's keys", faults)?;
     let value = RawReference {
         table: fields.given("table", |item| table_name(item, faults)),
         on_missing: fields.given("on_missing", |item| item.word(&word::ON_MISSING, faults)),

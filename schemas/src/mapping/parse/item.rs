@@ -240,6 +240,12 @@ impl<'n> Fields<'n> {
         }
     }
 
+    /// Leaves out keys whose fault is noted elsewhere.
+    pub(super) fn overlook(&mut self, which: impl Fn(&str) -> bool) {
+        self.entries
+            .retain(|e| e.as_ref().is_none_or(|(key, _)| !which(&key.value)));
+    }
+
     /// Notes what nobody took.
     pub(super) fn finish(self, faults: &mut Faults) {
         for (key, _) in self.entries.into_iter().flatten() {

@@ -29,7 +29,10 @@ pub(super) fn read(at: At, mut fields: Fields<'_>, child: bool, faults: &mut Fau
         children: Vec::new(),
     };
     match fields.take("columns") {
-        None => faults.add(&table.at, "a table needs `columns`"),
+        None => {
+            table.columns_missing = true;
+            faults.add(&table.at, "a table needs `columns`");
+        }
         Some(item) => read_columns(&mut table, &item, faults),
     }
     if let Some(item) = fields.take("children") {
@@ -37,7 +40,10 @@ pub(super) fn read(at: At, mut fields: Fields<'_>, child: bool, faults: &mut Fau
             .list("a list of child tables", faults)
             .unwrap_or_default();
         for child in children {
-            if let Some(fields) = child.fields("a child table", faults) {
+            if let Some(fields) = child.fields(
+                "a child table's keys (`table`, `from`, `key`, `columns`)",
+                faults,
+            ) {
                 table.children.push(read(child.at(), fields, true, faults));
             }
         }
@@ -66,6 +72,7 @@ fn read_columns(table: &mut RawTable, item: &Item<'_>, faults: &mut Faults) {
         return;
     };
     if entries.is_empty() {
+        table.columns_missing = true;
         faults.add(&item.at(), "a table needs at least one column");
     }
     for (name, item) in entries {

@@ -3,35 +3,35 @@
 use crate::mapping::{Conversion, OnDelete, OnMissing, PgType, Policy, fault::nearest};
 
 /// `convert`.
-pub(super) const CONVERSIONS: [(&str, Conversion); 3] = [
+pub(in crate::mapping) const CONVERSIONS: [(&str, Conversion); 3] = [
     ("auto", Conversion::Auto),
     ("text", Conversion::Text),
     ("uuid-v5", Conversion::UuidV5),
 ];
 
 /// `invalid`.
-pub(super) const POLICIES: [(&str, Policy); 3] = [
+pub(in crate::mapping) const POLICIES: [(&str, Policy); 3] = [
     ("reject", Policy::Reject),
     ("null", Policy::Null),
     ("truncate", Policy::Truncate),
 ];
 
 /// `on_missing`.
-pub(super) const ON_MISSING: [(&str, OnMissing); 3] = [
+pub(in crate::mapping) const ON_MISSING: [(&str, OnMissing); 3] = [
     ("dead-letter", OnMissing::DeadLetter),
     ("null", OnMissing::Null),
     ("keep", OnMissing::Keep),
 ];
 
 /// `on_delete`.
-pub(super) const ON_DELETE: [(&str, OnDelete); 3] = [
+pub(in crate::mapping) const ON_DELETE: [(&str, OnDelete); 3] = [
     ("hold", OnDelete::Hold),
     ("cascade", OnDelete::Cascade),
     ("set-null", OnDelete::SetNull),
 ];
 
 /// Types without parameters, each under its PostgreSQL names.
-const TYPES: [(&str, PgType); 23] = [
+pub(in crate::mapping) const TYPES: [(&str, PgType); 23] = [
     ("boolean", PgType::Bool),
     ("bool", PgType::Bool),
     ("smallint", PgType::Int2),
@@ -57,8 +57,27 @@ const TYPES: [(&str, PgType); 23] = [
     ("jsonb", PgType::Jsonb),
 ];
 
+/// Words for types that other systems use, and PostgreSQL's word.
+const FOREIGN: [(&str, &str); 14] = [
+    ("string", "text"),
+    ("char", "varchar(1)"),
+    ("double", "double precision"),
+    ("float", "double precision"),
+    ("datetime", "timestamptz"),
+    ("int32", "integer"),
+    ("int64", "bigint"),
+    ("long", "bigint"),
+    ("number", "numeric"),
+    ("decimal128", "numeric"),
+    ("binary", "bytea"),
+    ("blob", "bytea"),
+    ("object", "jsonb"),
+    ("array", "jsonb"),
+];
+
 /// Types with parameters.
-const WITH_PARAMETERS: [&str; 4] = ["varchar", "character varying", "numeric", "decimal"];
+pub(in crate::mapping) const WITH_PARAMETERS: [&str; 4] =
+    ["varchar", "character varying", "numeric", "decimal"];
 
 /// PostgreSQL's limits: `MaxAttrSize` and `NUMERIC_MAX_PRECISION`.
 const VARCHAR_MAX: u32 = 10_485_760;
@@ -118,6 +137,8 @@ fn plain(text: &str, name: &str, numbers: &[u32]) -> Result<PgType, Refused> {
                 }
                 _ => near,
             });
+            let foreign = FOREIGN.iter().find(|(word, _)| *word == name);
+            let near = foreign.map(|(_, ours)| (*ours).to_owned()).or(near);
             Err((format!("unknown type `{text}`"), near))
         }
     }

@@ -223,3 +223,26 @@ fn node(span: Span, value: Value) -> Node {
         value,
     }
 }
+
+#[cfg(test)]
+impl Node {
+    /// As JSON, plain scalars with their meaning.
+    pub(super) fn to_json(&self) -> serde_json::Value {
+        match &self.value {
+            Value::Scalar { .. } if self.is_null() => serde_json::Value::Null,
+            Value::Scalar { text, plain: true } => match text.parse::<serde_json::Value>() {
+                Ok(value @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_))) => value,
+                _ => text.as_str().into(),
+            },
+            Value::Scalar { text, plain: false } => text.as_str().into(),
+            Value::List(items) => items.iter().map(Node::to_json).collect(),
+            Value::Map(entries) => entries
+                .iter()
+                .filter_map(|(key, value)| match &key.value {
+                    Value::Scalar { text, .. } => Some((text.clone(), value.to_json())),
+                    Value::List(_) | Value::Map(_) => None,
+                })
+                .collect(),
+        }
+    }
+}

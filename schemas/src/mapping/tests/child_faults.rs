@@ -1,0 +1,318 @@
+//! Faults of child tables, and of references between tables.
+
+use super::assert_faults;
+
+#[test]
+fn references_between_tables() {
+    assert_faults(&[
+        (
+            "  people:
+    table: people
+    key: [id, b]
+    columns:
+      id: { path: _id, type: uuid, convert: uuid-v5 }
+      b: { type: text, required: true }
+  others:
+    table: others
+    key: id
+    columns:
+      id: { path: _id, type: uuid, convert: uuid-v5 }
+      p: { type: uuid, convert: uuid-v5, references: { table: people } }
+",
+            &[
+                "mapping.yaml:15:63: collections.others.columns.p.references.table: the key of `people` has 2 columns; a reference points to one",
+            ],
+        ),
+        (
+            "  people:
+    table: people
+    key: id
+    columns:
+      id: { path: _id, type: uuid }
+      p: { type: uuid, convert: uuid-v5, references: { table: people } }
+",
+            &[
+                "mapping.yaml:9:33: collections.people.columns.p.convert: this column is made by `convert: uuid-v5`, `people.id` is not",
+            ],
+        ),
+        (
+            "  people:
+    table: people
+    key: id
+    columns:
+      id: { path: _id, type: uuid, convert: uuid-v5 }
+      p: { type: uuid, convert: uuid-v5, references: { table: tags } }
+    children:
+      - table: tags
+        from: tags
+        key: [id, n]
+        columns:
+          id: { parent: id }
+          n: { position: true, type: integer }
+",
+            &[
+                "mapping.yaml:9:63: collections.people.columns.p.references.table: `tags` is a child table; a reference points to a collection's own table",
+            ],
+        ),
+        (
+            "  people:
+    table: people
+    key: id
+    columns:
+      id: { path: _id, type: uid, convert: uuid-v5 }
+      p: { type: uuid, convert: uuid-v5, references: { table: people } }
+",
+            &[
+                "mapping.yaml:8:30: collections.people.columns.id.type: unknown type `uid`; did you mean `uuid`?",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn children() {
+    assert_faults(&[
+        (
+            "  people:
+    table: people
+    key: id
+    columns:
+      id: { path: _id, type: uuid, convert: uuid-v5 }
+    children:
+      - table: tags
+        from: .
+        key: [id, n]
+        columns:
+          id: { parent: id }
+          n: { position: true, type: integer }
+",
+            &[
+                "mapping.yaml:11:15: collections.people.children[0].from: an array directly inside an array has no table of its own",
+            ],
+        ),
+        (
+            "  people:
+    table: people
+    key: id
+    columns:
+      id: { path: _id, type: uuid, convert: uuid-v5 }
+    children:
+      - table: tags
+        key: [id, n]
+        columns:
+          id: { parent: id }
+          n: { position: true, type: integer }
+",
+            &[
+                "mapping.yaml:10:9: collections.people.children[0]: a child table needs `from`, the path of its array",
+            ],
+        ),
+        (
+            "  people:
+    table: people
+    key: id
+    columns:
+      id: { path: _id, type: uuid, convert: uuid-v5 }
+    children:
+      - table: tags
+        from: tags
+        database: x
+        key: [id, n]
+        columns:
+          id: { parent: id }
+          n: { position: true, type: integer }
+",
+            &[
+                "mapping.yaml:12:9: collections.people.children[0].database: unknown key `database`: known are table, from, key, unique, indexes, columns, children",
+            ],
+        ),
+        (
+            "  people:
+    table: people
+    key: id
+    columns:
+      id: { path: _id, type: uuid, convert: uuid-v5 }
+    children: { a: b }
+",
+            &[
+                "mapping.yaml:9:15: collections.people.children: a block of keys stands where a list of child tables should be",
+            ],
+        ),
+        (
+            "  people:
+    table: people
+    key: id
+    columns:
+      id: { path: _id, type: uuid, convert: uuid-v5 }
+    children: [a]
+",
+            &[
+                "mapping.yaml:9:16: collections.people.children[0]: `a` stands where a child table's keys (`table`, `from`, `key`, `columns`) should be",
+            ],
+        ),
+        (
+            "  people:
+    table: people
+    key: id
+    columns:
+      id: { path: _id, type: uuid, convert: uuid-v5 }
+    children:
+      - table: tags
+        from: tags
+        key: [n]
+        columns:
+          id: { parent: id }
+          n: { position: true, type: integer }
+",
+            &[
+                "mapping.yaml:12:14: collections.people.children[0].key: the key lacks the parent's key: a column with `parent: id`",
+            ],
+        ),
+        (
+            "  people:
+    table: people
+    key: id
+    columns:
+      id: { path: _id, type: uuid, convert: uuid-v5 }
+    children:
+      - table: tags
+        from: tags
+        key: id
+        columns:
+          id: { parent: id }
+          n: { position: true, type: integer }
+",
+            &[
+                "mapping.yaml:12:14: collections.people.children[0].key: nothing tells the elements of one array apart: add a column with `position: true` or a path to the key",
+            ],
+        ),
+        (
+            "  people:
+    table: people
+    key: id
+    columns:
+      id: { path: _id, type: uuid, convert: uuid-v5 }
+    children:
+      - table: tags
+        from: tags
+        key: [id, m]
+        columns:
+          id: { parent: id }
+          n: { position: true, type: integer }
+          m: text
+",
+            &[
+                "mapping.yaml:12:19: collections.people.children[0].key[1]: `m` may be missing, so it cannot be in the key: make it `required: true`",
+            ],
+        ),
+        (
+            "  people:
+    table: people
+    key: id
+    columns:
+      id: { path: _id, type: uuid, convert: uuid-v5 }
+    children:
+      - table: tags
+        from: tags
+        key: [id, n]
+        columns:
+          id: { parent: idd }
+          n: { position: true, type: integer }
+",
+            &[
+                "mapping.yaml:14:25: collections.people.children[0].columns.id.parent: the parent table has no column `idd`; did you mean `id`?",
+            ],
+        ),
+        (
+            "  people:
+    table: people
+    key: id
+    columns:
+      id: { path: _id, type: uuid, convert: uuid-v5 }
+    children:
+      - table: tags
+        from: tags
+        key: [id, n]
+        columns:
+          id: { parent: id, type: text }
+          n: { position: true, type: integer }
+",
+            &[
+                "mapping.yaml:14:35: collections.people.children[0].columns.id.type: the parent's column is `uuid`, this one `text`; did you mean `uuid`?",
+            ],
+        ),
+        (
+            "  people:
+    table: people
+    key: id
+    columns:
+      id: { path: _id, type: uuid, convert: uuid-v5 }
+    children:
+      - table: tags
+        from: tags
+        key: [id, n]
+        columns:
+          id: { parent: id, required: true, convert: auto }
+          n: { position: true, type: integer }
+",
+            &[
+                "mapping.yaml:14:39: collections.people.children[0].columns.id.required: `required` says nothing for a column with `parent`",
+                "mapping.yaml:14:54: collections.people.children[0].columns.id.convert: `convert` says nothing for a column with `parent`",
+            ],
+        ),
+        (
+            "  people:
+    table: people
+    key: id
+    columns:
+      id: { path: _id, type: uuid, convert: uuid-v5 }
+    children:
+      - table: tags
+        from: tags
+        key: [id, n]
+        columns:
+          id: { parent: id }
+          n: { position: true, type: text }
+",
+            &[
+                "mapping.yaml:15:38: collections.people.children[0].columns.n.type: a position is a whole number, not `text`; did you mean `integer`?",
+            ],
+        ),
+        (
+            "  people:
+    table: people
+    key: id
+    columns:
+      id: { path: _id, type: uuid, convert: uuid-v5 }
+    children:
+      - table: tags
+        from: tags
+        key: [id, n]
+        columns:
+          id: { parent: id }
+          n: { position: true, type: integer, references: { table: people } }
+",
+            &[
+                "mapping.yaml:15:59: collections.people.children[0].columns.n.references: a position points to nothing",
+            ],
+        ),
+        (
+            "  people:
+    table: people
+    key: id
+    columns:
+      id: { path: _id, type: uuid, convert: uuid-v5 }
+    children:
+      - table: tags
+        from: tags
+        key: [id, n]
+        columns:
+          id: { parent: id }
+          n: { position: true }
+",
+            &[
+                "mapping.yaml:15:11: collections.people.children[0].columns.n: column `n` needs a `type`",
+            ],
+        ),
+    ]);
+}

@@ -1,0 +1,268 @@
+//! Faults of tables: what they need, their keys and indexes.
+
+use super::{HEAD, assert_faults, faults};
+
+#[test]
+fn what_a_table_needs() {
+    assert_faults(&[
+        (
+            "  people: {}
+",
+            &[
+                "mapping.yaml:4:3: collections.people: a table needs `columns`",
+                "mapping.yaml:4:3: collections.people: a table needs `table`",
+                "mapping.yaml:4:3: collections.people: a table needs `key`",
+            ],
+        ),
+        (
+            "  people:
+    table: people
+    key: id
+    columns: {}
+",
+            &["mapping.yaml:7:14: collections.people.columns: a table needs at least one column"],
+        ),
+        (
+            "  people:
+    table: people
+    key: id
+    columns: []
+",
+            &[
+                "mapping.yaml:7:14: collections.people.columns: a list stands where a block of columns should be",
+            ],
+        ),
+        (
+            "  people:
+    table: people
+    key: id
+    columns:
+      id: { path: _id, type: uuid, convert: uuid-v5 }
+    from: x
+    keys: a
+    indices: [[id]]
+",
+            &[
+                "mapping.yaml:9:5: collections.people.from: unknown key `from`: known are database, table, key, unique, indexes, columns, children",
+                "mapping.yaml:10:5: collections.people.keys: unknown key `keys`; did you mean `key`?",
+                "mapping.yaml:11:5: collections.people.indices: unknown key `indices`; did you mean `indexes`?",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn keys() {
+    assert_faults(&[
+        (
+            "  people:
+    table: people
+    key: idd
+    columns:
+      id: { path: _id, type: uuid, convert: uuid-v5 }
+",
+            &[
+                "mapping.yaml:6:10: collections.people.key: the table has no column `idd`; did you mean `id`?",
+            ],
+        ),
+        (
+            "  people:
+    table: people
+    key: []
+    columns:
+      id: { path: _id, type: uuid, convert: uuid-v5 }
+",
+            &["mapping.yaml:6:10: collections.people.key: the list names no column"],
+        ),
+        (
+            "  people:
+    table: people
+    key: [id, id]
+    columns:
+      id: { path: _id, type: uuid, convert: uuid-v5 }
+",
+            &["mapping.yaml:6:15: collections.people.key[1]: column `id` stands twice"],
+        ),
+        (
+            "  people:
+    table: people
+    key: {}
+    columns:
+      id: { path: _id, type: uuid, convert: uuid-v5 }
+",
+            &[
+                "mapping.yaml:6:10: collections.people.key: a block of keys stands where a list of column names should be",
+            ],
+        ),
+        (
+            "  people:
+    table: people
+    key: [id, [x]]
+    columns:
+      id: { path: _id, type: uuid, convert: uuid-v5 }
+",
+            &[
+                "mapping.yaml:6:15: collections.people.key[1]: a list stands where the name of a column should be",
+            ],
+        ),
+        (
+            "  people:
+    table: people
+    key: [zzz]
+    columns:
+      id: { path: _id, type: uuid, convert: uuid-v5 }
+",
+            &["mapping.yaml:6:11: collections.people.key[0]: the table has no column `zzz`"],
+        ),
+        (
+            "  people:
+    table: people
+    key: [id, mail]
+    columns:
+      id: { path: _id, type: uuid, convert: uuid-v5 }
+      mail: { type: text }
+",
+            &[
+                "mapping.yaml:6:15: collections.people.key[1]: `mail` may be missing, so it cannot be in the key: make it `required: true`",
+            ],
+        ),
+        (
+            "  people:
+    table: people
+    key: id
+    columns:
+      id: { path: _id, type: uuid, convert: uuid-v5, required: false }
+",
+            &[
+                "mapping.yaml:8:64: collections.people.columns.id.required: a column of the key is never null",
+            ],
+        ),
+        (
+            "  people:
+    table: people
+    key: c
+    columns:
+      id: { path: _id, type: uuid, convert: uuid-v5 }
+      c: { type: text, constant: a }
+",
+            &[
+                "mapping.yaml:6:10: collections.people.key: nothing of the document is in the key, so all documents would be one row",
+            ],
+        ),
+        (
+            "  people:
+    table: people
+    key: j
+    columns:
+      id: { path: _id, type: uuid, convert: uuid-v5 }
+      j: { type: json, path: _id }
+",
+            &[
+                "mapping.yaml:6:10: collections.people.key: `j` is `json`, which PostgreSQL cannot compare, so it can be in no key and no index; did you mean `jsonb`?",
+            ],
+        ),
+        (
+            "  people:
+    table: people
+    key: id
+    columns:
+      id: { path: _id, type: text, invalid: { nul: null } }
+",
+            &[
+                "mapping.yaml:8:52: collections.people.columns.id.invalid.nul: a required column cannot become null",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn indexes() {
+    assert_faults(&[
+        (
+            "  people:
+    table: people
+    key: id
+    columns:
+      id: { path: _id, type: uuid, convert: uuid-v5 }
+    unique: [id]
+    indexes: [[idd], [id], [a], [a], [], 7]
+",
+            &[
+                "mapping.yaml:9:14: collections.people.unique[0]: `id` stands where a list of column names should be",
+                "mapping.yaml:10:16: collections.people.indexes[0][0]: the table has no column `idd`; did you mean `id`?",
+                "mapping.yaml:10:22: collections.people.indexes[1]: these columns have a key or an index already",
+                "mapping.yaml:10:29: collections.people.indexes[2][0]: the table has no column `a`",
+                "mapping.yaml:10:34: collections.people.indexes[3][0]: the table has no column `a`",
+                "mapping.yaml:10:38: collections.people.indexes[4]: the list names no column",
+                "mapping.yaml:10:42: collections.people.indexes[5]: `7` stands where a list of column names should be",
+            ],
+        ),
+        (
+            "  people:
+    table: people
+    key: id
+    columns:
+      id: { path: _id, type: uuid, convert: uuid-v5 }
+      a: text
+      b: text
+    unique: [[a, b], [a, b], [b, b]]
+    indexes: [[idd], [id], []]
+",
+            &[
+                "mapping.yaml:11:22: collections.people.unique[1]: these columns have a key or an index already",
+                "mapping.yaml:11:34: collections.people.unique[2][1]: column `b` stands twice",
+                "mapping.yaml:12:16: collections.people.indexes[0][0]: the table has no column `idd`; did you mean `id`?",
+                "mapping.yaml:12:22: collections.people.indexes[1]: these columns have a key or an index already",
+                "mapping.yaml:12:28: collections.people.indexes[2]: the list names no column",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn more_columns_than_postgresql_indexes() {
+    let names: Vec<String> = (0..33).map(|n| format!("c{n}")).collect();
+    let columns: String = names
+        .iter()
+        .map(|name| format!("      {name}: {{ type: text, required: true }}\n"))
+        .collect();
+    let table = format!(
+        "  a:\n    table: a\n    key: [{}]\n    columns:\n{columns}",
+        names.join(", ")
+    );
+    let found = faults(&format!("{HEAD}{table}"));
+    let expected = "collections.a.key[32]: PostgreSQL allows 32 columns in a key or an index";
+    assert_eq!(found, [format!("mapping.yaml:6:161: {expected}")]);
+}
+
+#[test]
+fn what_could_not_be_read_is_not_missed_elsewhere() {
+    let to_c = "      b: { type: text, references: { table: c } }\n";
+    let c = "{ table: [], key: k, columns: { k: { path: _id, type: text } } }";
+    for (rest, expected) in [
+        (format!("{to_c}  c: c\n"), "10:6: collections.c: `c` stands"),
+        (
+            format!("{to_c}  c: {c}\n"),
+            "10:15: collections.c.table: a list stands",
+        ),
+        (
+            "      b: []\n    unique: [[b]]\n".to_owned(),
+            "9:10: collections.a.columns.b: a list stands",
+        ),
+        (
+            "      b: tex\n      c: { type: text, references: { table: a } }\n".to_owned(),
+            "9:10: collections.a.columns.b: unknown type `tex`",
+        ),
+    ] {
+        let a =
+            "  a:\n    table: a\n    key: id\n    columns:\n      id: { path: _id, type: text }\n";
+        let found = faults(&format!("{HEAD}{a}{rest}"));
+        let [fault] = &found[..] else {
+            panic!("{found:#?}")
+        };
+        assert!(
+            fault.starts_with(&format!("mapping.yaml:{expected}")),
+            "{fault}"
+        );
+    }
+}
