@@ -1,0 +1,177 @@
+//! `leafcutter check`: is this mapping file sound? Asks no server.
+
+use crate::{
+    figures::counted,
+    settings::CheckSettings,
+    show::{Show, cut, left},
+};
+use leafcutter_consumer::model::Model;
+use leafcutter_runtime::{
+    exit::Exit,
+    report::{Failure, Fault},
+};
+use leafcutter_schemas::mapping::{Mapping, MappingFault, parse, tier};
+use serde::Serialize;
+use std::fmt::Write as _;
+
+/// What a sound mapping holds.
+#[derive(Debug, Serialize)]
+struct Summary {
+    sound: bool,
+    hash: String,
+    collections: Vec<CollectionSummary>,
+    tables: usize,
+    references: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct CollectionSummary {
+    collection: String,
+    topic: String,
+    tier: usize,
+    tables: Vec<String>,
+    columns: usize,
+    references_to: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct FaultLine<'a> {
+    file: &'a str,
+    line: usize,
+    column: usize,
+    place: &'a str,
+    message: &'a str,
+    suggestion: Option<&'a str>,
+}
+
+/// Checks it.
+///
+/// # Errors
+/// Every fault of the file, each with its line.
+pub fn run(settings: &CheckSettings, show: &mut Show<'_>) -> Result<Exit, Failure> {
+    let file = settings.mapping.display().to_string();
+    let text = std::fs::read_to_string(&settings.mapping).map_err(|error| {
+        let next = "Check --mapping or LEAFCUTTER_MAPPING.";
+        let fault = Fault::new(
+            "could not read the mapping",
+            format!("`{file}`"),
+            error.to_string(),
+            next,
+        );
+        Failure::one(Exit::Settings, fault)
+    })?;
+    let mapping = match parse::load(&text, &file) {
+        Ok(mapping) => mapping,
+        Err(faults) => {
+            tell_faults(&faults.0, &file, show);
+            return Ok(Exit::Settings);
+        }
+    };
+    let model = Model::compile(mapping, &settings.prefix).map_err(|error| {
+        let next = "Correct the mapping, or choose another --prefix.";
+        let fault = Fault::new(
+            "could not use the mapping",
+            format!("`{file}`"),
+            error.to_string(),
+            next,
+        );
+        Failure::one(Exit::Settings, fault)
+    })?;
+    let summary = summary(&model);
+    if show.json {
+        show.json(&summary);
+    } else {
+        show.text(&render(&summary, &model.mapping, &file));
+    }
+    Ok(Exit::Done)
+}
+
+fn tell_faults(faults: &[MappingFault], file: &str, show: &mut Show<'_>) {
+    for fault in faults {
+        if show.json {
+            show.json_line(&FaultLine {
+                file: &fault.file,
+                line: fault.line,
+                column: fault.column,
+                place: &fault.place,
+                message: &fault.message,
+                suggestion: fault.suggestion.as_deref(),
+            });
+        } else {
+            // One line as compilers write it, so that editors can jump there.
+            show.line(&fault.to_string());
+        }
+    }
+    if !show.json {
+        let number = i64::try_from(faults.len()).unwrap_or(i64::MAX);
+        show.line(&format!("\n{} in {file}", counted(number, "fault")));
+    }
+}
+
+fn summary(model: &Model) -> Summary {
+    let tiers = tier::tiers(&model.mapping);
+    let mut references = 0;
+    let mut collections = Vec::new();
+    for (index, collection) in model.mapping.collections.iter().enumerate() {
+        let tables = collection.root.with_descendants();
+        let columns = tables.iter().flat_map(|table| &table.columns);
+        let mut to: Vec<String> = columns
+            .clone()
+            .filter_map(|column| column.reference.as_ref())
+            .map(|reference| reference.table.to_string())
+            .collect();
+        references += to.len();
+        to.sort_unstable();
+        to.dedup();
+        collections.push(CollectionSummary {
+            collection: format!("{}.{}", collection.database, collection.name),
+            topic: model.collections[index].topic.clone(),
+            tier: tiers.tier(index),
+            tables: tables.iter().map(|table| table.name.to_string()).collect(),
+            columns: columns.count(),
+            references_to: to,
+        });
+    }
+    Summary {
+        sound: true,
+        hash: model.mapping.hash.clone(),
+        tables: model.tables.len(),
+        collections,
+        references,
+    }
+}
+
+fn render(summary: &Summary, mapping: &Mapping, file: &str) -> String {
+    let mut out = String::new();
+    let number = |n: usize, noun: &str| counted(i64::try_from(n).unwrap_or(i64::MAX), noun);
+    writeln!(
+        out,
+        "{file} is sound: {}, {}, {}; hash {}\n",
+        number(summary.collections.len(), "collection"),
+        number(summary.tables, "table"),
+        number(summary.references, "reference"),
+        summary.hash
+    )
+    .unwrap_or_default();
+    let one_database = mapping.databases().len() == 1;
+    writeln!(out, "tier  {} {}", left("collection", 24), "tables").unwrap_or_default();
+    let mut lines: Vec<&CollectionSummary> = summary.collections.iter().collect();
+    lines.sort_by_key(|line| line.tier);
+    for line in lines {
+        let name = match line.collection.split_once('.') {
+            Some((_, name)) if one_database => name,
+            _ => &line.collection,
+        };
+        let children = line.tables.len() - 1;
+        let mut text = line.tables[0].clone();
+        if children > 0 {
+            write!(text, " and {}", number(children, "child table")).unwrap_or_default();
+        }
+        if !line.references_to.is_empty() {
+            write!(text, " → {}", line.references_to.join(", ")).unwrap_or_default();
+        }
+        let text = cut(&text, 80 - 31);
+        writeln!(out, "{:>4}  {} {text}", line.tier, left(&cut(name, 24), 24)).unwrap_or_default();
+    }
+    out
+}

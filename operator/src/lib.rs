@@ -1,0 +1,50 @@
+//! The person's tool: what stands where, what went wrong, and the commands that mend it.
+//!
+//! It takes a verb and its flags, looks into PostgreSQL (Leafcutter's state) and Kafka (the control
+//! topic, the records, the dead letters), and writes calm text of at most 80 columns, or JSON. It
+//! never joins the consumer group and never moves an offset except by `replay`, which says so first.
+//!
+//! One file per verb; what they share comes before them.
+
+pub mod settings;
+pub mod show;
+pub mod figures;
+pub mod connect;
+pub mod catalog;
+pub mod kafka;
+pub mod envelope;
+pub mod status;
+pub mod dead_letters;
+pub mod replay;
+pub mod peek;
+pub mod check;
+
+use leafcutter_runtime::{
+    exit::Exit,
+    report::Failure,
+    telemetry::{self, LogFormat},
+};
+use settings::{Cli, DeadLettersVerb, Verb};
+use show::Show;
+
+/// Does what the command line asks for.
+///
+/// # Errors
+/// Why it could not; the exit code is in it.
+pub async fn run(cli: Cli, show: &mut Show<'_>) -> Result<Exit, Failure> {
+    telemetry::init("leafcutter", LogFormat::Plain, &cli.log)
+        .map_err(|fault| Failure::one(Exit::Settings, fault))?;
+    match cli.verb {
+        Verb::Status(settings) => Box::pin(status::run(settings, show)).await,
+        Verb::DeadLetters(verb) => match *verb {
+            DeadLettersVerb::List(settings) => dead_letters::list::run(settings, show).await,
+            DeadLettersVerb::Show(settings) => dead_letters::show::run(settings, show).await,
+            DeadLettersVerb::Retry(settings) => {
+                Box::pin(dead_letters::retry::run(settings, show)).await
+            }
+        },
+        Verb::Replay(settings) => Box::pin(replay::run(settings, show)).await,
+        Verb::Peek(settings) => Box::pin(peek::run(settings, show)).await,
+        Verb::Check(settings) => check::run(&settings, show),
+    }
+}

@@ -1,0 +1,182 @@
+//! `leafcutter status`: how far everything is, what waits and why, and whether to cut over.
+//!
+//! It reads Leafcutter's state in PostgreSQL and the control topic, nothing else; it costs the
+//! consumers nothing. Facts are gathered, then judged without any server at hand, then shown.
+
+pub mod facts;
+pub mod judge;
+pub mod render;
+
+use crate::{
+    catalog::Catalog,
+    connect::State,
+    kafka::ask,
+    settings::{Installation, StatusSettings},
+    show::Show,
+};
+use facts::{ControlFollower, Facts};
+use judge::{Report, judge};
+use leafcutter_runtime::{
+    exit::Exit,
+    report::{Failure, Fault},
+};
+use leafcutter_schemas::name::control_topic;
+use std::time::Duration;
+
+/// Between two looks when only one answer is wanted: long enough to tell a rate.
+const SAMPLE: Duration = Duration::from_millis(700);
+
+/// Shows the status, once or until interrupted.
+///
+/// # Errors
+/// When PostgreSQL cannot be asked, or the settings are wrong. Kafka's absence is part of the
+/// answer, and of the exit code.
+pub async fn run(settings: StatusSettings, show: &mut Show<'_>) -> Result<Exit, Failure> {
+    let installation = settings.installation;
+    let catalog = Catalog::load(&installation.prefix, installation.mapping.as_deref())?;
+    let state = State::open(&settings.postgres).await?;
+    let topic = control_topic(&installation.prefix);
+    let mut watch = Watch {
+        follower: Some(ControlFollower::new(settings.kafka, topic)),
+        state,
+        catalog,
+        installation,
+        before: None,
+    };
+    match settings.watch {
+        None => watch.once(show).await,
+        Some(seconds) => {
+            watch
+                .until_interrupted(show, Duration::from_secs(seconds))
+                .await
+        }
+    }
+}
+
+struct Watch {
+    /// Away while a thread reads with it.
+    follower: Option<ControlFollower>,
+    state: State,
+    catalog: Catalog,
+    installation: Installation,
+    before: Option<Facts>,
+}
+
+impl Watch {
+    async fn once(&mut self, show: &mut Show<'_>) -> Result<Exit, Failure> {
+        let mut report = self.look().await?;
+        if report.collections.iter().any(|line| line.behind > 0) {
+            tokio::time::sleep(SAMPLE).await;
+            report = self.look().await?;
+        }
+        if show.json {
+            show.json(&report);
+        } else {
+            show.text(&render::render(&report, show.paint));
+        }
+        if let Some(fault) = &report.kafka {
+            return Err(Failure::one(Exit::Preflight, fault.clone()));
+        }
+        Ok(exit(&report))
+    }
+
+    async fn until_interrupted(
+        &mut self,
+        show: &mut Show<'_>,
+        every: Duration,
+    ) -> Result<Exit, Failure> {
+        let mut last = Exit::Done;
+        let mut ticks = tokio::time::interval(every);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while !show.is_gone() {
+            tokio::select! {
+                biased;
+                _ = tokio::signal::ctrl_c() => break,
+                _ = ticks.tick() => {}
+            }
+            let looked = tokio::select! {
+                biased;
+                _ = tokio::signal::ctrl_c() => break,
+                looked = self.look() => looked,
+            };
+            match looked {
+                Ok(report) => {
+                    last = exit(&report);
+                    show_again(show, &report);
+                }
+                // The first look failed: the settings are wrong rather than the server away.
+                Err(failure) if self.before.is_none() => return Err(failure),
+                Err(failure) => show.text(&format!("\n{failure}\n")),
+            }
+        }
+        Ok(last)
+    }
+
+    async fn look(&mut self) -> Result<Report, Failure> {
+        let follower = self.follower.take();
+        let mut follower =
+            follower.ok_or_else(|| bug("the reader of the control topic is gone"))?;
+        let (follower, control) = ask(move || {
+            let control = follower.refresh();
+            Ok((follower, control))
+        })
+        .await?;
+        self.follower = Some(follower);
+        if self.state.client.is_closed() {
+            self.state.reconnect().await?;
+        }
+        let facts = facts::gather(&mut self.state, &self.installation.group, control).await?;
+        // A mapping says which collections there are; otherwise the topics have to.
+        if self.catalog.model.is_none() {
+            let topics = facts.topics();
+            self.catalog.add_topics(topics.iter().map(String::as_str));
+        }
+        let report = judge(
+            &facts,
+            self.before.as_ref(),
+            &self.catalog,
+            &self.installation,
+        );
+        self.before = Some(facts);
+        Ok(report)
+    }
+}
+
+fn show_again(show: &mut Show<'_>, report: &Report) {
+    if show.json {
+        show.json_line(report);
+        return;
+    }
+    let mut text = render::render(report, show.paint);
+    if show.terminal {
+        // To the upper left; each line clears what was behind it, then the rest of the screen. No
+        // flicker, unlike clearing first.
+        text = format!("\x1b[H{}\x1b[J", text.replace('\n', "\x1b[K\n"));
+    } else {
+        text.push('\n');
+    }
+    show.text(&text);
+    if let Some(fault) = &report.kafka {
+        show.text(&format!("{fault}\n"));
+    }
+}
+
+fn exit(report: &Report) -> Exit {
+    if report.accounting.broken.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Differences
+    }
+}
+
+fn bug(why: &str) -> Failure {
+    Failure::one(
+        Exit::Bug,
+        Fault::new(
+            "could not show the status",
+            "this program",
+            why,
+            "Please report this.",
+        ),
+    )
+}

@@ -1,0 +1,244 @@
+//! The report as text, at most 80 columns wide.
+
+use super::judge::{CollectionLine, Report, SnapshotState, gate_words, outcome_words};
+use crate::{
+    figures::{bar, count, counted, percent, short_span, span},
+    show::{Paint, cut, left, right, wrap},
+};
+use std::fmt::Write as _;
+
+const NAME: usize = 17;
+const BAR: usize = 14;
+
+/// Renders it.
+#[must_use]
+pub fn render(report: &Report, paint: Paint) -> String {
+    let mut out = String::new();
+    head(&mut out, report, paint);
+    if !report.collections.is_empty() {
+        let heading = format!(
+            "{} {} {} {} {} {}",
+            left("collection", NAME + BAR + 7),
+            right("applied", 12),
+            right("behind", 11),
+            right("per s", 8),
+            right("lag", 7),
+            ""
+        );
+        writeln!(out, "\n{}", paint.dim(heading.trim_end())).unwrap_or_default();
+        for line in &report.collections {
+            collection(&mut out, line, paint);
+        }
+    }
+    beside(&mut out, report, paint);
+    accounting(&mut out, report, paint);
+    verdict(&mut out, report, paint);
+    out
+}
+
+fn head(out: &mut String, report: &Report, paint: Paint) {
+    let title = format!("Leafcutter, group {}", cut(&report.group, 35));
+    let at = right(&report.at, 80 - title.chars().count());
+    writeln!(out, "{}{}\n", paint.bold(&title), paint.dim(&at)).unwrap_or_default();
+    for producer in &report.producers {
+        let age = producer.heartbeat_age_seconds;
+        let heard = format!("heard of {} ago", span(age));
+        let heard = if age > 10 { paint.bad(&heard) } else { heard };
+        let reach = producer.source_time.as_ref().map_or_else(
+            || "nothing certain yet".to_owned(),
+            |time| format!("at {time}"),
+        );
+        let name = cut(&producer.name, 22);
+        writeln!(out, "producer   {} {heard}, {reach}", left(&name, 22)).unwrap_or_default();
+    }
+    if report.producers.is_empty() {
+        let silent = paint.attention("none has sent a heartbeat");
+        writeln!(out, "producer   {silent}").unwrap_or_default();
+    }
+    for consumer in &report.consumers {
+        let name = left(&cut(&consumer.id, 22), 22);
+        let seen = format!("seen {} ago", span(consumer.seen_seconds_ago));
+        let seen = if consumer.alive {
+            seen
+        } else {
+            paint.bad(&seen)
+        };
+        let held = counted(consumer.partitions, "partition");
+        writeln!(
+            out,
+            "consumer   {name} {seen}, {held}, mapping {}",
+            cut(&consumer.mapping, 8)
+        )
+        .unwrap_or_default();
+    }
+    if report.consumers.is_empty() {
+        writeln!(out, "consumer   {}", paint.attention("none is running")).unwrap_or_default();
+    }
+}
+
+fn collection(out: &mut String, line: &CollectionLine, paint: Paint) {
+    let part = percent(line.applied, line.expected);
+    let part = if line.snapshot == SnapshotState::Running {
+        part.min(99)
+    } else {
+        part
+    };
+    let rate = line.rate.map_or_else(|| "-".to_owned(), count);
+    let lag = line.lag_seconds.map_or_else(|| "-".to_owned(), short_span);
+    writeln!(
+        out,
+        "{} {} {} % {} {} {} {}",
+        left(&cut(&line.collection, NAME), NAME),
+        paint.good(&bar(line.applied, line.in_kafka, line.expected, BAR)),
+        right(&part.to_string(), 3),
+        right(&count(line.applied), 12),
+        right(&count(line.behind), 11),
+        right(&rate, 8),
+        right(&lag, 7),
+    )
+    .unwrap_or_default();
+    let mut notes = Vec::new();
+    match line.snapshot {
+        SnapshotState::Running => {
+            let read = i64::try_from(line.snapshot_read).unwrap_or(i64::MAX);
+            let estimated = i64::try_from(line.snapshot_estimated).unwrap_or(i64::MAX);
+            let (done, all) = line.snapshot_splits;
+            notes.push(format!(
+                "snapshot {} % read, {done} of {all} splits",
+                percent(read, estimated).min(99)
+            ));
+        }
+        SnapshotState::Unknown => notes.push("no snapshot is known".to_owned()),
+        SnapshotState::Complete | SnapshotState::None => {}
+    }
+    if !line.gate_waits_for.is_empty() {
+        notes.push(format!(
+            "waiting for parents: {}",
+            gate_words(&line.gate_waits_for)
+        ));
+    }
+    if let Some(left) = line.seconds_left.filter(|&left| left >= 10) {
+        notes.push(format!("{} to go", span(left)));
+    }
+    if !notes.is_empty() {
+        out.push_str(&paint.dim(&wrap(&" ".repeat(NAME + 1), &notes.join("; "))));
+    }
+}
+
+/// What stands beside the flow: waiting, held, dead letters.
+fn beside(out: &mut String, report: &Report, paint: Paint) {
+    let mut lines: Vec<(String, i64, String)> = Vec::new();
+    for (kind, orphans, words) in [
+        ("parent", false, "waiting for parent"),
+        ("unique", false, "waiting for value"),
+        ("parent", true, "parent is missing"),
+        ("unique", true, "value is taken"),
+    ] {
+        let of_kind = report
+            .waiting
+            .iter()
+            .filter(|w| w.waits_for == kind && w.orphans == orphans);
+        let mut number = 0;
+        let mut each = Vec::new();
+        for waiting in of_kind {
+            number += waiting.documents;
+            let documents = count(waiting.documents);
+            each.push(match kind {
+                "parent" => format!("{documents} {} for {}", waiting.collection, waiting.table),
+                _ => format!("{documents} {}", waiting.collection),
+            });
+        }
+        lines.push((words.to_owned(), number, each.join(", ")));
+    }
+    let each = |list: &std::collections::BTreeMap<String, i64>| {
+        list.iter()
+            .map(|(name, n)| format!("{} {name}", count(*n)))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    lines.push((
+        "held".to_owned(),
+        report.held.values().sum(),
+        each(&report.held),
+    ));
+    let letters = report.dead_letters.values().sum();
+    lines.push((
+        "dead letters".to_owned(),
+        letters,
+        each(&report.dead_letters),
+    ));
+    lines.retain(|(_, number, _)| *number > 0);
+    if lines.is_empty() {
+        out.push('\n');
+        writeln!(
+            out,
+            "{}",
+            paint.dim("nothing waits, nothing is held, no dead letters")
+        )
+        .unwrap_or_default();
+        return;
+    }
+    out.push('\n');
+    for (words, number, each) in lines {
+        let lead = format!("{} {}", left(&words, 20), right(&count(number), 11));
+        let rest = wrap(&" ".repeat(34), &each);
+        let first = rest.trim_start();
+        out.push_str(&paint.attention(&lead));
+        write!(out, "  {first}").unwrap_or_default();
+    }
+}
+
+fn accounting(out: &mut String, report: &Report, paint: Paint) {
+    let accounting = &report.accounting;
+    let outcomes = super::facts::OUTCOMES
+        .iter()
+        .filter_map(|name| Some((*name, *accounting.outcomes.get(name)?)))
+        .filter(|(_, number)| *number > 0)
+        .map(|(name, number)| outcome_words(name, number));
+    let outcomes: Vec<String> = outcomes.collect();
+    out.push('\n');
+    if accounting.broken.is_empty() {
+        let taken = counted(accounting.consumed, "record");
+        let text = if outcomes.is_empty() {
+            format!("{taken} taken from Kafka.")
+        } else {
+            format!(
+                "{taken} taken from Kafka, each accounted for: {}.",
+                outcomes.join(", ")
+            )
+        };
+        out.push_str(&paint.dim(&wrap("", &text)));
+        return;
+    }
+    let heading = "THE ACCOUNTING IS BROKEN. Please report this with these lines:";
+    writeln!(out, "{}", paint.bad(heading)).unwrap_or_default();
+    for broken in &accounting.broken {
+        let text = format!(
+            "{} partition {}: {} records taken, {} outcomes",
+            broken.topic,
+            broken.partition,
+            count(broken.consumed),
+            count(broken.accounted)
+        );
+        out.push_str(&wrap("  ", &text));
+    }
+}
+
+fn verdict(out: &mut String, report: &Report, paint: Paint) {
+    /// More reasons than this do not help.
+    const SHOWN: usize = 8;
+    out.push('\n');
+    if report.ready {
+        writeln!(out, "{}", paint.good("ready to cut over")).unwrap_or_default();
+        return;
+    }
+    writeln!(out, "{}", paint.attention("not ready to cut over")).unwrap_or_default();
+    for reason in report.not_ready_because.iter().take(SHOWN) {
+        let wrapped = wrap("    ", reason);
+        writeln!(out, "  - {}", wrapped.trim()).unwrap_or_default();
+    }
+    let more = report.not_ready_because.len().saturating_sub(SHOWN);
+    if more > 0 {
+        writeln!(out, "  - and {more} more").unwrap_or_default();
+    }
+}
