@@ -6,6 +6,7 @@
 mod accepted;
 mod child_faults;
 mod column_faults;
+mod documented;
 mod file_faults;
 mod name_faults;
 mod never_panics;

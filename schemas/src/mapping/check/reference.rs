@@ -69,26 +69,13 @@ pub(super) fn judge(
     if column.required {
         nulls(reference, faults);
     }
-    let Some(Spotted { value: name, at }) = reference.table.get() else {
+    let Some(name) = reference.table.get() else {
         return;
     };
-    let Some(table) = root(name, at, targets, faults) else {
+    let Some(key) = key_of(name, targets, faults) else {
         return;
     };
-    let Some(names) = table.key.value() else {
-        return;
-    };
-    let [key] = &names[..] else {
-        let message = format!(
-            "the key of `{name}` has {} columns; a reference points to one",
-            names.len()
-        );
-        faults.add(at, message);
-        return;
-    };
-    let Some(key) = table.columns.iter().find(|c| c.name.value == key.value) else {
-        return;
-    };
+    let name = &name.value;
     if let (Some(own), Some(theirs)) = (built.known[position].pg_type, key.pg_type.value()) {
         let key_name = format!("{name}.{}", key.name.value);
         if own == *theirs {
@@ -105,6 +92,30 @@ pub(super) fn judge(
         on_missing: reference.on_missing.value().copied().unwrap_or_default(),
         on_delete: reference.on_delete.value().copied().unwrap_or_default(),
     });
+}
+
+/// The one column that is the key of that root table, as far as it is known.
+fn key_of<'r>(
+    name: &Spotted<TableName>,
+    targets: &Targets<'r>,
+    faults: &mut Faults,
+) -> Option<&'r RawColumn> {
+    let table = root(&name.value, &name.at, targets, faults)?;
+    match &table.key.value()?[..] {
+        [key] => table
+            .columns
+            .iter()
+            .find(|column| column.name.value == key.value),
+        names => {
+            let message = format!(
+                "the key of `{}` has {} columns; a reference points to one",
+                name.value,
+                names.len()
+            );
+            faults.add(&name.at, message);
+            None
+        }
+    }
 }
 
 fn nulls(reference: &RawReference, faults: &mut Faults) {

@@ -49,11 +49,16 @@ pub(super) fn read(at: At, mut fields: Fields<'_>, child: bool, faults: &mut Fau
         }
     }
     fields.finish(faults);
-    for (given, key) in [
+    needed(&table, child, faults);
+    table
+}
+
+fn needed(table: &RawTable, child: bool, faults: &mut Faults) {
+    for (absent, key) in [
         (table.name.is_absent(), "table"),
         (table.key.is_absent(), "key"),
     ] {
-        if given {
+        if absent {
             faults.add(&table.at, format!("a table needs `{key}`"));
         }
     }
@@ -63,7 +68,6 @@ pub(super) fn read(at: At, mut fields: Fields<'_>, child: bool, faults: &mut Fau
             "a child table needs `from`, the path of its array",
         );
     }
-    table
 }
 
 fn read_columns(table: &mut RawTable, item: &Item<'_>, faults: &mut Faults) {
