@@ -73,7 +73,7 @@ pub struct Transaction<'a> {
     overtaken: Vec<Parked>,
     /// The rows for which something was found parked.
     pub(super) known: BTreeSet<RowId>,
-    settled: BTreeMap<Partition, [i64; 3]>,
+    pub(super) settled: BTreeMap<Partition, [i64; 3]>,
 }
 
 impl Applier {
@@ -365,7 +365,7 @@ impl Transaction<'_> {
     }
 
     /// Compares with what is parked, and takes along what waits for the rows of the batch.
-    async fn pull_along(&mut self) -> Result<(), ApplyError> {
+    pub(super) async fn pull_along(&mut self) -> Result<(), ApplyError> {
         if !self.flags.parked {
             return Ok(());
         }

@@ -23,6 +23,7 @@ pub mod deletes;
 pub mod upserts;
 pub mod apply;
 pub mod settle;
+pub mod retry;
 
 use leafcutter_schemas::{
     class::Class,

@@ -1,0 +1,420 @@
+//! Dead letters tried again, by a person (`leafcutter dead-letters retry`).
+//!
+//! A letter goes through the same steps as a batch, with three differences. It is written only where
+//! its version is strictly higher than all that is stored for its row: the row, its tombstone, what
+//! is parked (`PROTOCOL.md` §3); an equal version is the same record or a newer image of it. Its
+//! partition's position does not move, since it is not this transaction's to move. And its row in
+//! the index is locked first and closed in the same transaction (§7.3), so a second attempt, or one
+//! at the same time, finds nothing to do.
+
+use super::{
+    ApplyError,
+    apply::{self, Applier, Transaction},
+    copy::CopyBuffer,
+    deletes::key_fields,
+    parking::{self, Flags, Parked},
+    work::{Candidate, Fate, From, Obstacle, Outcome, Provenance, RowId, Wish},
+};
+use crate::{
+    decode::{Prepared, Record},
+    model::Model,
+    transform::{Rows, TableId},
+};
+use leafcutter_schemas::dead_letter::{Reason, Stage};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// What became of a dead letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Retried {
+    /// Written, or deleted: the letter is done with.
+    Applied,
+    /// Something at least as new is stored: the letter is done with.
+    Superseded,
+    /// It waits for its parent or its unique value; it stays open until it is placed.
+    Waits(Reason),
+    /// It cannot be applied under this mapping either; it stays open.
+    Refused(Reason),
+    /// It was no open letter any more.
+    Closed,
+}
+
+const LOCK: &str = "\
+    select d.topic, d.partition, d.\"offset\" from leafcutter.dead_letters d \
+    join unnest($1::text[], $2::int[], $3::bigint[]) as k(t, p, o) \
+    on d.topic = k.t and d.partition = k.p and d.\"offset\" = k.o \
+    where d.state = 'open' order by 1, 2, 3 for update of d";
+
+const CLOSE: &str = "\
+    update leafcutter.dead_letters set state = $4 \
+    where topic = $1 and partition = $2 and \"offset\" = $3";
+
+/// An open letter keeps the mapping of its first reason while it only waits.
+const REASON: &str = "\
+    update leafcutter.dead_letters set stage = $4, reason = $5, column_name = $6, path = $7, \
+    sqlstate = $8, message = $9, mapping = coalesce($10, mapping) \
+    where topic = $1 and partition = $2 and \"offset\" = $3";
+
+impl Applier {
+    /// Tries the records of dead letters again, all in one transaction; gives what became of each.
+    /// A dry run does the same and takes it back.
+    ///
+    /// # Errors
+    /// As [`Applier::apply`]; nothing was written then. After [`ApplyError::Definite`] the caller
+    /// tries fewer at a time, and one alone with [`Prepared::Refused`] and that reason.
+    pub async fn retry(
+        &mut self,
+        model: &Arc<Model>,
+        records: &[Record],
+        rows: &mut Rows,
+        dry_run: bool,
+    ) -> Result<Vec<Retried>, ApplyError> {
+        let mut told = None;
+        let done = self
+            .transact(
+                rows,
+                async |t| {
+                    told = Some(try_again(t, records).await?);
+                    // An error is what takes a transaction back.
+                    if dry_run {
+                        Err(ApplyError::Again(None))
+                    } else {
+                        Ok(())
+                    }
+                },
+                model,
+            )
+            .await;
+        match (done, told) {
+            (Ok(()), Some(outcomes)) => Ok(outcomes),
+            (Err(ApplyError::Again(None)), Some(outcomes)) if dry_run => Ok(outcomes),
+            (Err(error), _) => Err(error),
+            (Ok(()), None) => Err(ApplyError::Again(None)),
+        }
+    }
+}
+
+/// Where a letter's record was read, as its key in the index.
+type Origin = (String, i32, i64);
+
+fn origin(t: &Transaction<'_>, record: &Record) -> Origin {
+    let delivery = &record.delivery;
+    let topic = t.model.collections[delivery.collection].topic.clone();
+    (topic, delivery.partition, delivery.offset)
+}
+
+async fn try_again(
+    t: &mut Transaction<'_>,
+    records: &[Record],
+) -> Result<Vec<Retried>, ApplyError> {
+    let open = lock_letters(t, records).await?;
+    t.flags = Flags::read(t.session).await?;
+    let mut outcomes = vec![Retried::Closed; records.len()];
+    let mut candidates = Vec::new();
+    for (index, record) in records.iter().enumerate() {
+        if !open.contains(&origin(t, record)) {
+            continue;
+        }
+        match &record.prepared {
+            Prepared::Refused { reason, .. } => {
+                outcomes[index] = Retried::Refused(reason.clone());
+            }
+            Prepared::Ignored => outcomes[index] = Retried::Superseded,
+            Prepared::Upsert { key, stamp, rows } => {
+                candidates.push(candidate(
+                    record,
+                    index,
+                    key,
+                    *stamp,
+                    Wish::Upsert(rows.clone()),
+                ));
+            }
+            Prepared::Delete { key, stamp } => {
+                candidates.push(candidate(record, index, key, *stamp, Wish::Delete));
+            }
+        }
+    }
+    let parked = offer(t, candidates, &mut outcomes).await?;
+    t.pull_along().await?;
+    t.write(records).await?;
+    tell(t, &mut outcomes);
+    for (record, outcome) in records.iter().zip(&outcomes) {
+        let own = parked.get(&origin(t, record));
+        account(t, record, outcome, own);
+        close(t, record, outcome).await?;
+    }
+    apply::count_settled(t).await?;
+    Ok(outcomes)
+}
+
+async fn lock_letters(
+    t: &mut Transaction<'_>,
+    records: &[Record],
+) -> Result<BTreeSet<Origin>, ApplyError> {
+    let origins: Vec<Origin> = records.iter().map(|record| origin(t, record)).collect();
+    let topics: Vec<&str> = origins.iter().map(|o| o.0.as_str()).collect();
+    let partitions: Vec<i32> = origins.iter().map(|o| o.1).collect();
+    let offsets: Vec<i64> = origins.iter().map(|o| o.2).collect();
+    let statement = t.session.prepared(LOCK).await?;
+    let rows = t
+        .session
+        .client()
+        .query(&statement, &[&topics, &partitions, &offsets])
+        .await?;
+    Ok(rows
+        .iter()
+        .map(|row| (row.get(0), row.get(1), row.get(2)))
+        .collect())
+}
+
+fn candidate(
+    record: &Record,
+    index: usize,
+    key: &[u8],
+    stamp: crate::decode::Stamp,
+    wish: Wish,
+) -> Candidate {
+    let delivery = &record.delivery;
+    Candidate {
+        from: From::Batch(index),
+        provenance: Provenance {
+            collection: delivery.collection,
+            partition: delivery.partition,
+            offset: delivery.offset,
+            timestamp: delivery.timestamp,
+        },
+        key: key.to_vec(),
+        stamp,
+        wish,
+        null_missing: false,
+        nulled: false,
+        fate: Fate::Open,
+    }
+}
+
+/// Adds the candidates that are strictly newer than what is stored to the work; the others are
+/// superseded. Gives the letters' own records where they are parked already.
+async fn offer(
+    t: &mut Transaction<'_>,
+    mut candidates: Vec<Candidate>,
+    outcomes: &mut [Retried],
+) -> Result<BTreeMap<Origin, Parked>, ApplyError> {
+    let row_of = |t: &Transaction<'_>, candidate: &Candidate| -> RowId {
+        (
+            t.model.collections[candidate.provenance.collection].root,
+            candidate.key.clone(),
+        )
+    };
+    let rows: BTreeSet<RowId> = candidates.iter().map(|c| row_of(t, c)).collect();
+    let rows: Vec<&RowId> = rows.iter().collect();
+    let found = parking::lock_own(t.session, t.model, &rows).await?;
+    let stored = stored(t, &candidates).await?;
+    let mut own = BTreeMap::new();
+    let mut index = 0;
+    candidates.retain(|candidate| {
+        let row = row_of(t, candidate);
+        let parked = found.iter().find(|parked| parked.row == row);
+        let same = parked.is_some_and(|parked| same_record(&parked.provenance, candidate));
+        let newer = stored[index] < candidate.stamp.version.as_i64();
+        let newer =
+            newer && parked.is_none_or(|p| same || p.stamp.version < candidate.stamp.version);
+        index += 1;
+        if let (Some(parked), true) = (parked, same) {
+            let topic = t.model.collections[candidate.provenance.collection]
+                .topic
+                .clone();
+            let origin = (
+                topic,
+                candidate.provenance.partition,
+                candidate.provenance.offset,
+            );
+            own.insert(origin, parked.clone());
+        }
+        if let (From::Batch(record), false) = (candidate.from, newer) {
+            outcomes[record] = Retried::Superseded;
+        }
+        newer
+    });
+    for candidate in candidates {
+        let row = row_of(t, &candidate);
+        if let Some(loser) = t.work.offer(row, candidate)
+            && let From::Batch(record) = loser.from
+        {
+            outcomes[record] = Retried::Superseded;
+        }
+    }
+    Ok(own)
+}
+
+fn same_record(provenance: &Provenance, candidate: &Candidate) -> bool {
+    let own = &candidate.provenance;
+    (
+        provenance.collection,
+        provenance.partition,
+        provenance.offset,
+    ) == (own.collection, own.partition, own.offset)
+}
+
+/// The highest version stored for each candidate's row, in the row itself or in its tombstone; -1
+/// where there is neither. The rows are locked, so that it stays the highest.
+async fn stored(t: &mut Transaction<'_>, candidates: &[Candidate]) -> Result<Vec<i64>, ApplyError> {
+    let model = t.model;
+    let mut stored = vec![-1; candidates.len()];
+    let root = |candidate: &Candidate| model.collections[candidate.provenance.collection].root;
+    // In the order in which batches write tables.
+    let roots: BTreeSet<TableId> = candidates.iter().map(root).collect();
+    for table in roots {
+        let entry = model.table(table);
+        let columns = entry.table.key.len();
+        let mut copy = CopyBuffer::new();
+        for (index, candidate) in candidates.iter().enumerate() {
+            if root(candidate) == table {
+                let fields = key_fields(&candidate.key, columns);
+                copy.tuple(columns, &fields, candidate.stamp.version.as_i64(), &[index]);
+            }
+        }
+        let count = copy.count;
+        copy.send(t.session, &entry.sql.copy_deletes).await?;
+        for sql in [&entry.sql.lock_deletes, &entry.sql.tombstones_of_deletes] {
+            let statement = t.session.prepared(sql).await?;
+            for row in t.session.client().query(&statement, &[]).await? {
+                let index = usize::try_from(row.get::<_, i32>(0)).unwrap_or(usize::MAX);
+                if let Some(highest) = stored.get_mut(index) {
+                    *highest = (*highest).max(row.get(1));
+                }
+            }
+        }
+        t.empty_deletes(table, count).await?;
+    }
+    Ok(stored)
+}
+
+/// What became of the candidates.
+fn tell(t: &Transaction<'_>, outcomes: &mut [Retried]) {
+    for candidate in &t.work.candidates {
+        let From::Batch(record) = candidate.from else {
+            continue;
+        };
+        outcomes[record] = match candidate.fate {
+            Fate::Done(Outcome::Stale) => Retried::Superseded,
+            Fate::Done(
+                Outcome::Applied
+                | Outcome::Unchanged
+                | Outcome::Deleted
+                | Outcome::Held
+                | Outcome::Filtered
+                | Outcome::Parked
+                | Outcome::Ignored
+                | Outcome::DeadLettered,
+            ) => Retried::Applied,
+            Fate::Waits(obstacle) => Retried::Waits(waiting(t, candidate, obstacle)),
+            // Nothing is left open by the steps; what were left would not be written.
+            Fate::Open => Retried::Superseded,
+        };
+    }
+}
+
+fn waiting(t: &Transaction<'_>, candidate: &Candidate, obstacle: Obstacle) -> Reason {
+    let entry = t
+        .model
+        .table(t.model.collections[candidate.provenance.collection].root);
+    let (column, message) = match obstacle {
+        Obstacle::Parent(index) => {
+            let check = &entry.sql.references[index];
+            let column = check.column_name.clone();
+            let message = format!(
+                "tried again, waits for the row of `{}` that `{column}` points to",
+                check.parent
+            );
+            (column, message)
+        }
+        Obstacle::Unique(index) => {
+            let columns = entry.sql.unique[index].columns.iter();
+            let names: Vec<&str> = columns
+                .map(|&c| entry.table.columns[c].name.as_str())
+                .collect();
+            let column = names.join(", ");
+            let message = format!("tried again, waits until its value of `{column}` is free");
+            (column, message)
+        }
+    };
+    Reason {
+        stage: Stage::Settle,
+        code: "waiting",
+        message,
+        table: Some(entry.state_name.clone()),
+        column: Some(column),
+        path: None,
+        sqlstate: None,
+    }
+}
+
+/// Moves a letter among what became of records: `[applied, stale, dead-lettered]`. Writing has
+/// counted a letter's own parked record as overtaken already.
+fn account(t: &mut Transaction<'_>, record: &Record, outcome: &Retried, own: Option<&Parked>) {
+    let orphan = i64::from(own.is_some_and(|parked| parked.orphan));
+    let change = match (outcome, own.is_some()) {
+        (Retried::Applied, true) => [1, -1, 0],
+        (Retried::Applied, false) => [1, 0, -1],
+        (Retried::Superseded, false) => [0, 1, -1],
+        // Parked as before.
+        (Retried::Waits(_), true) => [0, -1, orphan],
+        (Retried::Waits(_), false) => [0, 0, -1],
+        // What is parked and superseded is for the settling task to find.
+        (Retried::Superseded, true) | (Retried::Refused(_) | Retried::Closed, _) => return,
+    };
+    let partition = (record.delivery.collection, record.delivery.partition);
+    let settled = t.settled.entry(partition).or_default();
+    for (counted, change) in settled.iter_mut().zip(change) {
+        *counted += change;
+    }
+}
+
+/// Closes a letter in the index, or writes down why it stays open.
+async fn close(
+    t: &mut Transaction<'_>,
+    record: &Record,
+    outcome: &Retried,
+) -> Result<(), ApplyError> {
+    let (topic, partition, offset) = origin(t, record);
+    let (reason, mapping) = match outcome {
+        Retried::Closed => return Ok(()),
+        Retried::Applied | Retried::Superseded => {
+            let state = if *outcome == Retried::Applied {
+                "retried"
+            } else {
+                "superseded"
+            };
+            let statement = t.session.prepared(CLOSE).await?;
+            t.session
+                .client()
+                .execute(&statement, &[&topic, &partition, &offset, &state])
+                .await?;
+            return Ok(());
+        }
+        Retried::Waits(reason) => (reason, None),
+        Retried::Refused(reason) => (reason, Some(&t.model.mapping.hash)),
+    };
+    let statement = t.session.prepared(REASON).await?;
+    t.session
+        .client()
+        .execute(
+            &statement,
+            &[
+                &topic,
+                &partition,
+                &offset,
+                &reason.stage.as_str(),
+                &reason.code,
+                &reason.column,
+                &reason.path,
+                &reason.sqlstate,
+                &reason.message,
+                &mapping,
+            ],
+        )
+        .await?;
+    Ok(())
+}
