@@ -25,7 +25,7 @@ use crate::{
 };
 use leafcutter_schemas::{dead_letter::Reason, version::Version};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 use tokio_postgres::Config;
@@ -53,6 +53,44 @@ pub struct Applier {
     consumer: String,
     model: Arc<Model>,
     session: Option<Session>,
+    /// Batches still to be checked for missing parents and taken values before they are written.
+    careful: u32,
+    direct: HashMap<TableId, Direct>,
+}
+
+/// How many batches are checked row by row after one in which a parent was missing or a value was
+/// taken. Where that is rare, the constraints alone tell, and cost nothing more.
+const CAREFUL_BATCHES: u32 = 20;
+
+/// Whether rows of a table may be copied straight into it: worth an attempt while only a snapshot
+/// is read. After a failure it is left alone for a while, twice as long each time.
+#[derive(Debug, Default)]
+pub struct Direct {
+    skip: u32,
+    penalty: u32,
+}
+
+impl Direct {
+    const PENALTY_MAX: u32 = 256;
+
+    /// Whether to attempt it now.
+    pub(super) fn attempt(&mut self) -> bool {
+        if self.skip > 0 {
+            self.skip -= 1;
+            return false;
+        }
+        true
+    }
+
+    /// Notes how the attempt ended.
+    pub(super) fn note(&mut self, succeeded: bool) {
+        self.penalty = if succeeded {
+            0
+        } else {
+            (self.penalty * 2).clamp(4, Self::PENALTY_MAX)
+        };
+        self.skip = self.penalty;
+    }
 }
 
 /// What the steps of one transaction work on.
@@ -68,6 +106,11 @@ pub struct Transaction<'a> {
     pub(super) flags: Flags,
     /// Tombstones may exist for these rows.
     pub(super) tombstones: bool,
+    /// Nothing but snapshot rows were ever applied from these partitions.
+    pub(super) fresh: bool,
+    /// Look for missing parents and taken values before writing; otherwise the constraints tell.
+    pub(super) careful: bool,
+    pub(super) direct: &'a mut HashMap<TableId, Direct>,
     pub(super) tombstones_written: bool,
     /// Parked documents that were overtaken by a record of this batch.
     overtaken: Vec<Parked>,
@@ -86,6 +129,8 @@ impl Applier {
             consumer: consumer.to_owned(),
             model,
             session: None,
+            careful: 0,
+            direct: HashMap::new(),
         }
     }
 
@@ -141,50 +186,62 @@ impl Applier {
         rows: &mut Rows,
         fences: &[Fence],
     ) -> Result<Applied, ApplyError> {
-        let work = collect(records, &self.model);
+        if self.careful == 0 {
+            match self.attempt(records, rows, fences).await {
+                Err(ApplyError::Again(Some(_))) => self.careful = CAREFUL_BATCHES,
+                decided => return decided,
+            }
+        }
+        let applied = self.attempt(records, rows, fences).await?;
+        self.careful = self.careful.saturating_sub(1);
+        Ok(applied)
+    }
+
+    async fn attempt(
+        &mut self,
+        records: &[Record],
+        rows: &mut Rows,
+        fences: &[Fence],
+    ) -> Result<Applied, ApplyError> {
+        let (work, mut counts) = collect(records, &self.model);
         let model = Arc::clone(&self.model);
-        self.transact(
-            rows,
-            async |t| {
-                match fence::pass(t.session, t.model, t.group, fences).await? {
-                    Passed::Committed => {
-                        return Ok(Applied {
-                            committed_before: true,
-                            ..Applied::default()
-                        });
-                    }
-                    Passed::Open { tombstones } => t.tombstones = tombstones,
+        let careful = self.careful > 0;
+        let body = async |t: &mut Transaction<'_>| {
+            match fence::pass(t.session, t.model, t.group, fences).await? {
+                Passed::Committed => {
+                    return Ok(Applied {
+                        committed_before: true,
+                        ..Applied::default()
+                    });
                 }
-                t.flags = Flags::read(t.session).await?;
-                t.work = work.0;
-                let mut counts = work.1;
-                t.pull_along().await?;
-                t.write(records).await?;
-                list_refused(t, records).await?;
-                for candidate in &t.work.candidates {
-                    if let From::Batch(_) = candidate.from {
-                        let partition = (
-                            candidate.provenance.collection,
-                            candidate.provenance.partition,
-                        );
-                        counts
-                            .entry(partition)
-                            .or_default()
-                            .add(candidate.outcome());
-                    }
+                Passed::Open { tombstones, events } => {
+                    t.tombstones = tombstones;
+                    t.fresh = !tombstones && !events;
                 }
-                count(t, records, &counts).await?;
-                let released = t.released();
-                count_settled(t).await?;
-                Ok(Applied {
-                    counts,
-                    released,
-                    committed_before: false,
-                })
-            },
-            &model,
-        )
-        .await
+            }
+            t.careful = careful || !t.session.enforced(t.model).await?;
+            t.flags = Flags::read(t.session).await?;
+            t.work = work;
+            t.pull_along().await?;
+            t.write(records).await?;
+            list_refused(t, records).await?;
+            for candidate in &t.work.candidates {
+                if let From::Batch(_) = candidate.from {
+                    let at = &candidate.provenance;
+                    let counted = counts.entry((at.collection, at.partition)).or_default();
+                    counted.add(candidate.outcome());
+                }
+            }
+            count(t, records, &counts).await?;
+            let released = t.released();
+            count_settled(t).await?;
+            Ok(Applied {
+                counts,
+                released,
+                committed_before: false,
+            })
+        };
+        self.transact(rows, body, &model).await
     }
 
     /// Runs the settling task's part of one transaction: parked documents through the guard.
@@ -212,6 +269,9 @@ impl Applier {
             pulled: Vec::new(),
             flags: Flags::default(),
             tombstones: true,
+            fresh: false,
+            careful: true,
+            direct: &mut self.direct,
             tombstones_written: false,
             overtaken: Vec::new(),
             known: BTreeSet::new(),

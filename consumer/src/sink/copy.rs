@@ -43,6 +43,23 @@ impl CopyBuffer {
             self.open
                 .put_i32(i32::try_from(ordinal).unwrap_or(i32::MAX));
         }
+        self.finish_tuple();
+    }
+
+    /// Adds a tuple of `columns` encoded fields as the target has them, with its version if the
+    /// table has one.
+    pub fn plain(&mut self, columns: usize, fields: &[u8], version: Option<i64>) {
+        let count = columns + usize::from(version.is_some());
+        self.open.put_i16(i16::try_from(count).unwrap_or(i16::MAX));
+        self.open.put_slice(fields);
+        if let Some(version) = version {
+            self.open.put_i32(8);
+            self.open.put_i64(version);
+        }
+        self.finish_tuple();
+    }
+
+    fn finish_tuple(&mut self) {
         self.count += 1;
         if self.open.len() >= BLOCK_BYTES {
             let full =

@@ -7,7 +7,8 @@
 
 use super::statement::{literal, qualified, quote};
 use crate::model::Model;
-use leafcutter_schemas::mapping::{Column, ColumnSource, OnMissing, RowSource, Table};
+use leafcutter_schemas::mapping::{Column, ColumnSource, OnMissing, PgType, RowSource, Table};
+use tokio_postgres::Client;
 
 /// The statements that bring a database to what the mapping needs.
 pub fn statements(model: &Model) -> Vec<String> {
@@ -174,4 +175,84 @@ fn child_key(table: &Table, parent: &Table) -> String {
         above.join(", ")
     );
     constraint(table, &object_name(table, &own, "fkey"), &definition)
+}
+
+fn type_name(pg_type: PgType) -> &'static str {
+    match pg_type {
+        PgType::Bool => "bool",
+        PgType::Int2 => "int2",
+        PgType::Int4 => "int4",
+        PgType::Int8 => "int8",
+        PgType::Float4 => "float4",
+        PgType::Float8 => "float8",
+        PgType::Numeric(_) => "numeric",
+        PgType::Text => "text",
+        PgType::Varchar(_) => "varchar",
+        PgType::Uuid => "uuid",
+        PgType::Bytea => "bytea",
+        PgType::Date => "date",
+        PgType::Timestamp => "timestamp",
+        PgType::Timestamptz => "timestamptz",
+        PgType::Json => "json",
+        PgType::Jsonb => "jsonb",
+    }
+}
+
+/// Whether the database has exactly the mapping's column types, a valid foreign key for every
+/// reference that needs one, and a unique index for every unique key.
+///
+/// # Errors
+/// When the server is lost.
+pub async fn is_enforced(client: &Client, model: &Model) -> Result<bool, tokio_postgres::Error> {
+    const FOREIGN_KEY: &str = "\
+        select exists (select 1 from pg_constraint c \
+        join pg_attribute a on a.attrelid = c.conrelid and c.conkey = array[a.attnum] \
+        where c.contype = 'f' and c.conrelid = $1::text::regclass \
+        and c.confrelid = $2::text::regclass and a.attname = $3)";
+    const UNIQUE: &str = "\
+        select exists (select 1 from pg_index i where i.indrelid = $1::text::regclass \
+        and i.indisunique and i.indisvalid and i.indpred is null and i.indexprs is null \
+        and (select array_agg(a.attname::text order by a.attname::text) from pg_attribute a \
+        where a.attrelid = i.indrelid and a.attnum = any(i.indkey)) = $2)";
+    const TYPE: &str = "\
+        select exists (select 1 from pg_attribute a join pg_type y on y.oid = a.atttypid \
+        where a.attrelid = $1::text::regclass and a.attname = $2 and y.typname = $3)";
+    for entry in &model.tables {
+        let table = &entry.table;
+        let name = qualified(&table.name);
+        for column in &table.columns {
+            let wanted = type_name(column.pg_type);
+            let row = client
+                .query_one(TYPE, &[&name, &column.name, &wanted])
+                .await?;
+            if !row.get::<_, bool>(0) {
+                return Ok(false);
+            }
+            let Some(reference) = &column.reference else {
+                continue;
+            };
+            if reference.on_missing == OnMissing::Keep {
+                continue;
+            }
+            let parent = qualified(&reference.table);
+            let row = client
+                .query_one(FOREIGN_KEY, &[&name, &parent, &column.name])
+                .await?;
+            if !row.get::<_, bool>(0) {
+                return Ok(false);
+            }
+        }
+        for columns in &table.unique {
+            let mut names: Vec<&str> = columns
+                .iter()
+                .map(|&c| table.columns[c].name.as_str())
+                .collect();
+            names.sort_unstable();
+            let row = client.query_one(UNIQUE, &[&name, &names]).await?;
+            if !row.get::<_, bool>(0) {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
 }

@@ -26,10 +26,12 @@ pub struct Fence {
 /// What passing the fence tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Passed {
-    /// The batch may be applied; whether any of its partitions has tombstones.
+    /// The batch may be applied.
     Open {
         /// Deletes were applied from these partitions before.
         tombstones: bool,
+        /// Events, not only snapshot rows, were applied from these partitions before.
+        events: bool,
     },
     /// This very batch was committed before; its answer was lost.
     Committed,
@@ -41,7 +43,7 @@ const MOVE: &str = "\
     as n(topic, partition, epoch, expected, next) \
     where o.consumer_group = $1 and o.topic = n.topic and o.partition = n.partition \
     and o.epoch = n.epoch and o.next_offset = n.expected \
-    returning o.topic, o.partition, o.has_tombstones";
+    returning o.has_tombstones, o.has_events";
 
 const LOOK: &str = "\
     select topic, partition, epoch, next_offset from leafcutter.offsets \
@@ -78,7 +80,8 @@ pub async fn pass(
         .await?;
     if moved.len() == fences.len() {
         return Ok(Passed::Open {
-            tombstones: moved.iter().any(|row| row.get(2)),
+            tombstones: moved.iter().any(|row| row.get(0)),
+            events: moved.iter().any(|row| row.get(1)),
         });
     }
     let statement = session.prepared(LOOK).await?;

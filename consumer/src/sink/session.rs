@@ -21,6 +21,7 @@ pub struct Session {
     temporary: bool,
     /// Rows that went through each temporary table since its file was cut.
     filled: HashMap<usize, u64>,
+    enforced: Option<bool>,
 }
 
 /// Rows after which a temporary table's file is cut. Cutting costs a third of a millisecond;
@@ -41,12 +42,17 @@ pub enum ConnectError {
     Connect(#[source] tokio_postgres::Error),
 }
 
+/// The planner knows nothing of a batch's temporary tables, and what a batch touches is in memory:
+/// probing the target's index must look cheaper than reading the whole table.
 const SETTINGS: &str = "\
     set idle_in_transaction_session_timeout = '30s'; \
     set lock_timeout = '20s'; \
     set statement_timeout = '120s'; \
     set client_min_messages = warning; \
     set plan_cache_mode = force_generic_plan; \
+    set jit = off; \
+    set random_page_cost = 1; \
+    set seq_page_cost = 2; \
     set temp_buffers = '32MB'; \
     set extra_float_digits = 1; \
     set timezone = 'UTC'";
@@ -104,6 +110,7 @@ impl Session {
             statements: HashMap::new(),
             temporary: false,
             filled: HashMap::new(),
+            enforced: None,
         })
     }
 
@@ -134,6 +141,20 @@ impl Session {
         }
         *filled = 0;
         true
+    }
+
+    /// Whether the database itself enforces every reference and unique key of the mapping, so that
+    /// a row in the way is an error and not an oversight. Looked up once per session.
+    ///
+    /// # Errors
+    /// When the server is lost.
+    pub async fn enforced(&mut self, model: &Model) -> Result<bool, tokio_postgres::Error> {
+        if let Some(enforced) = self.enforced {
+            return Ok(enforced);
+        }
+        let enforced = super::ddl::is_enforced(&self.client, model).await?;
+        self.enforced = Some(enforced);
+        Ok(enforced)
     }
 
     /// Creates the temporary tables of all tables of the mapping, once per session.

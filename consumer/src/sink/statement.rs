@@ -88,9 +88,13 @@ pub struct TableSql {
     pub copy: String,
     /// Fills the temporary table of deletes.
     pub copy_deletes: String,
-    /// Takes out what is stale or unchanged: returns `lc_doc` and whether it is stale. Without
-    /// and with a look at the tombstones.
+    /// Writes rows straight into the target, where nothing can be in their way.
+    pub copy_direct: String,
+    /// Finds what is stale or unchanged: returns `lc_doc` and whether it is stale. Without and
+    /// with a look at the tombstones.
     pub classify: [String; 2],
+    /// Takes the documents in `$1` out of the temporary table.
+    pub take_out: String,
     /// The references of this table.
     pub references: Vec<ReferenceCheck>,
     /// Its second unique keys.
@@ -253,7 +257,12 @@ impl TableSql {
                 "copy {} ({key}, lc_version, lc_doc) from stdin (format binary)",
                 n.deletes
             ),
+            copy_direct: format!(
+                "copy {} ({all}{version}) from stdin (format binary)",
+                n.target
+            ),
             classify: [classify(n, false), classify(n, true)],
+            take_out: format!("delete from {} where lc_doc = any($1)", n.temp),
             references: reference_checks(n, tables),
             unique: table
                 .unique
@@ -338,11 +347,10 @@ fn classify(n: &Names<'_>, tombstones: bool) -> String {
         (String::new(), "", "")
     };
     format!(
-        "with losers as (select t.lc_doc, coalesce(x.lc_version > t.lc_version, false){stale} as stale \
+        "select t.lc_doc, coalesce(x.lc_version > t.lc_version, false){stale} as stale \
          from {temp} t left join {target} x on {same} {join} \
          where x.lc_version > t.lc_version{older} \
-         or (x.lc_version = t.lc_version and not ({differs}))) \
-         delete from {temp} t using losers l where t.lc_doc = l.lc_doc returning l.lc_doc, l.stale",
+         or (x.lc_version = t.lc_version and not ({differs}))",
         temp = n.temp,
         target = n.target,
         same = n.same_key("x", "t"),
@@ -399,10 +407,11 @@ fn reference_checks(
 }
 
 /// A value is taken when another row of the target has it, or another row of the batch that goes
-/// first: the one that has the value already, then the one with the lower version.
+/// first: the one that has the value already, then the one with the lower version. Only values that
+/// occur twice are ranked.
 fn unique_check(n: &Names<'_>, columns: &[usize]) -> UniqueCheck {
     let names: Vec<_> = columns.iter().map(|&c| quote(&n.column(c).name)).collect();
-    let t_values = list(names.iter().map(|c| format!("t.{c}")));
+    let values = |alias: &str| list(names.iter().map(|c| format!("{alias}.{c}")));
     let not_null = names
         .iter()
         .map(|c| format!("t.{c} is not null"))
@@ -421,15 +430,20 @@ fn unique_check(n: &Names<'_>, columns: &[usize]) -> UniqueCheck {
     UniqueCheck {
         columns: columns.to_vec(),
         take_colliding: format!(
-            "with taken as (\
+            "with twice as (select {t_values} from {temp} t where {not_null} \
+             group by {t_values} having count(*) > 1), \
+             taken as (\
              select t.lc_doc from {temp} t join {target} x on {same} where {other_key} \
              union select lc_doc from (select t.lc_doc, row_number() over \
              (partition by {t_values} order by (exists (select 1 from {target} o where {owner})) desc, \
-             t.lc_version, t.lc_doc) as place from {temp} t where {not_null}) ranked where place > 1) \
+             t.lc_version, t.lc_doc) as place from {temp} t join twice d on {same_twice}) ranked \
+             where place > 1) \
              delete from {temp} t using taken k where t.lc_doc = k.lc_doc returning t.lc_doc",
+            t_values = values("t"),
             temp = n.temp,
             target = n.target,
             same = n.same(columns, "x", "t"),
+            same_twice = n.same(columns, "d", "t"),
             owner = format!("{} and {}", n.same_key("o", "t"), n.same(columns, "o", "t")),
         ),
     }

@@ -26,6 +26,9 @@ const ROUNDS_MAX: usize = 8;
 /// As [`super::apply`] has it.
 pub async fn upsert_documents(t: &mut Transaction<'_>, root: TableId) -> Result<(), ApplyError> {
     let mut documents = t.open(root, |wish| matches!(wish, Wish::Upsert(_)));
+    if write_direct(t, root, &documents).await? {
+        return Ok(());
+    }
     for _ in 0..ROUNDS_MAX {
         if documents.is_empty() {
             return Ok(());
@@ -48,6 +51,110 @@ pub async fn upsert_documents(t: &mut Transaction<'_>, root: TableId) -> Result<
     Ok(())
 }
 
+/// Fewest documents for which a direct copy is worth its savepoint.
+const DIRECT_MIN: usize = 200;
+
+/// Copies the rows straight into their tables, where only snapshot rows came so far, so that none
+/// is there yet. If one is, or a parent is missing or a value taken, the constraints refuse all of
+/// them, and the usual way is taken. Whether the rows were written.
+async fn write_direct(
+    t: &mut Transaction<'_>,
+    root: TableId,
+    documents: &[usize],
+) -> Result<bool, ApplyError> {
+    let due = t.fresh && !t.careful && t.pulled.is_empty() && documents.len() >= DIRECT_MIN;
+    if !due || !t.direct.entry(root).or_default().attempt() {
+        return Ok(false);
+    }
+    t.session.client().batch_execute("savepoint direct").await?;
+    let copied = copy_direct(t, root, documents).await;
+    let succeeded = match copied {
+        Ok(()) => true,
+        Err(ApplyError::Again(_) | ApplyError::Definite(_)) => false,
+        Err(error) => return Err(error),
+    };
+    t.direct.entry(root).or_default().note(succeeded);
+    if !succeeded {
+        t.session
+            .client()
+            .batch_execute("rollback to savepoint direct")
+            .await?;
+        return Ok(false);
+    }
+    for &document in documents {
+        t.work.candidates[document].fate = Fate::Done(Outcome::Applied);
+    }
+    if t.flags.dead_letters {
+        supersede(t, root, documents).await?;
+    }
+    Ok(true)
+}
+
+async fn copy_direct(
+    t: &mut Transaction<'_>,
+    root: TableId,
+    documents: &[usize],
+) -> Result<(), ApplyError> {
+    let model = t.model;
+    let children = &model.collections[model.table(root).collection].children;
+    // In the order of keys, as every transaction writes.
+    let mut sorted = documents.to_vec();
+    sorted.sort_unstable_by(|&a, &b| t.work.candidates[a].key.cmp(&t.work.candidates[b].key));
+    for &table in std::iter::once(&root).chain(children) {
+        let entry = model.table(table);
+        let mut copy = CopyBuffer::new();
+        for &document in &sorted {
+            let candidate = &t.work.candidates[document];
+            let Wish::Upsert(rows) = &candidate.wish else {
+                continue;
+            };
+            let version = candidate.stamp.version.as_i64();
+            for row in rows.clone() {
+                if t.rows.row(row).table == table {
+                    let version = entry.above.is_empty().then_some(version);
+                    copy.plain(entry.table.columns.len(), t.rows.fields(row), version);
+                }
+                if entry.above.is_empty() {
+                    break;
+                }
+            }
+        }
+        if copy.count > 0 {
+            copy.send(t.session, &entry.sql.copy_direct).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn supersede(
+    t: &mut Transaction<'_>,
+    root: TableId,
+    documents: &[usize],
+) -> Result<(), ApplyError> {
+    let statement = t
+        .session
+        .prepared(
+            "update leafcutter.dead_letters d set state = 'superseded' \
+             from unnest($2::bytea[], $3::bigint[]) as k(k, v) \
+             where d.state = 'open' and d.table_name = $1 and d.row_key = k.k and d.version <= k.v",
+        )
+        .await?;
+    let keys: Vec<&[u8]> = documents
+        .iter()
+        .map(|&d| t.work.candidates[d].key.as_slice())
+        .collect();
+    let versions: Vec<i64> = documents
+        .iter()
+        .map(|&d| t.work.candidates[d].stamp.version.as_i64())
+        .collect();
+    let name = &t.model.table(root).state_name;
+    t.session
+        .client()
+        .execute(&statement, &[name, &keys, &versions])
+        .await?;
+    Ok(())
+}
+
 async fn write_round(
     t: &mut Transaction<'_>,
     root: TableId,
@@ -58,7 +165,9 @@ async fn write_round(
     copy_rows(t, root, documents).await?;
     null_decided(t, root, documents).await?;
     classify(t, root).await?;
-    take_obstructed(t, root).await?;
+    if t.careful {
+        take_obstructed(t, root).await?;
+    }
     let written: Vec<usize> = still_open(t, documents);
     if !written.is_empty() {
         let statement = t.session.prepared(&entry.sql.upsert).await?;
@@ -117,17 +226,29 @@ async fn copy_rows(
     Ok(count)
 }
 
+/// Takes out what is stale or the same.
 async fn classify(t: &mut Transaction<'_>, root: TableId) -> Result<(), ApplyError> {
-    let sql = &t.model.table(root).sql.classify[usize::from(t.tombstones)];
-    let statement = t.session.prepared(sql).await?;
-    for row in t.session.client().query(&statement, &[]).await? {
+    let sql = &t.model.table(root).sql;
+    let statement = t
+        .session
+        .prepared(&sql.classify[usize::from(t.tombstones)])
+        .await?;
+    let losers = t.session.client().query(&statement, &[]).await?;
+    if losers.is_empty() {
+        return Ok(());
+    }
+    let mut ordinals: Vec<i32> = Vec::with_capacity(losers.len());
+    for row in losers {
         let outcome = if row.get(1) {
             Outcome::Stale
         } else {
             Outcome::Unchanged
         };
         t.decide(row.get(0), Fate::Done(outcome));
+        ordinals.push(row.get(0));
     }
+    let statement = t.session.prepared(&sql.take_out).await?;
+    t.session.client().execute(&statement, &[&ordinals]).await?;
     Ok(())
 }
 

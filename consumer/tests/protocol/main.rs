@@ -1,0 +1,6 @@
+//! The protocol on a real PostgreSQL, through the code that runs in production.
+
+mod world;
+mod script;
+mod oracle;
+mod interleavings;

@@ -1,0 +1,213 @@
+//! What the target must look like once everything has arrived and settled: a function of what
+//! exists at the source, and of which rows are there.
+
+use crate::{
+    script::{Key, Record, State},
+    world::{Table, World},
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// In which tables the documents of a script are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Layout {
+    /// Parents and children apart.
+    Two,
+    /// All in the table that points to itself.
+    One,
+}
+
+impl Layout {
+    pub(crate) fn table(self, key: Key) -> Table {
+        match (self, key) {
+            (Self::Two, Key::P | Key::Q) => Table::Parents,
+            (Self::Two, Key::C) => Table::Children,
+            (Self::One, _) => Table::Nodes,
+        }
+    }
+}
+
+/// A row of a target table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) version: i64,
+    pub(crate) note: i64,
+    pub(crate) parent: Option<i64>,
+}
+
+/// Everything that is stored about some documents, by table and id.
+#[derive(Debug, Default)]
+pub(crate) struct Stored {
+    pub(crate) rows: BTreeMap<(Table, i64), Row>,
+    pub(crate) parked: BTreeMap<(Table, i64), i64>,
+    pub(crate) held: BTreeMap<(Table, i64), i64>,
+    pub(crate) tombstones: BTreeMap<(Table, i64), i64>,
+}
+
+const ROWS: &str = "\
+    select 'parents', id, lc_version, note, null::bigint from parents \
+    union all select 'children', id, lc_version, note, parent_id from children \
+    union all select 'nodes', id, lc_version, note, parent_id from nodes";
+
+impl Stored {
+    pub(crate) async fn read(world: &World) -> Self {
+        let mut stored = Self::default();
+        for cells in world.rows(ROWS).await {
+            let number = |i: usize| cells[i].parse::<i64>();
+            let row = Row {
+                version: number(2).unwrap(),
+                note: number(3).unwrap(),
+                parent: number(4).ok(),
+            };
+            let key = (Table::of_name(&cells[0]), number(1).unwrap());
+            stored.rows.insert(key, row);
+        }
+        stored.parked = Self::versions(world, "parked").await;
+        stored.held = Self::versions(world, "held").await;
+        stored.tombstones = Self::versions(world, "tombstones").await;
+        stored
+    }
+
+    async fn versions(world: &World, state: &str) -> BTreeMap<(Table, i64), i64> {
+        let sql = format!(
+            "select table_name, ('x' || encode(row_key, 'hex'))::bit(64)::bigint, version \
+             from leafcutter.{state}"
+        );
+        let rows = world.rows(&sql).await;
+        rows.iter()
+            .map(|cells| {
+                let table = Table::of_name(&cells[0]);
+                (
+                    (table, cells[1].parse().unwrap()),
+                    cells[2].parse().unwrap(),
+                )
+            })
+            .collect()
+    }
+}
+
+/// The documents of one script, as they are stored.
+struct Family<'a> {
+    layout: Layout,
+    ids: &'a dyn Fn(Key) -> i64,
+    source: &'a State,
+    stored: &'a Stored,
+}
+
+impl Family<'_> {
+    fn at(&self, key: Key) -> (Table, i64) {
+        (self.layout.table(key), (self.ids)(key))
+    }
+
+    fn row(&self, key: Key) -> Option<Row> {
+        self.stored.rows.get(&self.at(key)).copied()
+    }
+
+    /// Those of the source whose parent is there or comes with them: in a cycle all come together.
+    fn to_be_placed(&self) -> BTreeSet<Key> {
+        let mut placed: BTreeSet<Key> = self.source.keys().copied().collect();
+        loop {
+            let before = placed.clone();
+            placed.retain(|key| {
+                let parent = self.source[key].parent;
+                parent.is_none_or(|p| before.contains(&p) || self.row(p).is_some())
+            });
+            if placed == before {
+                return placed;
+            }
+        }
+    }
+
+    /// Rows with a reason to be there: their document exists, or such a row points to them.
+    fn with_reason(&self) -> BTreeSet<Key> {
+        let mut reasoned: BTreeSet<Key> = self.source.keys().copied().collect();
+        loop {
+            let before = reasoned.clone();
+            for key in Key::ALL {
+                let points = |other: &Key| {
+                    self.row(*other)
+                        .is_some_and(|row| row.parent == Some((self.ids)(key)))
+                };
+                if before.iter().any(points) {
+                    reasoned.insert(key);
+                }
+            }
+            if reasoned == before {
+                return reasoned;
+            }
+        }
+    }
+}
+
+/// Compares what is stored about the documents with what exists at the source after these records;
+/// `Err` says what is wrong.
+pub(crate) fn check(
+    layout: Layout,
+    ids: &dyn Fn(Key) -> i64,
+    source: &State,
+    records: &[Record],
+    stored: &Stored,
+) -> Result<(), String> {
+    let family = Family {
+        layout,
+        ids,
+        source,
+        stored,
+    };
+    let keys: BTreeSet<Key> = records.iter().map(|r| r.key).collect();
+    let (placed, reasoned) = (family.to_be_placed(), family.with_reason());
+    for key in Key::ALL {
+        let at = family.at(key);
+        let row = family.row(key);
+        let parked = stored.parked.get(&at).copied();
+        let held = stored.held.get(&at).copied();
+        let tombstone = stored.tombstones.get(&at).copied();
+        let newest = records
+            .iter()
+            .filter(|r| r.key == key)
+            .map(|r| r.version)
+            .max();
+        let wrong = |what: &str| {
+            Err(format!(
+                "{key:?}: {what}: row {row:?}, parked {parked:?}, held {held:?}, tombstone {tombstone:?}"
+            ))
+        };
+        if !keys.contains(&key) {
+            if row.is_some() || parked.is_some() || held.is_some() || tombstone.is_some() {
+                return wrong("there is something about a document that never was");
+            }
+            continue;
+        }
+        if row.is_some_and(|row| tombstone.is_some_and(|t| t < row.version)) {
+            return wrong("a tombstone beside a newer row");
+        }
+        let Some(image) = source.get(&key) else {
+            if parked.is_some() {
+                return wrong("deleted, but parked");
+            }
+            if tombstone != newest {
+                return wrong("deleted, without its tombstone");
+            }
+            let holds = row.is_some() && reasoned.contains(&key);
+            if row.is_some() != holds || held.is_some() != holds {
+                return wrong("deleted, and held without reason or not held");
+            }
+            continue;
+        };
+        if held.is_some() {
+            return wrong("exists, but held");
+        }
+        if placed.contains(&key) {
+            let right = row.is_some_and(|row| {
+                Some(row.version) == newest
+                    && row.note == image.note
+                    && row.parent == image.parent.map(ids)
+            });
+            if !right || parked.is_some() || tombstone.is_some() {
+                return wrong("exists, but is not what it should be");
+            }
+        } else if parked != newest || row.is_some_and(|row| Some(row.version) >= newest) {
+            return wrong("its parent is not there, and it is not parked at its newest version");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,197 @@
+//! What the source does, and every way in which its records may arrive.
+//!
+//! A script is a list of operations on up to three documents; its n-th happens at cluster time 10 n.
+//! Each operation is one record. Kafka keeps the order of a key's records and no other, so every
+//! order that keeps it is possible. Beyond that a record may arrive again at any later place (a
+//! batch that is read twice, a run of the producer that was thought dead), and a snapshot may have
+//! read a document at any time and published its row at any place, labelled with a time before
+//! that (P1).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A document: a parent, another parent, a child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Key {
+    P,
+    Q,
+    C,
+}
+
+impl Key {
+    pub(crate) const ALL: [Self; 3] = [Self::P, Self::Q, Self::C];
+}
+
+/// One operation at the source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Op {
+    /// Inserted or replaced, pointing to this document.
+    Put(Key, Option<Key>),
+    Delete(Key),
+}
+
+impl Op {
+    fn key(self) -> Key {
+        match self {
+            Self::Put(key, _) | Self::Delete(key) => key,
+        }
+    }
+}
+
+/// A document as it was after some operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Image {
+    pub(crate) parent: Option<Key>,
+    /// The time of the operation that made it so.
+    pub(crate) note: i64,
+}
+
+/// One record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Record {
+    pub(crate) key: Key,
+    pub(crate) version: i64,
+    pub(crate) image: Option<Image>,
+    pub(crate) snapshot: bool,
+}
+
+/// The documents that exist.
+pub(crate) type State = BTreeMap<Key, Image>;
+
+/// Operations one after the other.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Script(Vec<Op>);
+
+impl Script {
+    pub(crate) fn new(ops: &[Op]) -> Self {
+        Self(ops.to_vec())
+    }
+
+    /// All scripts of this many operations: deletes only of what exists, and `Q`, which is like
+    /// `P`, not before it.
+    pub(crate) fn all(alphabet: &[Op], length: usize) -> Vec<Self> {
+        let mut scripts = vec![Self(Vec::new())];
+        for _ in 0..length {
+            scripts = scripts
+                .iter()
+                .flat_map(|script| alphabet.iter().map(|op| script.then(*op)))
+                .filter(Self::makes_sense)
+                .collect();
+        }
+        scripts
+    }
+
+    fn then(&self, op: Op) -> Self {
+        let mut ops = self.0.clone();
+        ops.push(op);
+        Self(ops)
+    }
+
+    fn makes_sense(&self) -> bool {
+        let Some((last, before)) = self.0.split_last() else {
+            return true;
+        };
+        let state = Self(before.to_vec()).state();
+        let named = |key: Key| {
+            before.iter().any(|op| {
+                op.key() == key || matches!(op, Op::Put(_, parent) if *parent == Some(key))
+            })
+        };
+        let exists = !matches!(last, Op::Delete(key) if !state.contains_key(key));
+        let second = last.key() == Key::Q || matches!(last, Op::Put(_, Some(Key::Q)));
+        exists && (!second || named(Key::P) || *last == Op::Put(Key::P, Some(Key::Q)))
+    }
+
+    /// What exists in the end.
+    pub(crate) fn state(&self) -> State {
+        let mut state = State::new();
+        for (op, note) in self.0.iter().zip(1..) {
+            match *op {
+                Op::Put(key, parent) => {
+                    let note = 10 * note;
+                    state.insert(key, Image { parent, note });
+                }
+                Op::Delete(key) => {
+                    state.remove(&key);
+                }
+            }
+        }
+        state
+    }
+
+    fn events(&self) -> Vec<Record> {
+        let record = |(op, time): (&Op, i64)| Record {
+            key: op.key(),
+            version: 10 * time,
+            image: match *op {
+                Op::Put(_, parent) => Some(Image {
+                    parent,
+                    note: 10 * time,
+                }),
+                Op::Delete(_) => None,
+            },
+            snapshot: false,
+        };
+        self.0.iter().zip(1..).map(record).collect()
+    }
+
+    /// Every order of its events that Kafka allows.
+    pub(crate) fn orders(&self) -> Vec<Vec<Record>> {
+        let mut orders = Vec::new();
+        extend(&mut Vec::new(), &self.events(), &mut orders);
+        orders
+    }
+
+    /// Every row that a snapshot may have read: of a document that exists after some operation,
+    /// labelled with the time of that operation or of one before it, or with a time before all.
+    pub(crate) fn snapshot_rows(&self) -> BTreeSet<Record> {
+        let mut rows = BTreeSet::new();
+        for read in 1..=self.0.len() {
+            for (key, image) in Self(self.0[..read].to_vec()).state() {
+                for label in 0..=i64::try_from(read).unwrap() {
+                    rows.insert(Record {
+                        key,
+                        version: (10 * label).max(5),
+                        image: Some(image),
+                        snapshot: true,
+                    });
+                }
+            }
+        }
+        rows
+    }
+}
+
+fn extend(order: &mut Vec<Record>, left: &[Record], orders: &mut Vec<Vec<Record>>) {
+    if left.is_empty() {
+        orders.push(order.clone());
+    }
+    for (index, record) in left.iter().enumerate() {
+        if left[..index].iter().all(|r| r.key != record.key) {
+            order.push(*record);
+            let mut rest = left.to_vec();
+            rest.remove(index);
+            extend(order, &rest, orders);
+            order.pop();
+        }
+    }
+}
+
+/// Every order with one more copy of one of its records at any later place.
+pub(crate) fn with_late_copy(orders: &BTreeSet<Vec<Record>>) -> BTreeSet<Vec<Record>> {
+    let mut all = BTreeSet::new();
+    for order in orders {
+        for (index, record) in order.iter().enumerate() {
+            for place in index + 1..=order.len() {
+                all.insert(inserted(order, place, *record));
+            }
+        }
+    }
+    all
+}
+
+/// The order with a record at that place.
+pub(crate) fn inserted(order: &[Record], place: usize, record: Record) -> Vec<Record> {
+    let mut longer = order.to_vec();
+    longer.insert(place, record);
+    longer
+}

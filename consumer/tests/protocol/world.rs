@@ -1,0 +1,395 @@
+//! A database of its own with the tables of `mapping.yaml`, consumers on it, and records by hand.
+
+use bson::{Document, RawDocumentBuf, doc};
+use leafcutter_consumer::{
+    assemble::Batch,
+    dead_letter::DeadLetters,
+    decode::{self, Record},
+    model::Model,
+    sink::{
+        ApplyError,
+        apply::{Applied, Applier},
+        fence::Fence,
+        migrations,
+        session::{self, Session},
+        settle::{Patience, Settled},
+    },
+    source::Delivery,
+    transform::Rows,
+};
+use leafcutter_runtime::{kafka::KafkaSettings, secret::Secret};
+use leafcutter_schemas::{
+    codec::avro,
+    envelope::{Envelope, Source},
+    key::DocumentKey,
+    mapping::parse,
+    operation::Operation,
+    version::Version,
+};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio_postgres::{Client, Config, SimpleQueryMessage};
+use uuid::Uuid;
+
+/// The group of every consumer here.
+pub(crate) const GROUP: &str = "g";
+/// Attempts that the writer gives a batch whose target changes under it.
+const AGAIN_MAX: usize = 8;
+
+fn setting(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run `make test`"))
+}
+
+/// A table of the mapping, by its collection's position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Table {
+    Parents = 0,
+    Children = 1,
+    Nodes = 2,
+}
+
+impl Table {
+    pub(crate) const ALL: [Self; 3] = [Self::Parents, Self::Children, Self::Nodes];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Parents => "parents",
+            Self::Children => "children",
+            Self::Nodes => "nodes",
+        }
+    }
+
+    pub(crate) fn of_name(name: &str) -> Self {
+        Self::ALL.into_iter().find(|t| t.name() == name).unwrap()
+    }
+}
+
+/// One database.
+pub(crate) struct World {
+    pub(crate) model: Arc<Model>,
+    pub(crate) config: Config,
+    admin: Config,
+    database: String,
+    letters: DeadLetters,
+    client: Client,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let uri = Secret::new(setting("LEAFCUTTER_POSTGRES_URI"));
+        let admin = session::config(&uri).unwrap();
+        let database = format!("protocol_{}", Uuid::new_v4().simple());
+        let client = session::connect(&admin, "test").await.unwrap();
+        let create = format!("create database {database}");
+        client.batch_execute(&create).await.unwrap();
+        let mut config = admin.clone();
+        // A server that stops is not what these tests are about.
+        config
+            .dbname(&database)
+            .options("-c synchronous_commit=off");
+        let mapping = parse::load(include_str!("mapping.yaml"), "mapping.yaml").unwrap();
+        let model = Arc::new(Model::compile(mapping, "t").unwrap());
+        let mut session = Session::open(&config, "test").await.unwrap();
+        migrations::migrate(&mut session, &model, true)
+            .await
+            .unwrap();
+        let kafka = KafkaSettings::new(setting("LEAFCUTTER_KAFKA_BROKERS"));
+        let letters = DeadLetters::new(&kafka, "test", "hash").unwrap();
+        let client = session::connect(&config, "test").await.unwrap();
+        Self {
+            model,
+            config,
+            admin,
+            database,
+            letters,
+            client,
+        }
+    }
+
+    pub(crate) async fn end(self) {
+        let client = session::connect(&self.admin, "test").await.unwrap();
+        let drop = format!("drop database {} with (force)", self.database);
+        client.batch_execute(&drop).await.unwrap();
+    }
+
+    /// A consumer with a session of its own and no partitions yet.
+    pub(crate) fn consumer(&self, name: &str) -> Consumer {
+        self.consumer_through(self.config.clone(), name)
+    }
+
+    /// A consumer that reaches the database another way.
+    pub(crate) fn consumer_through(&self, config: Config, name: &str) -> Consumer {
+        let model = Arc::clone(&self.model);
+        Consumer {
+            applier: Applier::new(config, name, GROUP, name, Arc::clone(&model)),
+            model,
+            letters: self.letters.clone(),
+            epochs: BTreeMap::new(),
+            next: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn topic(&self, table: Table) -> &str {
+        &self.model.collections[table as usize].topic
+    }
+
+    pub(crate) async fn execute(&self, sql: &str) {
+        self.client.batch_execute(sql).await.unwrap();
+    }
+
+    /// All rows that a query gives, as text: cells joined by `|`, rows by a space.
+    pub(crate) async fn text(&self, sql: &str) -> String {
+        let rows = self.rows(sql).await;
+        let lines: Vec<_> = rows.iter().map(|cells| cells.join("|")).collect();
+        lines.join(" ")
+    }
+
+    pub(crate) async fn number(&self, sql: &str) -> i64 {
+        self.text(sql).await.parse().unwrap()
+    }
+
+    pub(crate) async fn rows(&self, sql: &str) -> Vec<Vec<String>> {
+        let messages = self.client.simple_query(sql).await.unwrap();
+        let mut rows = Vec::new();
+        for message in messages {
+            if let SimpleQueryMessage::Row(row) = message {
+                let cell = |i| row.get(i).unwrap_or("null").to_owned();
+                rows.push((0..row.len()).map(cell).collect());
+            }
+        }
+        rows
+    }
+
+    /// Waits until this query gives "t".
+    pub(crate) async fn until(&self, sql: &str) {
+        for _ in 0..2_000 {
+            if self.text(sql).await == "t" {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("never true: {sql}");
+    }
+
+    /// What was counted: every record of every partition once, and what is still parked.
+    pub(crate) async fn check_accounts(&self, records: i64) {
+        let counted = "select coalesce(sum(applied + unchanged + stale + deleted + held + filtered \
+            + parked + ignored + dead_lettered), 0), coalesce(sum(next_offset), 0) from leafcutter.offsets";
+        assert_eq!(self.text(counted).await, format!("{records}|{records}"));
+        let waiting = "select coalesce((select sum(parked) from leafcutter.offsets), 0) \
+            - coalesce((select sum(applied + stale) from leafcutter.settled), 0) \
+            - (select count(*) from leafcutter.parked)";
+        assert_eq!(self.number(waiting).await, 0, "parked rows and counters");
+    }
+}
+
+/// One consumer: an applier and the partitions it took over.
+pub(crate) struct Consumer {
+    pub(crate) applier: Applier,
+    model: Arc<Model>,
+    letters: DeadLetters,
+    epochs: BTreeMap<(usize, i32), i64>,
+    next: BTreeMap<(usize, i32), i64>,
+}
+
+/// A batch that can be attempted several times.
+pub(crate) struct Prepared {
+    records: Vec<Record>,
+    rows: Rows,
+    pub(crate) fences: Vec<Fence>,
+}
+
+impl Consumer {
+    pub(crate) async fn take_over(&mut self, table: Table, partition: i32) {
+        let key = (table as usize, partition);
+        let (epoch, next) = self.applier.take_over(key.0, partition).await.unwrap();
+        self.trust(table, partition, epoch, next);
+    }
+
+    /// Takes it as given that the partition is owned and where it stands.
+    pub(crate) fn trust(&mut self, table: Table, partition: i32, epoch: i64, next: i64) {
+        self.epochs.insert((table as usize, partition), epoch);
+        self.next.insert((table as usize, partition), next);
+    }
+
+    /// A batch of these records, read from where the partitions stand.
+    pub(crate) fn prepare(&self, records: &[(i32, Made)]) -> Prepared {
+        let mut batch = Batch {
+            epochs: self.epochs.clone(),
+            ..Batch::default()
+        };
+        let mut next = self.next.clone();
+        for (partition, made) in records {
+            let collection = made.table as usize;
+            let offset = next.get_mut(&(collection, *partition)).unwrap();
+            let delivery = Delivery {
+                collection,
+                partition: *partition,
+                offset: *offset,
+                timestamp: None,
+                key: made.key.as_str().as_bytes().to_vec(),
+                value: Some(made.value.clone()),
+                headers: None,
+            };
+            *offset += 1;
+            let value = delivery.value.as_deref();
+            let prepared = decode::prepare(&self.model, collection, value, &mut batch.rows);
+            batch.records.push(Record { delivery, prepared });
+        }
+        let records = std::mem::take(&mut batch.records);
+        let fences = batch.fences(&records);
+        Prepared {
+            records,
+            rows: std::mem::take(&mut batch.rows),
+            fences,
+        }
+    }
+
+    /// One attempt at a batch; the positions move on only if it succeeds.
+    pub(crate) async fn attempt(&mut self, batch: &mut Prepared) -> Result<Applied, ApplyError> {
+        let applied = self
+            .applier
+            .apply(&batch.records, &mut batch.rows, &batch.fences)
+            .await?;
+        for fence in &batch.fences {
+            self.next
+                .insert((fence.collection, fence.partition), fence.next);
+        }
+        Ok(applied)
+    }
+
+    /// One attempt at these records as one batch.
+    pub(crate) async fn apply(&mut self, records: &[(i32, Made)]) -> Result<Applied, ApplyError> {
+        let mut batch = self.prepare(records);
+        self.attempt(&mut batch).await
+    }
+
+    /// Tries as the writer does, and gives the number of attempts that failed.
+    pub(crate) async fn apply_until(&mut self, records: &[(i32, Made)]) -> (Applied, usize) {
+        let mut batch = self.prepare(records);
+        let (mut again, mut transient) = (0, 0);
+        loop {
+            match self.attempt(&mut batch).await {
+                Ok(applied) => return (applied, again + transient),
+                Err(ApplyError::Again(_)) if again < AGAIN_MAX => again += 1,
+                Err(ApplyError::Transient { .. }) if transient < 100 => {
+                    transient += 1;
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                Err(error) => panic!("after {again} + {transient} attempts: {error:?}"),
+            }
+        }
+    }
+
+    pub(crate) async fn settle_parked(&mut self) -> Result<Settled, ApplyError> {
+        let patience = Patience {
+            orphan_after: Duration::from_secs(3600),
+            control: Default::default(),
+            progress: Default::default(),
+        };
+        let model = Arc::clone(&self.model);
+        self.applier
+            .settle_parked(&model, &patience, &self.letters)
+            .await
+    }
+
+    pub(crate) async fn settle_held(&mut self) -> Result<u64, ApplyError> {
+        let model = Arc::clone(&self.model);
+        self.applier.settle_held(&model).await
+    }
+
+    /// Settles until nothing moves any more. Every round may look at everything at once.
+    pub(crate) async fn settle(&mut self, world: &World) {
+        loop {
+            world
+                .execute("update leafcutter.parked set tried_at = '-infinity'")
+                .await;
+            let mut moved = self.settle_held().await.unwrap();
+            loop {
+                let settled = self.settle_parked().await.unwrap();
+                moved += u64::try_from(settled.placed).unwrap();
+                if !settled.more {
+                    break;
+                }
+            }
+            if moved == 0 {
+                return;
+            }
+        }
+    }
+}
+
+/// A record made by hand.
+#[derive(Clone)]
+pub(crate) struct Made {
+    pub(crate) table: Table,
+    key: DocumentKey,
+    value: Vec<u8>,
+}
+
+/// A record of this operation; `fields` are the document's beside its `_id`.
+pub(crate) fn made(
+    table: Table,
+    operation: Operation,
+    version: i64,
+    id: i64,
+    fields: Option<Document>,
+) -> Made {
+    let version = Version::from_i64(version).unwrap();
+    let key = RawDocumentBuf::try_from(&doc! { "_id": id }).unwrap();
+    let document = fields.map(|fields| {
+        let mut document = doc! { "_id": id };
+        document.extend(fields);
+        RawDocumentBuf::try_from(&document).unwrap()
+    });
+    let mut value = Vec::new();
+    let envelope = Envelope {
+        operation,
+        key: key.as_bytes(),
+        document: document.as_ref().map(|d| d.as_bytes()),
+        version,
+        as_of: version,
+        source: Source {
+            database: "family",
+            collection: table.name(),
+            cluster_time: version,
+            wall_time: None,
+            snapshot: operation == Operation::Read,
+            transaction: None,
+        },
+        run: "test",
+    };
+    avro::encode(&envelope, &mut value);
+    Made {
+        table,
+        key: DocumentKey::of_document(&key).unwrap(),
+        value,
+    }
+}
+
+pub(crate) fn put(table: Table, version: i64, id: i64, fields: Document) -> Made {
+    made(table, Operation::Replace, version, id, Some(fields))
+}
+
+pub(crate) fn delete(table: Table, version: i64, id: i64) -> Made {
+    made(table, Operation::Delete, version, id, None)
+}
+
+/// A parent, with its version as its note.
+pub(crate) fn parent(version: i64, id: i64) -> Made {
+    put(Table::Parents, version, id, doc! { "note": version })
+}
+
+/// A child, with its version as its note.
+pub(crate) fn child(version: i64, id: i64, parent: i64) -> Made {
+    put(
+        Table::Children,
+        version,
+        id,
+        doc! { "note": version, "parent_id": parent },
+    )
+}
+
+/// The same records, all in this partition.
+pub(crate) fn at(partition: i32, records: impl IntoIterator<Item = Made>) -> Vec<(i32, Made)> {
+    records.into_iter().map(|made| (partition, made)).collect()
+}
