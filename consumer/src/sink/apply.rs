@@ -459,6 +459,8 @@ impl Transaction<'_> {
             }
             parents = self.upsert_rows(next.iter());
         }
+        // They come from other partitions, which may have had deletes where this one had none.
+        self.tombstones |= !self.pulled.is_empty();
         Ok(())
     }
 
