@@ -72,6 +72,9 @@ pub enum Error {
         /// What is wrong.
         fault: Box<Fault>,
     },
+    /// Something that the preflight found in order does not answer now.
+    #[error("{0}")]
+    Unavailable(Box<Fault>),
     /// A task of the run panicked or did not end.
     #[error("{0}")]
     Task(Box<Failure>),
@@ -95,7 +98,10 @@ impl Error {
     /// What the error makes the program do: transient ones start the next run at the checkpoint.
     pub fn class(&self) -> Class {
         match self {
-            Self::Source { .. } | Self::Deliver { .. } | Self::Broker { .. } => Class::Transient,
+            Self::Source { .. }
+            | Self::Deliver { .. }
+            | Self::Broker { .. }
+            | Self::Unavailable(_) => Class::Transient,
             Self::HistoryLost { .. }
             | Self::Halted { .. }
             | Self::EventTooLarge { .. }
@@ -112,6 +118,7 @@ impl Error {
         let why = causes(&self);
         match self {
             Self::Fault { exit, fault } => Failure::one(exit, *fault),
+            Self::Unavailable(fault) => Failure::one(Exit::Preflight, *fault),
             Self::Task(failure) => *failure,
             Self::HistoryLost { position, .. } => Failure::one(
                 Exit::HistoryLost,

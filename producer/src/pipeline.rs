@@ -432,6 +432,9 @@ impl Run {
                 Err(Error::Deliver { .. }) => Ok(()),
                 _ => self.flush(shared, outer).await,
             };
+            if settings.verb == Verb::Snapshot && ended.is_ok() && flushed.is_ok() {
+                announced(&shared.progress, (outer, shutdown)).await;
+            }
             stop.cancel();
             ended.and(flushed)
         };
@@ -480,6 +483,13 @@ async fn forward(outer: &Shutdown, shutdown: &Shutdown) -> Result<(), Error> {
     outer.wait().await;
     shutdown.trigger();
     std::future::pending().await
+}
+
+/// Waits until every snapshot is announced, or the run is to stop.
+async fn announced(progress: &Progress, (outer, shutdown): (&Shutdown, &Shutdown)) {
+    while !progress.snapshots_complete() && !outer.is_triggered() && !shutdown.is_triggered() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 async fn checkpoints(

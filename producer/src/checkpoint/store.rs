@@ -27,7 +27,7 @@ const IDLE: Duration = Duration::from_secs(10);
 /// When the topic cannot be read, or holds what no version of ours wrote.
 pub fn load(settings: &KafkaSettings, topic: &str, producer: &str) -> Result<Stored, Error> {
     const STALL: Duration = Duration::from_secs(30);
-    let fault = |fault| Error::fault(Exit::Preflight, fault);
+    let fault = |fault| Error::Unavailable(Box::new(fault));
     let mut reader = match CompactedReader::open(settings, topic) {
         Ok(reader) => reader,
         Err(ReadError::Missing(_)) => return Ok(Stored::default()),

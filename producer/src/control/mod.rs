@@ -61,10 +61,12 @@ impl Announcer {
     /// When a record could not be delivered.
     pub async fn run(&self, interval: Duration, stop: CancellationToken) -> Result<(), Error> {
         loop {
+            // Looked at before the work, so that the last round sees everything.
+            let last = stop.is_cancelled();
             self.health.beat("heartbeat");
             self.complete_snapshots().await?;
             self.heartbeat().await?;
-            if stop.is_cancelled() {
+            if last {
                 return Ok(());
             }
             tokio::select! {

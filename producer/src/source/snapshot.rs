@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bson::{RawDocument, RawDocumentBuf, doc};
+use bson::{Bson, RawDocument, RawDocumentBuf, doc};
 use futures_util::StreamExt;
 use leafcutter_runtime::budget::{Budget, Permit};
 use leafcutter_runtime::shutdown::Shutdown;
@@ -39,6 +39,8 @@ use crate::metrics;
 use crate::patience::Patience;
 use crate::progress::Progress;
 
+/// The canonical text of MaxKey.
+const MAX_KEY: &str = "maxKey:";
 /// Documents per reply at most, however small they are.
 const BATCH_DOCUMENTS_MAX: u64 = 20_000;
 
@@ -190,7 +192,7 @@ impl Snapshot {
         let progress = Arc::clone(&self.progress);
         let (collection, number) = (name.to_owned(), task.number);
         let whole = Ticket::new(move || progress.split_acknowledged(&collection, number));
-        let mut permit = Some(permit);
+        let (mut permit, mut reached) = (Some(permit), false);
         while let (Some(mut held), Some(batch)) = (permit.take(), replies.next().await) {
             let batch = batch?;
             settle(
@@ -209,6 +211,7 @@ impl Snapshot {
             metrics::documents_read(name, count);
             drop(batch);
             if at_end {
+                reached = true;
                 break;
             }
             if let Some(pace) = &self.pace
@@ -221,8 +224,44 @@ impl Snapshot {
                 return Ok(End::Stopped);
             }
         }
+        drop(replies);
+        if !reached && end.as_ref().is_some_and(|end| end.as_str() == MAX_KEY) {
+            let ticket = Ticket::part_of(&whole);
+            self.read_max_key(task, (time, outlet), &ticket, &mut session)
+                .await?;
+            ticket.seal();
+        }
         whole.seal();
         Ok(End::Finished)
+    }
+
+    /// The one document that a range without an upper bound misses in a clustered collection
+    /// (6.0.5), where MaxKey itself lies beyond the end.
+    async fn read_max_key<O: Outlet>(
+        &self,
+        task: &Task,
+        (time, outlet): (Version, &mut O),
+        ticket: &Arc<Ticket>,
+        session: &mut ClientSession,
+    ) -> Result<(), Failed> {
+        let name = self.name(task.collection);
+        let collection = self
+            .client
+            .database(&self.database)
+            .collection::<RawDocumentBuf>(name);
+        let find = collection.find(doc! { "_id": Bson::MaxKey });
+        let find = find
+            .read_concern(ReadConcern::majority())
+            .selection_criteria(self.reads.clone());
+        let mut cursor = find.session(&mut *session).batch().await?;
+        let mut replies = cursor.stream(session);
+        while let Some(batch) = replies.next().await {
+            let (count, _) = self
+                .publish(task, &batch?, time, None, outlet, ticket)
+                .await?;
+            self.progress.split_read(name, task.number, count);
+        }
+        Ok(())
     }
 
     /// Bytes for the next reply; none when the program is to stop.

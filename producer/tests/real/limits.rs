@@ -1,0 +1,173 @@
+//! Large documents and small memory.
+
+use std::time::{Duration, Instant};
+
+use bson::doc;
+use leafcutter_schemas::dead_letter::DeadLetter;
+use leafcutter_schemas::operation::Operation;
+
+use crate::world::{World, kill};
+
+/// The most that a process ever held, in MiB.
+fn peak_mebibytes(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .expect("Linux");
+    line.trim()
+        .trim_end_matches("kB")
+        .trim()
+        .parse::<u64>()
+        .expect("a number")
+        / 1024
+}
+
+/// Text that does not compress.
+fn noise(bytes: usize, seed: u64) -> String {
+    let mut dice = crate::stream::rand_like::Dice(seed + 1);
+    (0..bytes)
+        .map(|_| char::from(b'!' + u8::try_from(dice.roll(90)).unwrap()))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_of_16_mb_pass_by_snapshot_and_stream() {
+    let world = World::new("huge", &["a"]).await;
+    let filler = noise((16 << 20) - 200, 1);
+    for id in 0..3 {
+        world
+            .collection("a")
+            .insert_one(doc! { "_id": id, "f": &filler })
+            .await
+            .unwrap();
+    }
+    let producer = world.spawn("run");
+    world.until_complete("a").await;
+    world
+        .collection("a")
+        .insert_one(doc! { "_id": 9, "f": &filler })
+        .await
+        .unwrap();
+    world
+        .collection("a")
+        .update_many(doc! {}, doc! { "$set": { "n": 1 } })
+        .await
+        .unwrap();
+    world.until_caught_up().await;
+    let peak = peak_mebibytes(producer.id());
+    kill(producer);
+    let records = world.assert_converged("a").await;
+    assert!(
+        records
+            .iter()
+            .filter(|r| r.operation == Operation::Update)
+            .count()
+            >= 4
+    );
+    assert!(peak < 320, "{peak} MiB");
+    println!("16 MB documents: {peak} MiB");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_stays_small_with_documents_of_1_mb() {
+    let world = World::new("memory", &["a", "b"]).await;
+    for id in 0..150 {
+        let filler = noise(1 << 20, id);
+        let id = i64::try_from(id).unwrap();
+        world
+            .collection("a")
+            .insert_one(doc! { "_id": id, "f": &filler })
+            .await
+            .unwrap();
+        world
+            .collection("b")
+            .insert_one(doc! { "_id": id, "f": "small" })
+            .await
+            .unwrap();
+    }
+    let producer = world.spawn("run");
+    world.until_complete("a").await;
+    let after_snapshot = peak_mebibytes(producer.id());
+    world
+        .collection("a")
+        .update_many(doc! {}, doc! { "$set": { "n": 1 } })
+        .await
+        .unwrap();
+    world.until_caught_up().await;
+    let peak = peak_mebibytes(producer.id());
+    kill(producer);
+    println!("1 MB documents: {after_snapshot} MiB after the snapshot, {peak} MiB after updates");
+    world.assert_converged("a").await;
+    assert!(peak < 150, "{after_snapshot} MiB, then {peak} MiB");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_over_the_topics_limit_goes_to_the_dead_letters() {
+    let world = World::new("toolarge", &["a"]).await;
+    let topic = world.topic("a");
+    // A document has the topic's limit to itself; only an `_id` of megabytes, which a record holds
+    // three times, goes over it.
+    let large = |n: u64| doc! { "_id": noise(3 << 20, n), "f": noise(12 << 20, n) };
+    world.collection("a").insert_one(large(1)).await.unwrap();
+    let producer = world.start("run");
+    world.until_complete("a").await;
+    world.collection("a").insert_one(large(2)).await.unwrap();
+    world
+        .collection("a")
+        .insert_one(doc! { "_id": "small" })
+        .await
+        .unwrap();
+    world.until_caught_up().await;
+    producer.stop().await.expect("it stops");
+    let letters = world.raw(&leafcutter_schemas::name::dead_letter_topic(&topic));
+    assert_eq!(letters.len(), 2, "by snapshot and by stream");
+    for letter in &letters {
+        assert_eq!(letter.key.len(), "string:".len() + (3 << 20));
+        assert!(letter.value.is_none(), "never the document");
+        let headers = letter
+            .headers
+            .iter()
+            .map(|(k, v)| (k.as_str(), v.as_bytes()));
+        let headers = DeadLetter::read_headers(headers);
+        assert_eq!(headers["reason"], "too-large");
+        assert_eq!(headers["stage"], "produce");
+        assert!(headers["version"].parse::<i64>().unwrap() > 0);
+    }
+    let keys: Vec<_> = world
+        .records("a")
+        .into_iter()
+        .map(|record| record.key)
+        .collect();
+    assert_eq!(keys, ["string:small"]);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_drains_and_ends_with_zero() {
+    let world = World::new("sigterm", &["a"]).await;
+    let many = (0..20_000).map(|id: i64| doc! { "_id": id, "f": "x".repeat(300) });
+    world
+        .collection("a")
+        .insert_many(many)
+        .await
+        .expect("documents");
+    let mut producer = world.spawn("run");
+    let some = || world.heartbeat().is_some();
+    world.until("it works", some).await;
+    std::process::Command::new("kill")
+        .arg(producer.id().to_string())
+        .status()
+        .expect("kill");
+    let start = Instant::now();
+    let status = producer.wait().expect("it ends");
+    assert!(start.elapsed() < Duration::from_secs(20));
+    assert_eq!(status.code(), Some(0));
+    let producer = world.start("run");
+    world.until_complete("a").await;
+    producer.stop().await.expect("it stops");
+    world.assert_converged("a").await;
+    world.end().await;
+}

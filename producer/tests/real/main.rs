@@ -1,0 +1,11 @@
+//! The producer against real servers. The environment names them (`LEAFCUTTER_MONGODB_URI`,
+//! `LEAFCUTTER_KAFKA_BROKERS`); without it every test fails, because a test that skips itself
+//! proves nothing. Each test has a database and a topic prefix of its own and removes both.
+
+mod world;
+mod records;
+mod snapshot;
+mod stream;
+mod restart;
+mod preflight;
+mod limits;

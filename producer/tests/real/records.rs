@@ -1,0 +1,230 @@
+//! What is in the topics, and what a consumer that follows PROTOCOL §3 makes of it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
+
+use bson::{Document, RawDocumentBuf, doc};
+use futures_util::TryStreamExt;
+use leafcutter_runtime::kafka::LogContext;
+use leafcutter_schemas::codec::avro;
+use leafcutter_schemas::key::DocumentKey;
+use leafcutter_schemas::operation::Operation;
+use leafcutter_schemas::version::Version;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::{Headers, Message};
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::world::World;
+
+#[derive(Debug, Clone)]
+pub(crate) struct Record {
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) key: String,
+    pub(crate) operation: Operation,
+    pub(crate) document: Option<Vec<u8>>,
+    pub(crate) version: Version,
+    pub(crate) as_of: Version,
+    pub(crate) snapshot: bool,
+    pub(crate) transaction: Option<String>,
+    pub(crate) run: String,
+}
+
+/// A record as it lies in the topic.
+pub(crate) struct Raw {
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) key: Vec<u8>,
+    pub(crate) value: Option<Vec<u8>>,
+    pub(crate) headers: BTreeMap<String, String>,
+}
+
+impl World {
+    /// Everything in a topic, partition by partition, in order.
+    pub(crate) fn raw(&self, topic: &str) -> Vec<Raw> {
+        let mut config = self
+            .kafka
+            .reader_config("prodtest")
+            .expect("a configuration");
+        config.set("auto.offset.reset", "earliest");
+        let consumer: BaseConsumer<LogContext> =
+            config.create_with_context(LogContext).expect("a consumer");
+        let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(10));
+        let metadata = metadata.expect("metadata");
+        let partitions = i32::try_from(metadata.topics()[0].partitions().len()).unwrap();
+        let (mut list, mut left) = (TopicPartitionList::new(), 0);
+        for partition in 0..partitions {
+            let (low, high) = consumer
+                .fetch_watermarks(topic, partition, Duration::from_secs(10))
+                .expect("watermarks");
+            left += high - low;
+            list.add_partition_offset(topic, partition, Offset::Offset(low))
+                .unwrap();
+        }
+        consumer.assign(&list).expect("assigned");
+        let (mut found, start) = (Vec::new(), Instant::now());
+        while left > 0 {
+            assert!(
+                start.elapsed() < Duration::from_secs(60),
+                "{left} records are missing"
+            );
+            let Some(Ok(message)) = consumer.poll(Duration::from_millis(200)) else {
+                continue;
+            };
+            left -= 1;
+            let headers = message.headers().map(|headers| {
+                let texts = headers.iter().map(|header| {
+                    let value = header.value.unwrap_or_default();
+                    (
+                        header.key.to_owned(),
+                        String::from_utf8_lossy(value).into_owned(),
+                    )
+                });
+                texts.collect()
+            });
+            found.push(Raw {
+                partition: message.partition(),
+                offset: message.offset(),
+                key: message.key().unwrap_or_default().to_vec(),
+                value: message.payload().map(<[u8]>::to_vec),
+                headers: headers.unwrap_or_default(),
+            });
+        }
+        found.sort_by_key(|record| (record.partition, record.offset));
+        found
+    }
+
+    /// The envelopes of a collection's topic.
+    pub(crate) fn records(&self, collection: &str) -> Vec<Record> {
+        let decode = |raw: Raw| {
+            let value = raw.value.expect("an envelope");
+            let envelope = avro::decode(&value).expect("it decodes");
+            let key = RawDocumentBuf::from_bytes(envelope.key.to_vec()).expect("a document");
+            let text = DocumentKey::of_document(&key).expect("an _id");
+            assert_eq!(
+                text.as_str().as_bytes(),
+                raw.key,
+                "the record's key is the document's"
+            );
+            assert_eq!(envelope.source.collection, collection);
+            assert!(envelope.as_of >= envelope.version);
+            assert_eq!(
+                envelope.document.is_none(),
+                envelope.operation == Operation::Delete
+            );
+            Record {
+                partition: raw.partition,
+                offset: raw.offset,
+                key: text.as_str().to_owned(),
+                operation: envelope.operation,
+                document: envelope.document.map(<[u8]>::to_vec),
+                version: envelope.version,
+                as_of: envelope.as_of,
+                snapshot: envelope.source.snapshot,
+                transaction: envelope.source.transaction.map(str::to_owned),
+                run: envelope.run.to_owned(),
+            }
+        };
+        self.raw(&self.topic(collection))
+            .into_iter()
+            .map(decode)
+            .collect()
+    }
+
+    /// What the source holds now.
+    pub(crate) async fn source(&self, collection: &str) -> BTreeMap<String, Vec<u8>> {
+        let documents: Vec<RawDocumentBuf> = self
+            .database
+            .collection(collection)
+            .find(doc! {})
+            .await
+            .expect("a cursor")
+            .try_collect()
+            .await
+            .expect("documents");
+        let keyed = documents.into_iter().map(|document| {
+            let key = DocumentKey::of_document(&document).expect("an _id");
+            (key.as_str().to_owned(), document.into_bytes())
+        });
+        keyed.collect()
+    }
+
+    /// Asserts that a consumer of the topic arrives at the source's state, and that the records
+    /// keep the producer's promises.
+    pub(crate) async fn assert_converged(&self, collection: &str) -> Vec<Record> {
+        let records = self.records(collection);
+        keeps_promises(&records);
+        let target = apply(&records);
+        let source = self.source(collection).await;
+        let missing: Vec<_> = source
+            .keys()
+            .filter(|key| !target.contains_key(*key))
+            .collect();
+        let extra: Vec<_> = target
+            .keys()
+            .filter(|key| !source.contains_key(*key))
+            .collect();
+        let differing: Vec<_> = source
+            .iter()
+            .filter(|(key, d)| target.get(*key).is_some_and(|t| t != *d))
+            .collect();
+        assert!(
+            missing.is_empty() && extra.is_empty() && differing.is_empty(),
+            "missing {:?}, extra {:?}, differing {}",
+            missing.iter().take(5).collect::<Vec<_>>(),
+            extra.iter().take(5).collect::<Vec<_>>(),
+            differing.len(),
+        );
+        records
+    }
+}
+
+/// The guard of PROTOCOL §3: applied when `version >= stored`, tombstones included.
+pub(crate) fn apply(records: &[Record]) -> BTreeMap<String, Vec<u8>> {
+    let mut stored: HashMap<&str, (Version, Option<&Vec<u8>>)> = HashMap::new();
+    for record in records {
+        let entry = stored.entry(&record.key).or_default();
+        if record.version >= entry.0 {
+            *entry = (record.version, record.document.as_ref());
+        }
+    }
+    let rows = stored.into_iter();
+    rows.filter_map(|(key, (_, document))| Some((key.to_owned(), document?.clone())))
+        .collect()
+}
+
+/// P3 and the order within a run: per key, one partition, versions of events that rise; of one key
+/// and cluster time never two different operations.
+fn keeps_promises(records: &[Record]) {
+    let mut partitions: HashMap<&str, i32> = HashMap::new();
+    let mut last: HashMap<(&str, &str), Version> = HashMap::new();
+    let mut kinds: HashMap<(&str, Version), Operation> = HashMap::new();
+    for record in records {
+        let partition = *partitions.entry(&record.key).or_insert(record.partition);
+        assert_eq!(
+            partition, record.partition,
+            "{} lies in two partitions",
+            record.key
+        );
+        if record.snapshot {
+            continue;
+        }
+        let kind = *kinds
+            .entry((&record.key, record.version))
+            .or_insert(record.operation);
+        assert_eq!(
+            kind, record.operation,
+            "two records for {} {}",
+            record.key, record.version
+        );
+        if let Some(before) = last.insert((&record.run, &record.key), record.version) {
+            assert!(before <= record.version, "{} goes back in time", record.key);
+        }
+    }
+}
+
+pub(crate) fn numbered(count: i64) -> Vec<Document> {
+    (0..count)
+        .map(|number| doc! { "_id": number, "n": 0 })
+        .collect()
+}

@@ -1,0 +1,284 @@
+//! Restarts: nothing is lost, and only what was unfinished is read again.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bson::{Document, doc};
+use leafcutter_producer::checkpoint::{Checkpoint, store};
+use leafcutter_producer::publish::Publisher;
+use leafcutter_runtime::exit::Exit;
+use leafcutter_schemas::version::Version;
+
+use crate::records::numbered;
+use crate::stream::disturb;
+use crate::stream::rand_like::Dice;
+use crate::world::{World, kill};
+
+fn checkpoints(world: &World) -> leafcutter_producer::checkpoint::Stored {
+    let topic = leafcutter_schemas::name::checkpoints_topic(&world.prefix);
+    store::load(&world.kafka, &topic, &world.producer_name()).expect("checkpoints")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kill_at_any_moment_loses_nothing() {
+    let mut world = World::new("kill", &["a", "b"]).await;
+    world.flag("split-bytes", "4000");
+    world.flag("lookup-batch", "20");
+    let fat = |id: i64| doc! { "_id": id, "n": 0, "filler": "x".repeat(300) };
+    world
+        .collection("a")
+        .insert_many((0..3000).map(fat))
+        .await
+        .expect("documents");
+    let mut dice = Dice(99);
+    for round in 0..8 {
+        let producer = world.spawn("run");
+        let writes = 100 + dice.roll(300);
+        disturb(&world, &["a", "b"], 400, writes, 1000 + round).await;
+        tokio::time::sleep(Duration::from_millis(dice.roll(1200))).await;
+        kill(producer);
+        disturb(&world, &["a", "b"], 400, 50, 2000 + round).await;
+    }
+    let producer = world.start("run");
+    world.until_complete("a").await;
+    world.until_complete("b").await;
+    world.until_caught_up().await;
+    producer.stop().await.expect("it stops");
+    for name in ["a", "b"] {
+        let records = world.assert_converged(name).await;
+        let runs: BTreeSet<_> = records.iter().map(|record| record.run.as_str()).collect();
+        assert!(runs.len() > 2, "several runs wrote to `{name}`");
+    }
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_reads_only_unfinished_splits_with_a_new_time() {
+    let mut world = World::new("splits", &["a"]).await;
+    world.flag("split-bytes", "20000");
+    world.flag("max-docs-per-second", "2000");
+    let fat = |id: i64| doc! { "_id": id, "filler": "x".repeat(200) };
+    world
+        .collection("a")
+        .insert_many((0..3000).map(fat))
+        .await
+        .expect("documents");
+    let producer = world.start("run");
+    let some_done = || {
+        let stored = checkpoints(&world);
+        stored
+            .snapshots
+            .get("a")
+            .is_some_and(|snapshot| snapshot.done.len() >= 5)
+    };
+    world.until("some splits are checkpointed", some_done).await;
+    assert_eq!(producer.stop().await.expect("it drains"), Exit::Done);
+    let left = checkpoints(&world).snapshots["a"].clone();
+    assert!(!left.complete && left.done.len() < left.plan.split_count());
+    let first: Vec<_> = world.records("a");
+    let producer = world.start("run");
+    world.until_complete("a").await;
+    producer.stop().await.expect("it stops");
+    let records = world.assert_converged("a").await;
+    let read_again = records.len() - first.len();
+    let unfinished = 3000 - usize::try_from(left.documents).unwrap();
+    assert_eq!(read_again, unfinished, "only what was not finished");
+    let newest = first.iter().map(|record| record.version).max();
+    let later = records
+        .iter()
+        .filter(|r| !first.iter().any(|f| f.run == r.run));
+    assert!(later.map(|record| record.version).min() >= newest, "P6");
+    assert!(checkpoints(&world).snapshots["a"].complete);
+    // And once more: nothing is read at all.
+    let producer = world.start("run");
+    world.until_caught_up().await;
+    producer.stop().await.expect("it stops");
+    assert_eq!(world.records("a").len(), records.len());
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn snapshot_alone_leaves_no_gap_for_a_later_run() {
+    let world = World::new("gap", &["a"]).await;
+    world
+        .collection("a")
+        .insert_many(numbered(50))
+        .await
+        .expect("documents");
+    assert_eq!(
+        world.start("snapshot").ended().await.expect("done"),
+        Exit::Done
+    );
+    let count = world.records("a").len();
+    world
+        .collection("a")
+        .update_many(doc! {}, doc! { "$inc": { "n": 1 } })
+        .await
+        .unwrap();
+    world
+        .collection("a")
+        .delete_one(doc! { "_id": 3 })
+        .await
+        .unwrap();
+    let producer = world.start("run");
+    world.until_caught_up().await;
+    producer.stop().await.expect("it stops");
+    let records = world.assert_converged("a").await;
+    assert_eq!(count, 50);
+    assert_eq!(
+        records.iter().filter(|record| record.snapshot).count(),
+        50,
+        "not read again"
+    );
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collection_added_to_the_mapping_is_read_without_a_gap_in_the_others() {
+    let mut world = World::new("added", &["a"]).await;
+    for name in ["a", "b"] {
+        world
+            .collection(name)
+            .insert_many(numbered(40))
+            .await
+            .expect("documents");
+    }
+    let producer = world.start("run");
+    world.until_complete("a").await;
+    world.until_caught_up().await;
+    producer.stop().await.expect("it stops");
+    for name in ["a", "b"] {
+        world
+            .collection(name)
+            .update_many(doc! {}, doc! { "$inc": { "n": 1 } })
+            .await
+            .unwrap();
+    }
+    world.map(&["a", "b"]);
+    let producer = world.start("run");
+    world.until_complete("b").await;
+    world.until_caught_up().await;
+    producer.stop().await.expect("it stops");
+    let a = world.assert_converged("a").await;
+    world.assert_converged("b").await;
+    assert_eq!(
+        a.iter().filter(|record| record.snapshot).count(),
+        40,
+        "not read again"
+    );
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_checkpoint_moves_on_although_nothing_happens() {
+    let world = World::new("idle", &["a"]).await;
+    let producer = world.start("run");
+    world.until_complete("a").await;
+    world
+        .until("a checkpoint", || checkpoints(&world).stream.is_some())
+        .await;
+    let before = checkpoints(&world).stream.expect("a checkpoint").time;
+    world
+        .database
+        .collection::<Document>("unmapped")
+        .insert_one(doc! {})
+        .await
+        .unwrap();
+    let moved = || {
+        checkpoints(&world)
+            .stream
+            .is_some_and(|stream| stream.time > before)
+    };
+    world.until("it has moved", moved).await;
+    producer.stop().await.expect("it stops");
+    world.end().await;
+}
+
+/// Replaces the stream's checkpoint by a changed one.
+async fn forge(
+    world: &World,
+    change: impl FnOnce(&mut leafcutter_producer::checkpoint::StreamCheckpoint),
+) {
+    let mut stream = checkpoints(world).stream.expect("a checkpoint");
+    change(&mut stream);
+    let topic = leafcutter_schemas::name::checkpoints_topic(&world.prefix);
+    let publisher = Publisher::open(&world.kafka, "prodtest").expect("a client");
+    let checkpoint = Checkpoint::Stream(stream);
+    let key = checkpoint.key();
+    let ticket = leafcutter_producer::acknowledge::Ticket::new(|| ());
+    publisher
+        .send(&topic, key.as_bytes(), None, None, &ticket)
+        .await
+        .expect("forgotten");
+    publisher
+        .send_and_wait(&topic, key.as_bytes(), &checkpoint.value().unwrap())
+        .await
+        .expect("written");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_history_and_foreign_state_have_codes_of_their_own() {
+    let world = World::new("lost", &["a"]).await;
+    world
+        .collection("a")
+        .insert_one(doc! { "_id": 1 })
+        .await
+        .unwrap();
+    let producer = world.start("run");
+    world.until_complete("a").await;
+    world.until_caught_up().await;
+    producer.stop().await.expect("it stops");
+    let good = checkpoints(&world).stream.expect("a checkpoint");
+
+    forge(&world, |stream| {
+        stream.time = Version::from_cluster_time(bson::Timestamp {
+            time: 1_500_000_000,
+            increment: 1,
+        });
+        stream.fingerprint.format = "other".into();
+    })
+    .await;
+    let failure = world.start("run").ended().await.expect_err("too old");
+    assert_eq!(failure.exit, Exit::HistoryLost, "{failure}");
+    assert!(failure.to_string().contains("resnapshot"), "{failure}");
+
+    forge(&world, |stream| {
+        *stream = good.clone();
+        stream.token = serde_json::json!({ "_data": "82" });
+    })
+    .await;
+    let failure = world
+        .start("run")
+        .ended()
+        .await
+        .expect_err("a broken token");
+    assert_eq!(failure.exit, Exit::HistoryLost, "{failure}");
+
+    forge(&world, |stream| {
+        *stream = good.clone();
+        stream.cluster.id = Some("000000000000000000000000".into());
+    })
+    .await;
+    let failure = world
+        .start("run")
+        .ended()
+        .await
+        .expect_err("another cluster");
+    assert_eq!(failure.exit, Exit::StateMismatch, "{failure}");
+
+    forge(&world, |stream| {
+        *stream = good.clone();
+        stream.time = Version::from_cluster_time(bson::Timestamp {
+            time: 4_000_000_000,
+            increment: 1,
+        });
+    })
+    .await;
+    let failure = world
+        .start("run")
+        .ended()
+        .await
+        .expect_err("time went back");
+    assert_eq!(failure.exit, Exit::StateMismatch, "{failure}");
+    world.end().await;
+}

@@ -1,0 +1,144 @@
+//! The snapshot is whole, whatever `_id`s are made of and whatever is written meanwhile.
+
+use bson::{Bson, DateTime, Decimal128, Document, Timestamp, doc, oid::ObjectId};
+use leafcutter_runtime::exit::Exit;
+use leafcutter_schemas::operation::Operation;
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+
+use crate::records::numbered;
+use crate::world::World;
+
+/// Any `_id` that MongoDB accepts.
+fn any_id() -> impl Strategy<Value = Bson> {
+    let binary = |bytes| bson::Binary {
+        subtype: bson::spec::BinarySubtype::Generic,
+        bytes,
+    };
+    let scalar = prop_oneof![
+        any::<i32>().prop_map(Bson::from),
+        any::<i64>().prop_map(Bson::from),
+        any::<f64>().prop_map(Bson::from),
+        (-1_000_000i64..1_000_000)
+            .prop_map(|n| { Bson::from(format!("{n}E-3").parse::<Decimal128>().unwrap()) }),
+        "[a-z]{0,3}".prop_map(Bson::from),
+        any::<[u8; 12]>().prop_map(|bytes| Bson::from(ObjectId::from_bytes(bytes))),
+        any::<i32>().prop_map(|millis| Bson::from(DateTime::from_millis(millis.into()))),
+        any::<bool>().prop_map(Bson::from),
+        any::<(u32, u32)>()
+            .prop_map(|(time, increment)| { Bson::from(Timestamp { time, increment }) }),
+        prop::collection::vec(any::<u8>(), 0..5).prop_map(move |bytes| Bson::from(binary(bytes))),
+        Just(Bson::Null),
+        Just(Bson::MinKey),
+        Just(Bson::MaxKey),
+    ];
+    let leaf = scalar.boxed();
+    prop_oneof![
+        9 => leaf.clone(),
+        1 => prop::collection::vec(("[a-c]", leaf), 0..3).prop_map(|fields| {
+            Bson::from(fields.into_iter().collect::<Document>())
+        }),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn splits_cover_ids_of_every_type_once() {
+    let mut world = World::new("cover", &["a", "clustered"]).await;
+    world.flag("split-bytes", "600");
+    let clustered =
+        doc! { "create": "clustered", "clusteredIndex": { "key": { "_id": 1 }, "unique": true } };
+    world
+        .database
+        .run_command(clustered)
+        .await
+        .expect("a clustered collection");
+    let mut runner = TestRunner::default();
+    let ids: Vec<Bson> = (0..600)
+        .map(|_| any_id().new_tree(&mut runner).unwrap().current())
+        .collect();
+    for name in ["a", "clustered"] {
+        for id in [Bson::MinKey, Bson::MaxKey, Bson::Null]
+            .into_iter()
+            .chain(ids.iter().cloned())
+        {
+            // Equal keys (1 and 1.0) are refused by the server, and so are some of ours.
+            world
+                .collection(name)
+                .insert_one(doc! { "_id": id, "v": 1 })
+                .await
+                .ok();
+        }
+    }
+    assert_eq!(
+        world.start("snapshot").ended().await.expect("it is done"),
+        Exit::Done
+    );
+    for name in ["a", "clustered"] {
+        let records = world.assert_converged(name).await;
+        let source = world.source(name).await;
+        assert_eq!(records.len(), source.len(), "each document once");
+        let complete = world.complete(name).expect("snapshot-complete");
+        assert_eq!(usize::try_from(complete.documents), Ok(source.len()));
+        let beat = world.heartbeat().expect("a heartbeat");
+        assert!(
+            beat.snapshots[name].splits > 10,
+            "{:?}",
+            beat.snapshots[name]
+        );
+    }
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn snapshot_complete_covers_every_row() {
+    let world = World::new("complete", &["a", "absent"]).await;
+    world
+        .collection("a")
+        .insert_many(numbered(500))
+        .await
+        .expect("documents");
+    let producer = world.start("run");
+    let complete = world.until_complete("a").await;
+    let empty = world.until_complete("absent").await;
+    producer.stop().await.expect("it stops");
+    assert!(complete.snapshot && empty.snapshot);
+    assert_eq!((complete.documents, empty.documents), (500, 0));
+    assert_eq!(complete.offsets.len(), 8);
+    for record in world.records("a") {
+        assert_eq!(record.operation, Operation::Read);
+        assert!(record.offset < complete.offsets[usize::try_from(record.partition).unwrap()]);
+        assert!(record.as_of <= complete.complete_time, "H5");
+    }
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_last_split_ends_although_writers_go_on() {
+    let mut world = World::new("endless", &["a"]).await;
+    world.flag("max-docs-per-second", "400");
+    let filler = "x".repeat(20_000);
+    let fat = |n: i64| doc! { "_id": n, "filler": &filler };
+    world
+        .collection("a")
+        .insert_many((0..400).map(fat))
+        .await
+        .expect("documents");
+    let producer = world.start("run");
+    let collection = world.collection("a");
+    let writer = tokio::spawn(async move {
+        for number in 1_000_000.. {
+            collection
+                .insert_one(doc! { "_id": number })
+                .await
+                .expect("a write");
+        }
+    });
+    let complete = world.until_complete("a").await;
+    writer.abort();
+    assert!(complete.documents < 2000, "{}", complete.documents);
+    world.until_caught_up().await;
+    producer.stop().await.expect("it stops");
+    world.assert_converged("a").await;
+    world.end().await;
+}

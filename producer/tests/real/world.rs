@@ -1,0 +1,257 @@
+//! One test's own database, topics and producers.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use bson::{Document, doc};
+use clap::Parser;
+use leafcutter_producer::settings::{Cli, Settings};
+use leafcutter_runtime::exit::Exit;
+use leafcutter_runtime::kafka::{KafkaSettings, LogContext, read_compacted};
+use leafcutter_runtime::report::Failure;
+use leafcutter_runtime::shutdown::Shutdown;
+use leafcutter_schemas::control::{Control, Heartbeat, SnapshotComplete};
+use mongodb::{Client, Collection, Database};
+use rdkafka::admin::{AdminClient, AdminOptions};
+use tokio::task::JoinHandle;
+
+pub(crate) fn environment(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} names no server; see tests/real/main.rs"))
+}
+
+/// A producer that runs inside the test.
+pub(crate) struct Running {
+    shutdown: Shutdown,
+    task: JoinHandle<Result<Exit, Failure>>,
+}
+
+impl Running {
+    /// Asks it to stop, and waits.
+    pub(crate) async fn stop(self) -> Result<Exit, Failure> {
+        self.shutdown.trigger();
+        self.ended().await
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) async fn ended(self) -> Result<Exit, Failure> {
+        tokio::time::timeout(Duration::from_secs(60), self.task)
+            .await
+            .expect("it ends within a minute")
+            .expect("it does not panic")
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.task.is_finished()
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) client: Client,
+    pub(crate) database: Database,
+    pub(crate) prefix: String,
+    pub(crate) kafka: KafkaSettings,
+    collections: Vec<String>,
+    mapping: PathBuf,
+    flags: Vec<String>,
+}
+
+impl World {
+    /// A world whose mapping has these collections.
+    pub(crate) async fn new(test: &str, collections: &[&str]) -> Self {
+        let id = uuid::Uuid::new_v4().simple().to_string();
+        let name = format!("prodtest_{test}_{}", &id[..8]);
+        let client = Client::with_uri_str(environment("LEAFCUTTER_MONGODB_URI"))
+            .await
+            .expect("a MongoDB client");
+        let mut world = Self {
+            database: client.database(&name),
+            client,
+            prefix: format!("prodtest.{test}.{}", &id[..8]),
+            kafka: KafkaSettings::new(environment("LEAFCUTTER_KAFKA_BROKERS")),
+            collections: Vec::new(),
+            mapping: std::env::temp_dir().join(format!("{name}.yaml")),
+            flags: Vec::new(),
+        };
+        world.map(collections);
+        world
+    }
+
+    /// Writes a mapping with these collections.
+    pub(crate) fn map(&mut self, collections: &[&str]) {
+        let mut text = format!(
+            "version: 1\ndatabase: {}\ncollections:\n",
+            self.database.name()
+        );
+        for name in collections {
+            text += &format!(
+                "  {name}:\n    table: t_{name}\n    key: id\n    columns:\n      id: {{ path: _id, \
+                 type: uuid, convert: uuid-v5 }}\n"
+            );
+        }
+        std::fs::write(&self.mapping, text).expect("the mapping is written");
+        for name in collections {
+            if !self.collections.iter().any(|known| known == name) {
+                self.collections.push((*name).to_owned());
+            }
+        }
+    }
+
+    /// A flag for every producer that is started from now on.
+    pub(crate) fn flag(&mut self, name: &str, value: &str) {
+        self.flags.push(format!("--{name}"));
+        self.flags.push(value.to_owned());
+    }
+
+    pub(crate) fn collection(&self, name: &str) -> Collection<Document> {
+        self.database.collection(name)
+    }
+
+    pub(crate) fn topic(&self, collection: &str) -> String {
+        format!("{}.{}.{collection}", self.prefix, self.database.name())
+    }
+
+    pub(crate) fn producer_name(&self) -> String {
+        format!("{}.{}", self.prefix, self.database.name())
+    }
+
+    fn arguments(&self, verb: &str) -> Vec<String> {
+        let mut arguments = vec!["leafcutter-producer".to_owned(), verb.to_owned()];
+        arguments.extend(["--mapping".to_owned(), self.mapping.display().to_string()]);
+        arguments.extend(["--prefix".to_owned(), self.prefix.clone()]);
+        arguments.extend(["--heartbeat-interval".to_owned(), "100ms".to_owned()]);
+        arguments.extend(["--checkpoint-interval".to_owned(), "100ms".to_owned()]);
+        arguments.extend(self.flags.iter().cloned());
+        arguments
+    }
+
+    pub(crate) fn settings(&self, verb: &str) -> Settings {
+        let cli = Cli::try_parse_from(self.arguments(verb)).expect("the flags are known");
+        Settings::check(cli).expect("the settings are sound")
+    }
+
+    /// Starts a producer inside the test.
+    pub(crate) fn start(&self, verb: &str) -> Running {
+        let shutdown = Shutdown::new();
+        let settings = self.settings(verb);
+        let run = leafcutter_producer::run(settings, shutdown.clone());
+        Running {
+            task: tokio::spawn(run),
+            shutdown,
+        }
+    }
+
+    /// Starts a producer as a process of its own, for those that get killed.
+    pub(crate) fn spawn(&self, verb: &str) -> Child {
+        let log = std::env::temp_dir().join(format!("{}.log", self.database.name()));
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(log)
+            .expect("a log");
+        Command::new(env!("CARGO_BIN_EXE_leafcutter-producer"))
+            .args(&self.arguments(verb)[1..])
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("the producer starts")
+    }
+
+    fn control(&self) -> Vec<Control> {
+        let topic = leafcutter_schemas::name::control_topic(&self.prefix);
+        let records = read_compacted(&self.kafka, &topic).unwrap_or_default();
+        let read =
+            |(key, value): (&Vec<u8>, &Vec<u8>)| Control::read(key, value).expect("readable");
+        records.iter().map(read).collect()
+    }
+
+    pub(crate) fn heartbeat(&self) -> Option<Heartbeat> {
+        self.control()
+            .into_iter()
+            .find_map(|control| match control {
+                Control::Heartbeat(heartbeat) => Some(heartbeat),
+                Control::SnapshotComplete(_) => None,
+            })
+    }
+
+    pub(crate) fn complete(&self, collection: &str) -> Option<SnapshotComplete> {
+        self.control()
+            .into_iter()
+            .find_map(|control| match control {
+                Control::SnapshotComplete(complete) if complete.collection == collection => {
+                    Some(complete)
+                }
+                _ => None,
+            })
+    }
+
+    /// Waits until something holds.
+    pub(crate) async fn until(&self, what: &str, mut holds: impl FnMut() -> bool) {
+        let start = Instant::now();
+        while !holds() {
+            assert!(
+                start.elapsed() < Duration::from_secs(60),
+                "waited a minute until {what}"
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    pub(crate) async fn until_complete(&self, collection: &str) -> SnapshotComplete {
+        self.until("the snapshot is complete", || {
+            self.complete(collection).is_some()
+        })
+        .await;
+        self.complete(collection).expect("it is there")
+    }
+
+    /// Waits until a heartbeat has reached what the source has now. A write pushes it: a quiet
+    /// source moves its time only every ten seconds.
+    pub(crate) async fn until_caught_up(&self) {
+        let now = leafcutter_producer::source::reply::server_time(&self.client)
+            .await
+            .expect("the source's time");
+        self.database
+            .collection::<Document>("nudge")
+            .insert_one(doc! {})
+            .await
+            .expect("a write");
+        let caught_up = || {
+            self.heartbeat()
+                .is_some_and(|beat| beat.time >= now.operation)
+        };
+        self.until("a heartbeat has caught up", caught_up).await;
+    }
+
+    /// Removes everything.
+    pub(crate) async fn end(self) {
+        self.database.drop().await.expect("the database is dropped");
+        let admin: AdminClient<LogContext> = self
+            .kafka
+            .admin_config("prodtest")
+            .expect("a configuration")
+            .create_with_context(LogContext)
+            .expect("an admin client");
+        let mut topics = vec![
+            leafcutter_schemas::name::control_topic(&self.prefix),
+            leafcutter_schemas::name::checkpoints_topic(&self.prefix),
+        ];
+        for collection in &self.collections {
+            let topic = self.topic(collection);
+            topics.push(leafcutter_schemas::name::dead_letter_topic(&topic));
+            topics.push(topic);
+        }
+        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+        admin
+            .delete_topics(&topics, &AdminOptions::new())
+            .await
+            .expect("topics are deleted");
+        std::fs::remove_file(&self.mapping).expect("the mapping is removed");
+    }
+}
+
+/// Stops a child process with SIGKILL, which it cannot see coming.
+pub(crate) fn kill(mut child: Child) {
+    child.kill().expect("it was running");
+    child.wait().expect("it is gone");
+}
