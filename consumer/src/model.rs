@@ -122,7 +122,7 @@ impl Model {
                 topic,
                 root: plan.root().id,
                 children: plan.tables.iter().skip(1).map(|t| t.id).collect(),
-                parents: tiers.parents(index).to_vec(),
+                parents: tiers.parents(index),
                 plan,
             });
         }

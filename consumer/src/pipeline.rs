@@ -199,10 +199,7 @@ impl Pipeline {
         let (events_in, events) = mpsc::channel(EVENTS_MAX);
         let (commands, commands_out) = std_mpsc::channel();
         let (batches_in, batches) = mpsc::channel(1);
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "at most one message per batch is under way"
-        )]
+        // Unbounded, but at most one message per batch is under way.
         let (told_in, told) = mpsc::unbounded_channel();
         let settings = &self.settings;
         let config = settings

@@ -98,9 +98,9 @@ fn write_value(out: &mut String, value: RawBsonRef<'_>, nested: bool) {
         RawBsonRef::String(text) | RawBsonRef::Symbol(text) => {
             out.push_str("string:");
             if nested {
-                write_quoted(out, text)
+                write_quoted(out, text);
             } else {
-                out.push_str(text)
+                out.push_str(text);
             }
         }
         RawBsonRef::Int32(n) => push(out, format_args!("number:{n}")),

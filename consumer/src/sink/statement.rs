@@ -427,6 +427,8 @@ fn unique_check(n: &Names<'_>, columns: &[usize]) -> UniqueCheck {
         })
         .collect::<Vec<_>>()
         .join(" or ");
+    let owner = [n.same_key("o", "t"), n.same(columns, "o", "t")].join(" and ");
+    let t_values = values("t");
     UniqueCheck {
         columns: columns.to_vec(),
         take_colliding: format!(
@@ -439,12 +441,10 @@ fn unique_check(n: &Names<'_>, columns: &[usize]) -> UniqueCheck {
              t.lc_version, t.lc_doc) as place from {temp} t join twice d on {same_twice}) ranked \
              where place > 1) \
              delete from {temp} t using taken k where t.lc_doc = k.lc_doc returning t.lc_doc",
-            t_values = values("t"),
             temp = n.temp,
             target = n.target,
             same = n.same(columns, "x", "t"),
             same_twice = n.same(columns, "d", "t"),
-            owner = format!("{} and {}", n.same_key("o", "t"), n.same(columns, "o", "t")),
         ),
     }
 }

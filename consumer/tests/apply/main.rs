@@ -1,5 +1,11 @@
 //! The sink on a real PostgreSQL: every rule of `PROTOCOL.md` §3 and §4 that one session can show,
 //! with hand-made records and without Kafka.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
 mod world;
 mod rules;
