@@ -359,7 +359,13 @@ impl Run {
         let budget = shared.budget.clone();
         sources.spawn(
             "change stream",
-            stream.read(budget, send, health, shutdown.clone()),
+            stream.read(
+                budget,
+                send,
+                self.settings.on_drop,
+                health,
+                shutdown.clone(),
+            ),
         );
         let relay = Relay::new(Stream {
             client: self.prepared.client.clone(),

@@ -23,6 +23,7 @@ use super::reply::{documents, post_batch_token, token_time};
 use crate::error::{Error, server_code};
 use crate::metrics;
 use crate::patience::Patience;
+use crate::settings::OnDrop;
 
 /// How long the server may wait for events before it sends an empty reply. It bounds the wait for
 /// a stop, and for the end of a transaction on a quiet source.
@@ -117,6 +118,15 @@ pub struct Reply {
     pub permit: Permit,
 }
 
+/// What the reader feeds on.
+pub enum Feed {
+    /// The next reply.
+    Reply(Reply),
+    /// The server ended the stream without an error, at this time or later: as after a dropped
+    /// database, when a filter hides the event that says so.
+    Ended(Version),
+}
+
 /// The open stream.
 pub struct ChangeStream {
     client: Client,
@@ -174,14 +184,15 @@ impl ChangeStream {
     const EXPECTED_BYTES_MIN: usize = 256 << 10;
     const EXPECTED_BYTES_MAX: usize = 8 << 20;
 
-    /// Reads until the shutdown, sending every reply, empty ones too, in order.
+    /// Reads until the shutdown, feeding on every reply, empty ones too, in order.
     ///
     /// # Errors
-    /// When the stream ended, its history is gone, or an event cannot be sent.
+    /// When its history is gone, or an event cannot be sent.
     pub async fn read(
         mut self,
         budget: Budget,
-        replies: mpsc::Sender<Reply>,
+        feed: mpsc::Sender<Feed>,
+        on_drop: OnDrop,
         health: Health,
         shutdown: Shutdown,
     ) -> Result<(), Error> {
@@ -196,44 +207,48 @@ impl ChangeStream {
             match self.next(permit, &budget).await {
                 Ok(Some(reply)) => {
                     patience.reset();
-                    if replies.send(reply).await.is_err() {
+                    if feed.send(Feed::Reply(reply)).await.is_err() {
                         break;
                     }
                 }
+                // What the events before the end say is told first, if it stops us at all.
+                Ok(None) if on_drop == OnDrop::Halt => {
+                    feed.send(Feed::Ended(self.reached())).await.ok();
+                    break;
+                }
                 Ok(None) => {
-                    return Err(Error::Halted {
-                        what: "the change stream ended without an error, as after a dropped \
-                               database"
-                            .to_owned(),
-                        time: self.reached(),
-                    });
+                    tracing::warn!("the change stream ended; going on behind its end");
+                    if !self.reopen(patience.pause(), &shutdown).await? {
+                        break;
+                    }
                 }
                 Err(error) => {
                     let error = classify(error, &self.resume, false)?;
-                    metrics::stream_reopened();
                     let pause = patience.pause();
                     tracing::warn!(%error, retry_in = ?pause, "reopening the change stream");
-                    if !shutdown.sleep(pause).await {
+                    if !self.reopen(pause, &shutdown).await? {
                         break;
-                    }
-                    let start = self.resume.clone();
-                    match Self::open(
-                        &self.client,
-                        self.query.clone(),
-                        start,
-                        self.sharded,
-                        &shutdown,
-                    )
-                    .await?
-                    {
-                        Some(stream) => self = stream,
-                        None => break,
                     }
                 }
             }
         }
         health.retire("change stream");
         Ok(())
+    }
+
+    /// Opens the stream again behind the last token received; tells whether to go on.
+    async fn reopen(&mut self, pause: Duration, shutdown: &Shutdown) -> Result<bool, Error> {
+        metrics::stream_reopened();
+        if !shutdown.sleep(pause).await {
+            return Ok(false);
+        }
+        let (query, start) = (self.query.clone(), self.resume.clone());
+        let opened = Self::open(&self.client, query, start, self.sharded, shutdown).await?;
+        let Some(stream) = opened else {
+            return Ok(false);
+        };
+        *self = stream;
+        Ok(true)
     }
 
     fn reached(&self) -> Version {

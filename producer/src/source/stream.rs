@@ -18,7 +18,7 @@ use leafcutter_schemas::version::Version;
 use mongodb::Client;
 use tokio::sync::mpsc;
 
-use super::change_stream::Reply;
+use super::change_stream::{Feed, Reply};
 use super::event::{self, Event, Parsed, Positions, key_document};
 use super::hold::{self, HoldBack};
 use super::merge::{Fate, fates};
@@ -87,12 +87,23 @@ impl<O: Outlet> Relay<O> {
     /// When an event cannot be understood or handed on, or a policy says stop.
     pub async fn run(
         mut self,
-        mut replies: mpsc::Receiver<Reply>,
+        mut feed: mpsc::Receiver<Feed>,
         shutdown: Shutdown,
     ) -> Result<(), Error> {
-        while let Some(reply) = replies.recv().await {
-            if !self.take(reply, &shutdown).await? {
-                break;
+        while let Some(next) = feed.recv().await {
+            match next {
+                Feed::Reply(reply) => {
+                    if !self.take(reply, &shutdown).await? {
+                        break;
+                    }
+                }
+                Feed::Ended(time) => {
+                    let what = "the change stream ended without an error";
+                    return Err(Error::Halted {
+                        what: what.to_owned(),
+                        time,
+                    });
+                }
             }
         }
         Ok(())
