@@ -3,6 +3,7 @@
 //! The mapping says so, and what each waits for. Without a mapping the topics that the state or the
 //! control topic name are taken, which is enough for everything but gates.
 
+use crate::{connect::State, settings::Installation};
 use leafcutter_consumer::{model::Model, pipeline::load_model};
 use leafcutter_runtime::{
     exit::Exit,
@@ -58,6 +59,24 @@ impl Catalog {
             collections: collections.collect(),
             model,
         })
+    }
+
+    /// The collections of the mapping, if one is given, and all that the state knows.
+    ///
+    /// # Errors
+    /// Every fault of the file, or when PostgreSQL cannot be asked.
+    pub async fn of(installation: &Installation, state: &State) -> Result<Self, Failure> {
+        const TOPICS: &str = "\
+            select topic from leafcutter.offsets union select topic from leafcutter.dead_letters \
+            order by 1";
+        let mut catalog = Self::load(&installation.prefix, installation.mapping.as_deref())?;
+        let rows = state
+            .client
+            .query(TOPICS, &[])
+            .await
+            .map_err(|error| state.lost(&error))?;
+        catalog.add_topics(rows.iter().map(|row| row.get(0)));
+        Ok(catalog)
     }
 
     /// Adds the topics that are not in it yet.

@@ -154,7 +154,7 @@ fn render(summary: &Summary, mapping: &Mapping, file: &str) -> String {
     )
     .unwrap_or_default();
     let one_database = mapping.databases().len() == 1;
-    writeln!(out, "tier  {} {}", left("collection", 24), "tables").unwrap_or_default();
+    writeln!(out, "tier  {} tables", left("collection", 24)).unwrap_or_default();
     let mut lines: Vec<&CollectionSummary> = summary.collections.iter().collect();
     lines.sort_by_key(|line| line.tier);
     for line in lines {

@@ -10,7 +10,7 @@ use crate::{
     catalog::{Catalog, usage},
     connect::State,
     kafka::{Next, Read, Topics},
-    settings::{Installation, LetterState},
+    settings::LetterState,
 };
 use leafcutter_runtime::report::Failure;
 use leafcutter_schemas::{
@@ -92,24 +92,6 @@ impl LetterState {
             Self::All => None,
         }
     }
-}
-
-/// The collections of the mapping, if one is given, and all that the state knows.
-pub(crate) async fn catalog(
-    installation: &Installation,
-    state: &State,
-) -> Result<Catalog, Failure> {
-    const TOPICS: &str = "\
-        select topic from leafcutter.offsets union select topic from leafcutter.dead_letters \
-        order by 1";
-    let mut catalog = Catalog::load(&installation.prefix, installation.mapping.as_deref())?;
-    let rows = state
-        .client
-        .query(TOPICS, &[])
-        .await
-        .map_err(|error| state.lost(&error))?;
-    catalog.add_topics(rows.iter().map(|row| row.get(0)));
-    Ok(catalog)
 }
 
 /// Reads `TOPIC/PARTITION/OFFSET`; the topic may be given by its collection's name.

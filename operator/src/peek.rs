@@ -10,7 +10,7 @@ use crate::{
     figures::{bytes, utc},
     kafka::{Next, Read, Topics, ask},
     settings::PeekSettings,
-    show::{Paint, Show, cut, wrap},
+    show::{Paint, Show, cut, layout, wrap},
 };
 use leafcutter_runtime::{exit::Exit, report::Failure};
 use leafcutter_schemas::name::{DEAD_LETTER_SUFFIX, checkpoints_topic, control_topic};
@@ -57,7 +57,7 @@ pub async fn run(settings: PeekSettings, show: &mut Show<'_>) -> Result<Exit, Fa
         let wanted = wanted(&settings, &topic, partitions)?;
         let mut records = Vec::new();
         for partition in wanted {
-            let rest = settings.limit - records.len();
+            let rest = settings.limit.saturating_sub(records.len());
             match settings.offset {
                 Some(offset) if rest > 0 => {
                     records.extend(from(&topics, &topic, partition, offset, rest)?);
@@ -264,6 +264,5 @@ fn render(peeked: &Peeked, paint: Paint) -> String {
 }
 
 fn indented(json: &serde_json::Value) -> String {
-    let text = serde_json::to_string_pretty(json).unwrap_or_default();
-    text.lines().map(|line| format!("  {line}\n")).collect()
+    format!("  {}\n", layout(json, 2))
 }

@@ -192,6 +192,38 @@ pub fn wrap(indent: &str, text: &str) -> String {
     out
 }
 
+/// JSON as a person reads it: what fits on a line stays on it, the rest is indented below. The
+/// first line is not indented.
+#[must_use]
+pub fn layout(json: &serde_json::Value, indent: usize) -> String {
+    let short = json.to_string();
+    if indent + short.chars().count() <= 78 {
+        return short;
+    }
+    let inner = " ".repeat(indent + 2);
+    let outer = " ".repeat(indent);
+    match json {
+        serde_json::Value::Object(fields) => {
+            let lines: Vec<String> = fields
+                .iter()
+                .map(|(name, value)| {
+                    let name = serde_json::Value::from(name.as_str());
+                    format!("{inner}{name}: {}", layout(value, indent + 2))
+                })
+                .collect();
+            format!("{{\n{}\n{outer}}}", lines.join(",\n"))
+        }
+        serde_json::Value::Array(elements) => {
+            let lines: Vec<String> = elements
+                .iter()
+                .map(|value| format!("{inner}{}", layout(value, indent + 2)))
+                .collect();
+            format!("[\n{}\n{outer}]", lines.join(",\n"))
+        }
+        _ => short,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,6 +247,21 @@ mod tests {
                 .all(|line| line.len() <= 80 && line.starts_with("    word"))
         );
         assert_eq!(wrapped.split_whitespace().count(), 40);
+    }
+
+    #[test]
+    fn json_is_laid_out_and_stays_json() {
+        let long = "x".repeat(60);
+        let json = serde_json::json!({ "a": [1, 2, 3], "b": { "c": long, "d": [long, null] } });
+        let text = layout(&json, 2);
+        assert!(
+            text.contains("\n    \"a\": [1,2,3],\n    \"b\": {\n"),
+            "{text}"
+        );
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&text).unwrap(),
+            json
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `leafcutter dead-letters list`: which records could not be applied, and why.
 
-use super::{Filter, Letter, catalog, find};
+use super::{Filter, Letter, find};
 use crate::{
     catalog::Catalog,
     connect::State,
@@ -17,7 +17,7 @@ use std::fmt::Write as _;
 /// When PostgreSQL cannot be asked, or the collection is unknown.
 pub async fn run(settings: ListSettings, show: &mut Show<'_>) -> Result<Exit, Failure> {
     let state = State::open(&settings.postgres).await?;
-    let catalog = catalog(&settings.installation, &state).await?;
+    let catalog = Catalog::of(&settings.installation, &state).await?;
     let called = settings.collection.as_deref();
     let found = called.map(|called| catalog.find(called)).transpose()?;
     let filter = Filter {

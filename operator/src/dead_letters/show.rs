@@ -1,13 +1,14 @@
 //! `leafcutter dead-letters show`: one dead letter with its whole origin.
 
-use super::{Filter, Letter, catalog, find, headers, parse_id, read_letter};
+use super::{Filter, Letter, find, headers, parse_id, read_letter};
 use crate::{
+    catalog::Catalog,
     connect::State,
     envelope::{Shown, version_words},
     figures::{bytes, utc},
     kafka::{Read, Topics, ask},
     settings::ShowSettings,
-    show::{Paint, Show, left, wrap},
+    show::{Paint, Show, layout, left, wrap},
 };
 use leafcutter_runtime::{
     exit::Exit,
@@ -38,7 +39,7 @@ struct Whole {
 /// When it is neither in the index nor in its topic, or a server cannot be asked.
 pub async fn run(settings: ShowSettings, show: &mut Show<'_>) -> Result<Exit, Failure> {
     let state = State::open(&settings.postgres).await?;
-    let catalog = catalog(&settings.installation, &state).await?;
+    let catalog = Catalog::of(&settings.installation, &state).await?;
     let origin = parse_id(&catalog, &settings.id)?;
     let filter = Filter {
         ids: Some(vec![origin.clone()]),
@@ -171,8 +172,7 @@ fn render(whole: &Whole, paint: Paint) -> String {
         .as_ref()
         .and_then(|shown| shown.document.as_ref())
     {
-        let text = serde_json::to_string_pretty(document).unwrap_or_default();
-        writeln!(out, "\n{text}").unwrap_or_default();
+        writeln!(out, "\n{}", layout(document, 0)).unwrap_or_default();
     }
     out
 }

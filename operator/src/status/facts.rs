@@ -147,6 +147,8 @@ impl ControlView {
 pub struct Facts {
     /// PostgreSQL's clock, milliseconds since 1970.
     pub at: i64,
+    /// The groups that ever applied anything here.
+    pub groups: Vec<String>,
     /// The group's partitions.
     pub offsets: Vec<OffsetRow>,
     /// The topics whose gates are open.
@@ -252,6 +254,7 @@ const OFFSETS: &str = "\
     select topic, partition, next_offset, source_time, applied, unchanged, stale, deleted, held, \
     filtered, parked, ignored, dead_lettered from leafcutter.offsets where consumer_group = $1 \
     order by topic, partition";
+const GROUPS: &str = "select distinct consumer_group from leafcutter.offsets order by 1";
 const GATES: &str = "select topic from leafcutter.gates where consumer_group = $1";
 const WAITING: &str = "\
     select topic, reason = 'unique', state = 'orphan', wait_table, count(*) \
@@ -294,6 +297,12 @@ async fn ask(state: &mut State, group: &str) -> Result<Facts, tokio_postgres::Er
     let read = async |sql: &str| snapshot.query(sql, &[&group]).await;
     let facts = Facts {
         at: snapshot.query_one(NOW, &[]).await?.get(0),
+        groups: snapshot
+            .query(GROUPS, &[])
+            .await?
+            .iter()
+            .map(|row| row.get(0))
+            .collect(),
         offsets: read(OFFSETS).await?.iter().map(offset_row).collect(),
         gates: read(GATES).await?.iter().map(|row| row.get(0)).collect(),
         waiting: snapshot

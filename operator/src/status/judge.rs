@@ -214,6 +214,13 @@ pub fn judge(
         kafka: facts.control.as_ref().err().cloned(),
     };
     report.not_ready_because = reasons(&report);
+    // The most likely cause of everything else comes first.
+    if facts.offsets.is_empty() && !facts.groups.is_empty() {
+        let groups = facts.groups.join(", ");
+        let group = &installation.group;
+        let why = format!("group {group} has applied nothing here; --group may be: {groups}");
+        report.not_ready_because.insert(0, why);
+    }
     report.ready = report.not_ready_because.is_empty();
     report
 }
