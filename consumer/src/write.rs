@@ -210,6 +210,7 @@ impl Writer {
         let fences = batch.fences(records);
         let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
         let mut again = 0;
+        let mut failed = 0;
         let mut sent = false;
         loop {
             if self.shutdown.is_forced() {
@@ -246,8 +247,14 @@ impl Writer {
                 }
                 Err(error @ ApplyError::Transient { .. }) => {
                     metrics::attempt_failed("transient");
-                    self.database.set(false, "batches cannot be applied");
-                    tracing::warn!(error = %describe(&error), records = records.len(), "batch waits");
+                    failed += 1;
+                    // One failed attempt is daily life (a deadlock, a restart); more are news.
+                    if failed > 1 {
+                        self.database.set(false, "batches cannot be applied");
+                        tracing::warn!(error = %describe(&error), records = records.len(), attempts = failed, "batch waits");
+                    } else {
+                        tracing::debug!(error = %describe(&error), records = records.len(), "batch waits");
+                    }
                     let delay = backoff.next_delay(&mut rand::rng());
                     if !self.shutdown.sleep(delay).await {
                         return Step::Stop;

@@ -139,7 +139,8 @@ impl Applier {
     /// # Errors
     /// When PostgreSQL cannot be reached.
     pub async fn session(&mut self) -> Result<&mut Session, ApplyError> {
-        if self.session.is_none() {
+        // A connection that the server ended is found out here, by whoever asks next.
+        if self.session.as_ref().is_none_or(Session::is_closed) {
             let mut session = Session::open(&self.config, &self.name).await?;
             session.create_temporary(&self.model).await?;
             self.session = Some(session);

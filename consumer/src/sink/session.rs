@@ -114,6 +114,11 @@ impl Session {
         })
     }
 
+    /// Whether the connection has ended.
+    pub fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
     /// The connection.
     pub fn client(&self) -> &Client {
         &self.client

@@ -29,7 +29,9 @@ impl ConsumerContext for LogContext {}
 pub fn log_event(level: RDKafkaLogLevel, facility: &str, message: &str) {
     // Producer and consumer get the same properties; that each ignores some is no news. What
     // fails comes a second time as an error event.
-    if matches!(facility, "CONFWARN" | "FAIL" | "ERROR") {
+    // Offsets are committed to Kafka for lag tools only, so one that a rebalance overtakes is no
+    // news either.
+    if matches!(facility, "CONFWARN" | "FAIL" | "ERROR" | "COMMITFAIL") {
         tracing::debug!(target: "librdkafka", facility, "{message}");
         return;
     }
