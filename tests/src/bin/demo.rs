@@ -1,0 +1,3 @@
+//! The demo's binary.
+
+fn main() {}

@@ -1,0 +1,207 @@
+//! A world of its own for each test: databases, topics and programs that no other test sees.
+
+use crate::{
+    failure::{Attempt, Result},
+    finlit::compare::Sides,
+    program::Program,
+    stack::Stack,
+};
+use leafcutter_schemas::name::{control_topic, data_topic};
+use mongodb::Database;
+use rdkafka::{
+    admin::{AdminClient, AdminOptions},
+    client::DefaultClientContext,
+    consumer::{BaseConsumer, Consumer},
+};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// FinLit's mapping, as it is in `schemas/examples`.
+const MAPPING: &str = include_str!("../../schemas/examples/finlit/mapping.yaml");
+/// The database in it.
+const MAPPED_DATABASE: &str = "\ndatabase: finlit\n";
+/// How long Kafka may take to answer.
+const KAFKA_ANSWERS: Duration = Duration::from_secs(10);
+
+/// Where a run happens.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The servers, with the database of PostgreSQL to use.
+    pub stack: Stack,
+    /// The database of MongoDB.
+    pub database: String,
+    /// The prefix of the topics.
+    pub prefix: String,
+    /// The mapping file.
+    pub mapping: PathBuf,
+    /// Where logs go.
+    pub folder: PathBuf,
+}
+
+impl Place {
+    /// A place in a folder, with FinLit's mapping for this database written into it.
+    ///
+    /// # Errors
+    /// When the folder cannot be made or written to.
+    pub fn new(stack: Stack, database: &str, prefix: &str, folder: &Path) -> Result<Self> {
+        std::fs::create_dir_all(folder).attempt(&format!("make {}", folder.display()))?;
+        let mapping = folder.join("mapping.yaml");
+        let text = MAPPING.replace(MAPPED_DATABASE, &format!("\ndatabase: {database}\n"));
+        std::fs::write(&mapping, text).attempt(&format!("write {}", mapping.display()))?;
+        Ok(Self {
+            stack,
+            database: database.to_owned(),
+            prefix: prefix.to_owned(),
+            mapping,
+            folder: folder.to_owned(),
+        })
+    }
+
+    /// Starts `leafcutter-producer run`.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn producer(&self, more: &[&str]) -> Result<Program> {
+        self.start("producer", "leafcutter-producer", &[], more)
+    }
+
+    /// Starts a `leafcutter-consumer run` of a group; `name` tells it from others.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn consumer(&self, name: &str, group: &str, more: &[&str]) -> Result<Program> {
+        self.start(
+            name,
+            "leafcutter-consumer",
+            &["--group", group, "--orphan-after", "3s"],
+            more,
+        )
+    }
+
+    fn start(&self, name: &str, binary: &str, own: &[&str], more: &[&str]) -> Result<Program> {
+        let mapping = self.mapping.display().to_string();
+        let mut arguments = vec!["run", "--mapping", &mapping, "--prefix", &self.prefix];
+        arguments.extend(["--admin", "127.0.0.1:0"]);
+        arguments.extend(own);
+        arguments.extend(more);
+        Program::start(name, binary, &arguments, &self.stack, &self.folder)
+    }
+
+    /// The data topic of a collection.
+    ///
+    /// # Errors
+    /// When Kafka would not take the name.
+    pub fn topic(&self, collection: &str) -> Result<String> {
+        Ok(data_topic(&self.prefix, &self.database, collection)?)
+    }
+
+    /// The control topic.
+    pub fn control_topic(&self) -> String {
+        control_topic(&self.prefix)
+    }
+}
+
+/// A place for one test, which goes away with it.
+pub struct World {
+    /// Where it is.
+    pub place: Place,
+    /// The consumer group.
+    pub group: String,
+    /// The source.
+    pub source: Database,
+    /// The target.
+    pub target: tokio_postgres::Client,
+    own_name: String,
+    /// Keeps the folder until the world ends.
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    /// A new world on the servers of the environment. `name` is the test's own.
+    ///
+    /// # Errors
+    /// When the environment names no servers, or one of them fails.
+    pub async fn new(name: &str) -> Result<Self> {
+        let servers = Stack::from_env()?;
+        let own_name = format!("lc_{name}_{}", std::process::id());
+        let stack = servers.with_postgres_database(&own_name)?;
+        let admin = servers.postgres().await?;
+        for sql in ["drop database if exists", "create database"] {
+            let sql = format!("{sql} \"{own_name}\"");
+            admin.batch_execute(&sql).await.attempt(&sql)?;
+        }
+        let folder = tempfile::Builder::new().prefix(&own_name).tempdir()?;
+        let source = stack.mongodb().await?.database(&own_name);
+        source.drop().await.attempt("empty MongoDB")?;
+        let target = stack.postgres().await?;
+        let place = Place::new(stack, &own_name, &own_name, folder.path())?;
+        Ok(Self {
+            place,
+            group: own_name.clone(),
+            source,
+            target,
+            own_name,
+            _folder: folder,
+        })
+    }
+
+    /// What a comparison needs.
+    pub fn sides(&mut self) -> Sides<'_> {
+        Sides {
+            mongodb: &self.source,
+            postgres: &mut self.target,
+            prefix: &self.place.prefix,
+            group: &self.group,
+        }
+    }
+
+    /// Removes everything. A test that fails leaves its databases and topics to be looked at.
+    ///
+    /// # Errors
+    /// When a server fails.
+    pub async fn close(self) -> Result<()> {
+        self.source
+            .drop()
+            .await
+            .attempt("drop the database of MongoDB")?;
+        drop(self.target);
+        let admin = Stack::from_env()?.postgres().await?;
+        let sql = format!("drop database \"{}\" with (force)", self.own_name);
+        admin.batch_execute(&sql).await.attempt(&sql)?;
+        delete_topics(&self.place.stack, &self.place.prefix).await
+    }
+}
+
+/// Deletes all topics of a prefix.
+async fn delete_topics(stack: &Stack, prefix: &str) -> Result<()> {
+    let reader: BaseConsumer = stack
+        .kafka()
+        .reader_config("leafcutter-tests")
+        .map_err(|fault| crate::failure::Failure::new(fault.to_string()))?
+        .create()?;
+    let own = format!("{prefix}.");
+    let metadata = reader
+        .fetch_metadata(None, KAFKA_ANSWERS)
+        .attempt("list the topics")?;
+    let names: Vec<_> = metadata
+        .topics()
+        .iter()
+        .map(|t| t.name())
+        .filter(|name| name.starts_with(&own))
+        .collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let admin: AdminClient<DefaultClientContext> = stack
+        .kafka()
+        .admin_config("leafcutter-tests")
+        .map_err(|fault| crate::failure::Failure::new(fault.to_string()))?
+        .create()?;
+    admin
+        .delete_topics(&names, &AdminOptions::new())
+        .await
+        .attempt("delete the topics")?;
+    Ok(())
+}
