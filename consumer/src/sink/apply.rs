@@ -56,6 +56,8 @@ pub struct Applier {
     /// Batches still to be checked for missing parents and taken values before they are written.
     careful: u32,
     direct: HashMap<TableId, Direct>,
+    /// Where the next round over the held rows of a table begins.
+    pub(super) held_after: HashMap<TableId, Vec<u8>>,
 }
 
 /// How many batches are checked row by row after one in which a parent was missing or a value was
@@ -131,6 +133,7 @@ impl Applier {
             session: None,
             careful: 0,
             direct: HashMap::new(),
+            held_after: HashMap::new(),
         }
     }
 

@@ -24,7 +24,11 @@ use leafcutter_schemas::{
     dead_letter::{Origin, Reason, Stage},
     mapping::OnMissing,
 };
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 /// Parked documents tried in one transaction.
 const TRIED_MAX: i64 = 500;
@@ -55,8 +59,9 @@ pub struct Patience {
     pub progress: Progress,
 }
 
+/// Those that were not tried for longest: more than one round holds may wait for long.
 const LOCK: &str = "where p.tried_at < now() - case when p.state = 'waiting' then interval '0.5 s' \
-    else interval '10 s' end order by p.table_name, p.row_key";
+    else interval '10 s' end order by p.tried_at";
 
 impl Applier {
     /// One round over what is parked.
@@ -120,29 +125,31 @@ impl Applier {
         .await
     }
 
-    /// One round over held rows: those that nothing points to any more are deleted.
+    /// One round over held rows: those that nothing points to any more are deleted. The next round
+    /// goes on where this one ends, since many may be held for long.
     ///
     /// # Errors
     /// When PostgreSQL refuses or is lost.
     pub async fn settle_held(&mut self, model: &Arc<Model>) -> Result<u64, ApplyError> {
         let mut rows = Rows::default();
-        self.transact(
-            &mut rows,
-            async |t| {
-                t.flags = Flags::read(t.session).await?;
-                let mut let_go = 0;
-                if t.flags.held {
-                    for index in (0..t.model.tables.len()).rev() {
-                        if t.model.tables[index].above.is_empty() {
-                            let_go += settle_held_table(t, TableId(index)).await?;
-                        }
+        let mut after = std::mem::take(&mut self.held_after);
+        let body = async |t: &mut Transaction<'_>| {
+            t.flags = Flags::read(t.session).await?;
+            let mut let_go = 0;
+            if t.flags.held {
+                for index in (0..t.model.tables.len()).rev() {
+                    let table = TableId(index);
+                    if t.model.table(table).above.is_empty() {
+                        let after = after.entry(table).or_default();
+                        let_go += settle_held_table(t, table, after).await?;
                     }
                 }
-                Ok(let_go)
-            },
-            model,
-        )
-        .await
+            }
+            Ok(let_go)
+        };
+        let settled = self.transact(&mut rows, body, model).await;
+        self.held_after = after;
+        settled
     }
 }
 
@@ -330,56 +337,29 @@ fn reason(code: &'static str, table: &str, column: &str, message: String) -> Rea
 
 /// Deletes the held rows of one table that nothing points to: first the rows are locked, then, in
 /// later statements, what is held is read again and referring rows are looked for (S4).
-async fn settle_held_table(t: &mut Transaction<'_>, table: TableId) -> Result<u64, ApplyError> {
+async fn settle_held_table(
+    t: &mut Transaction<'_>,
+    table: TableId,
+    after: &mut Vec<u8>,
+) -> Result<u64, ApplyError> {
     let model = t.model;
     let entry = model.table(table);
-    let sql = &entry.sql;
-    let held = format!(
-        "select row_key, version from leafcutter.held where table_name = $1 order by held_at limit {HELD_MAX}"
-    );
-    let statement = t.session.prepared(&held).await?;
-    let found = t
-        .session
-        .client()
-        .query(&statement, &[&entry.state_name])
-        .await?;
+    let found = some_held(t, &entry.state_name, after).await?;
     if found.is_empty() {
         return Ok(0);
     }
     let mut copy = CopyBuffer::new();
     let mut keys: BTreeMap<i32, Vec<u8>> = BTreeMap::new();
-    for (index, row) in found.iter().enumerate() {
-        let key: Vec<u8> = row.get(0);
-        copy.tuple(
-            entry.table.key.len(),
-            &key_fields(&key, entry.table.key.len()),
-            row.get(1),
-            &[index],
-        );
+    for (index, (key, version)) in found.into_iter().enumerate() {
+        let columns = entry.table.key.len();
+        copy.tuple(columns, &key_fields(&key, columns), version, &[index]);
         keys.insert(i32::try_from(index).unwrap_or(i32::MAX), key);
     }
     let count = copy.count;
-    copy.send(t.session, &sql.copy_deletes).await?;
-    let statement = t.session.prepared(&sql.lock_deletes).await?;
+    copy.send(t.session, &entry.sql.copy_deletes).await?;
+    let statement = t.session.prepared(&entry.sql.lock_deletes).await?;
     t.session.client().query(&statement, &[]).await?;
-    let again = "select row_key from leafcutter.held where table_name = $1 and row_key = any($2) for update";
-    let statement = t.session.prepared(again).await?;
-    let wanted: Vec<&[u8]> = keys.values().map(Vec::as_slice).collect();
-    let still: Vec<Vec<u8>> = t
-        .session
-        .client()
-        .query(&statement, &[&entry.state_name, &wanted])
-        .await?
-        .iter()
-        .map(|row| row.get(0))
-        .collect();
-    keys.retain(|_, key| still.contains(key));
-    for look in &sql.referenced_deletes {
-        let statement = t.session.prepared(look).await?;
-        for row in t.session.client().query(&statement, &[]).await? {
-            keys.remove(&row.get::<_, i32>(0));
-        }
-    }
+    keep_free(t, table, &mut keys).await?;
     let free: Vec<i32> = keys.keys().copied().collect();
     let mut let_go = 0;
     if !free.is_empty() {
@@ -388,7 +368,7 @@ async fn settle_held_table(t: &mut Transaction<'_>, table: TableId) -> Result<u6
             let statement = t.session.prepared(&model.table(*child).sql.delete).await?;
             t.session.client().execute(&statement, &[&free]).await?;
         }
-        let statement = t.session.prepared(&sql.delete).await?;
+        let statement = t.session.prepared(&entry.sql.delete).await?;
         let_go = t.session.client().execute(&statement, &[&free]).await?;
         let forget = "delete from leafcutter.held where table_name = $1 and row_key = any($2)";
         let statement = t.session.prepared(forget).await?;
@@ -400,4 +380,70 @@ async fn settle_held_table(t: &mut Transaction<'_>, table: TableId) -> Result<u6
     }
     t.empty_deletes(table, count).await?;
     Ok(let_go)
+}
+
+/// The next held rows of a table behind `after`, which then stands where they end; at the end of
+/// all it goes back to the start.
+async fn some_held(
+    t: &mut Transaction<'_>,
+    table: &str,
+    after: &mut Vec<u8>,
+) -> Result<Vec<(Vec<u8>, i64)>, ApplyError> {
+    let sql = format!(
+        "select row_key, version from leafcutter.held where table_name = $1 and row_key > $2 \
+         order by row_key limit {HELD_MAX}"
+    );
+    let statement = t.session.prepared(&sql).await?;
+    let rows = t
+        .session
+        .client()
+        .query(&statement, &[&table, after])
+        .await?;
+    let found: Vec<(Vec<u8>, i64)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    *after = match found.last() {
+        Some((last, _)) if found.len() >= usize::try_from(HELD_MAX).unwrap_or(usize::MAX) => {
+            last.clone()
+        }
+        _ => Vec::new(),
+    };
+    Ok(found)
+}
+
+/// Leaves those keys whose rows are still held and that nothing points to. Keeping one row may keep
+/// another of its own table that it points to, so this runs until nothing changes.
+async fn keep_free(
+    t: &mut Transaction<'_>,
+    table: TableId,
+    keys: &mut BTreeMap<i32, Vec<u8>>,
+) -> Result<(), ApplyError> {
+    let entry = t.model.table(table);
+    let again = "select row_key from leafcutter.held where table_name = $1 and row_key = any($2) for update";
+    let statement = t.session.prepared(again).await?;
+    let wanted: Vec<&[u8]> = keys.values().map(Vec::as_slice).collect();
+    let rows = t
+        .session
+        .client()
+        .query(&statement, &[&entry.state_name, &wanted])
+        .await?;
+    let still: BTreeSet<Vec<u8>> = rows.iter().map(|row| row.get(0)).collect();
+    let mut kept: Vec<i32> = keys.keys().copied().collect();
+    kept.retain(|ordinal| !still.contains(&keys[ordinal]));
+    let leave = format!(
+        "delete from pg_temp.lc_{}_deletes where lc_doc = any($1)",
+        table.0
+    );
+    loop {
+        let statement = t.session.prepared(&leave).await?;
+        t.session.client().execute(&statement, &[&kept]).await?;
+        keys.retain(|ordinal, _| !kept.contains(ordinal));
+        kept.clear();
+        for look in &entry.sql.referenced_deletes {
+            let statement = t.session.prepared(look).await?;
+            let rows = t.session.client().query(&statement, &[]).await?;
+            kept.extend(rows.iter().map(|row| row.get::<_, i32>(0)));
+        }
+        if kept.is_empty() {
+            return Ok(());
+        }
+    }
 }
