@@ -11,7 +11,7 @@ use std::time::Duration;
 use leafcutter_runtime::admin::{Condition, Health};
 use leafcutter_runtime::budget::Budget;
 use leafcutter_runtime::exit::Exit;
-use leafcutter_runtime::report::{Failure, Fault};
+use leafcutter_runtime::report::Failure;
 use leafcutter_runtime::shutdown::Shutdown;
 use leafcutter_runtime::task::{Cause, TaskSet};
 use leafcutter_schemas::class::Class;
@@ -102,7 +102,6 @@ struct Shared {
 impl Run {
     async fn go(self, outer: &Shutdown) -> Result<(), Error> {
         let stored = self.load().await?;
-        self.check_topics(&stored)?;
         let now = self.now().await?;
         let shared = Shared {
             data: Arc::new(Publisher::open(
@@ -156,30 +155,6 @@ impl Run {
                 why: error.to_string(),
             })
         })
-    }
-
-    /// A data topic that had to be created although a checkpoint speaks of it has lost records.
-    fn check_topics(&self, stored: &Stored) -> Result<(), Error> {
-        let Some(stream) = &stored.stream else {
-            return Ok(());
-        };
-        let lost = self.settings.collections.iter().find(|collection| {
-            stream.fingerprint.collections.contains(&collection.name)
-                && self.prepared.created.contains(&collection.topic)
-        });
-        match lost {
-            None => Ok(()),
-            Some(collection) => Err(Error::fault(
-                Exit::StateMismatch,
-                Fault::new(
-                    "could not go on: a data topic is gone",
-                    format!("topic `{}`", collection.topic),
-                    "the checkpoint says that its records were written, and the topic was not \
-                     there at this start",
-                    "Take the snapshot of the collection again: `leafcutter resnapshot`.",
-                ),
-            )),
-        }
     }
 
     async fn now(&self) -> Result<Version, Error> {

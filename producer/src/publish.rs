@@ -29,6 +29,8 @@ use crate::error::Error;
 use crate::metrics;
 use crate::source::{Change, Collection, Outlet};
 
+/// A longer key is cut in a dead letter, which has to fit its own topic.
+const DEAD_LETTER_KEY_BYTES_MAX: usize = 16 << 20;
 /// How long a full queue is left alone.
 const FULL: Duration = Duration::from_millis(2);
 
@@ -281,6 +283,7 @@ impl Outlet for Route {
         );
         let letter = too_large(address, &change, bytes, &self.mapping);
         let topic = dead_letter_topic(&address.topic);
+        let key = key.get(..DEAD_LETTER_KEY_BYTES_MAX).unwrap_or(key);
         self.publisher
             .send(&topic, key, None, Some(letter), ticket)
             .await

@@ -42,7 +42,10 @@ pub fn stream_start(
         ));
     }
     match token_from_json(&stored.token) {
-        Some(token) if stored.fingerprint == *fingerprint => Ok(Start::After(token)),
+        // A `snapshot` alone leaves a time and no token.
+        Some(token) if stored.fingerprint == *fingerprint && !token.is_empty() => {
+            Ok(Start::After(token))
+        }
         _ => Ok(Start::At(stored.time)),
     }
 }

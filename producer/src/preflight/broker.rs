@@ -14,6 +14,7 @@ use rdkafka::admin::{
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::{Broker, Findings};
+use crate::checkpoint::store;
 use crate::publish::Address;
 use crate::settings::Settings;
 
@@ -79,6 +80,12 @@ pub(super) async fn check(settings: &Settings, findings: &mut Findings) -> Optio
         .partition(|topic| seen.partitions.contains_key(&topic.name));
     check_partitions(&there, &seen, findings);
     let limits = check_configs(&admin, &there, findings).await;
+    if seen
+        .partitions
+        .contains_key(&name::checkpoints_topic(&settings.prefix))
+    {
+        check_lost(settings, &missing, findings).await;
+    }
     if findings.faults.is_empty() && !missing.is_empty() {
         create(&admin, &missing, seen.brokers, findings).await;
         wait_for_leaders(&admin, &missing, findings).await;
@@ -90,10 +97,8 @@ pub(super) async fn check(settings: &Settings, findings: &mut Findings) -> Optio
             .copied()
             .unwrap_or(RECORD_BYTES_MAX),
     });
-    let created = missing.iter().filter(|topic| topic.role == Role::Data);
     Some(Broker {
         addresses: addresses.collect(),
-        created: created.map(|topic| topic.name.clone()).collect(),
         control_topic: name::control_topic(&settings.prefix),
         checkpoints_topic: name::checkpoints_topic(&settings.prefix),
     })
@@ -171,6 +176,44 @@ async fn seen(admin: &Arc<Admin>) -> Result<Seen, KafkaError> {
         })
     });
     asked.await.unwrap_or(Err(KafkaError::Canceled))
+}
+
+/// A data topic that is missing although a checkpoint speaks of its collection has lost records,
+/// and is not created again as if nothing had been.
+async fn check_lost(settings: &Settings, missing: &[&Wanted], findings: &mut Findings) {
+    if !missing.iter().any(|topic| topic.role == Role::Data) {
+        return;
+    }
+    let (kafka, name) = (settings.kafka.clone(), settings.name.clone());
+    let topic = name::checkpoints_topic(&settings.prefix);
+    let loaded = tokio::task::spawn_blocking(move || store::load(&kafka, &topic, &name)).await;
+    let stored = match loaded {
+        Ok(Ok(stored)) => stored,
+        Ok(Err(error)) => {
+            findings.faults.0.extend(error.into_failure().faults.0);
+            findings.other = true;
+            return;
+        }
+        Err(_) => return,
+    };
+    let known = stored
+        .stream
+        .map(|stream| stream.fingerprint.collections)
+        .unwrap_or_default();
+    for collection in settings
+        .collections
+        .iter()
+        .filter(|c| known.contains(&c.name))
+    {
+        if missing.iter().any(|topic| topic.name == collection.topic) {
+            findings.mismatch(Fault::new(
+                "could not go on: a data topic is gone",
+                format!("topic `{}`", collection.topic),
+                "the checkpoint says that its records were written, and it is not there any more",
+                "Take the snapshot of the collection again: `leafcutter resnapshot`.",
+            ));
+        }
+    }
 }
 
 fn check_partitions(there: &[&Wanted], seen: &Seen, findings: &mut Findings) {

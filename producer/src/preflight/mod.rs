@@ -28,8 +28,6 @@ pub struct Prepared {
     pub post_images: bool,
     /// Per collection, where its changes go.
     pub addresses: Arc<Vec<Address>>,
-    /// Data topics that were not there before.
-    pub created: Vec<String>,
     /// The compacted topics.
     pub control_topic: String,
     /// See `control_topic`.
@@ -47,7 +45,6 @@ struct Source {
 /// What the broker's part found out.
 struct Broker {
     addresses: Vec<Address>,
-    created: Vec<String>,
     control_topic: String,
     checkpoints_topic: String,
 }
@@ -98,7 +95,6 @@ pub async fn check(settings: &Settings) -> Result<Prepared, Failure> {
             sharded: source.sharded,
             post_images: source.post_images,
             addresses: Arc::new(broker.addresses),
-            created: broker.created,
             control_topic: broker.control_topic,
             checkpoints_topic: broker.checkpoints_topic,
         }),

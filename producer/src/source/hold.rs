@@ -14,6 +14,10 @@
 //!
 //! Events without a transaction go on at once, also when others may follow with their time: those
 //! have other keys. Only the time that may be called complete stays one below.
+//!
+//! A post-batch token that is not the last event's own says "everything before this time": a
+//! stream just opened answers with the time after the newest operation, which the next write may
+//! bear (6.0.5), so the time complete is one below. (PROTOCOL H2 allows the token's time itself.)
 
 use bson::{RawDocument, RawDocumentBuf};
 use leafcutter_schemas::version::Version;
@@ -56,6 +60,8 @@ pub struct Step {
 pub struct HoldBack {
     held: Vec<RawDocumentBuf>,
     time: Version,
+    /// The token of the last event received.
+    last: Option<RawDocumentBuf>,
 }
 
 impl HoldBack {
@@ -76,10 +82,8 @@ impl HoldBack {
         let (time, grouped) = time_and_group(last)?;
         let closed = reached.is_some_and(|reached| reached > time);
         if closed || !grouped {
-            let complete = match reached {
-                Some(reached) if closed => complete_at(reached, reply.proves_end),
-                _ => time.previous(),
-            };
+            let complete = reached.filter(|_| closed).unwrap_or(time).previous();
+            self.last = Some(token_of(last)?);
             return Ok(Step {
                 released: std::mem::take(&mut self.held),
                 ready: events.len(),
@@ -101,12 +105,19 @@ impl HoldBack {
         if !self.held.is_empty() && reached <= self.time && !reply.proves_end {
             return Step::default();
         }
+        // The end of the oplog, and nothing since the last event: its time is complete.
+        let at_last = self.last.as_deref() == Some(token);
+        let complete = if at_last && reply.proves_end {
+            reached
+        } else {
+            reached.previous()
+        };
         Step {
             released: std::mem::take(&mut self.held),
             ready: 0,
             position: Some(Position {
                 token: token.to_owned(),
-                complete: complete_at(reached, reply.proves_end),
+                complete,
             }),
         }
     }
@@ -120,6 +131,7 @@ impl HoldBack {
             }
             ready -= 1;
         }
+        self.last = events.last().map(|last| token_of(last)).transpose()?;
         let (before, tail) = events.split_at(ready);
         let tail = tail.iter().map(|event| RawDocument::to_owned(event));
         if ready == 0 && self.time == time && !self.held.is_empty() {
@@ -145,11 +157,6 @@ impl HoldBack {
             position,
         })
     }
-}
-
-/// A token's time, or just below where other shards may still have events of that time.
-fn complete_at(reached: Version, whole: bool) -> Version {
-    if whole { reached } else { reached.previous() }
 }
 
 fn token_of(event: &RawDocument) -> Result<RawDocumentBuf, Error> {
@@ -282,15 +289,28 @@ mod tests {
             position.unwrap(),
             Position {
                 token: token(9, "h"),
-                complete: at(9)
+                complete: at(9).previous()
             }
         );
     }
 
     #[test]
-    fn the_first_reply_and_a_sharded_cluster_prove_less() {
+    fn a_token_of_no_event_proves_only_what_is_before_it() {
+        for proves_end in [true, false] {
+            let mut hold = HoldBack::default();
+            let (_, _, position) = step(&mut hold, &[], &token(9, "h"), proves_end);
+            assert_eq!(position.unwrap().complete, at(9).previous());
+            // The very next write may bear the time that the first token had.
+            let (_, _, position) = step(&mut hold, &[], &token(9, "h"), proves_end);
+            assert_eq!(position.unwrap().complete, at(9).previous());
+        }
         let mut hold = HoldBack::default();
-        let (_, _, position) = step(&mut hold, &[], &token(9, "h"), false);
-        assert_eq!(position.unwrap().complete, at(9).previous());
+        step(&mut hold, &[event(6, 1, false)], &token(6, "e1"), false);
+        let (_, _, position) = step(&mut hold, &[], &token(6, "e1"), false);
+        assert_eq!(
+            position.unwrap().complete,
+            at(6).previous(),
+            "a sharded cluster"
+        );
     }
 }

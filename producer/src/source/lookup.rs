@@ -23,7 +23,19 @@ pub struct Reply {
     pub read: Version,
 }
 
+/// What a look-up brought.
+pub enum Found {
+    /// Every document that is there.
+    All(Vec<Reply>),
+    /// More bytes than were to be held at once; what was read is given up. Ask for fewer.
+    TooMuch {
+        /// Bytes of an average document in it.
+        average: usize,
+    },
+}
+
 /// Reads the documents with these `_id`s as of `after` or later. Those that are gone are missing.
+/// Gives up beyond `bytes_max`, unless one document alone is larger.
 ///
 /// # Errors
 /// What the driver says; nothing is known then, and the read may be repeated.
@@ -32,7 +44,9 @@ pub async fn read(
     collection: &Collection<RawDocumentBuf>,
     ids: Vec<Bson>,
     after: Version,
-) -> mongodb::error::Result<Vec<Reply>> {
+    bytes_max: usize,
+) -> mongodb::error::Result<Found> {
+    let alone = ids.len() == 1;
     let mut session = client.start_session().causal_consistency(true).await?;
     session.advance_operation_time(after.cluster_time());
     // One more than can be found: the reply then closes the cursor, and no second call is needed.
@@ -47,13 +61,20 @@ pub async fn read(
         .batch()
         .await?;
     let mut replies = Vec::with_capacity(1);
+    let (mut count, mut bytes) = (0, 0);
     let mut stream = cursor.stream(&mut session);
     while let Some(batch) = stream.next().await {
         let batch = batch?;
         // A reply that cannot be read is a failed read, not documents that are gone.
-        documents(&batch)?;
+        count += documents(&batch)?.len();
+        bytes += batch.as_raw_document().as_bytes().len();
+        if bytes > bytes_max && !alone {
+            return Ok(Found::TooMuch {
+                average: bytes / count.max(1),
+            });
+        }
         let read = read_bound(batch.as_raw_document());
         replies.push(Reply { batch, read });
     }
-    Ok(replies)
+    Ok(Found::All(replies))
 }

@@ -61,6 +61,16 @@ pub struct Relay<O> {
     average: Vec<usize>,
 }
 
+/// What came of a window's look-up.
+enum LookedUp {
+    /// The replies, with the positions of their collections.
+    Found(Vec<(usize, lookup::Reply)>),
+    /// The window was too large.
+    TooMuch,
+    /// The program is to stop.
+    Stopped,
+}
+
 /// Before anything is known of a collection's documents.
 const AVERAGE_BYTES_FIRST: usize = 4 << 10;
 
@@ -175,29 +185,47 @@ impl<O: Outlet> Relay<O> {
         };
         let fates = fates(events);
         count(events, &fates);
-        let mut rest: Vec<&Event<'_>> = events
-            .iter()
-            .zip(&fates)
+        let kept = events.iter().zip(&fates);
+        let kept: Vec<&Event<'_>> = kept
             .filter_map(|(event, fate)| (*fate == Fate::Publish).then_some(event))
             .collect();
+        let mut rest = kept.as_slice();
         while !rest.is_empty() {
-            let (size, bytes) = self.window(&rest);
-            let after = rest.split_off(size);
-            if bytes > 0 {
+            let (size, bytes) = self.window(rest);
+            let (window, after) = rest.split_at(size);
+            let permit = if bytes > 0 {
                 let budget = &self.stream.budget;
-                ticket.hold(budget.acquire(bytes.min(budget.capacity() / 4)).await);
-            }
-            if !self.publish_window(&rest, last, ticket, shutdown).await? {
-                return Ok(false);
+                Some(budget.acquire(bytes.min(self.window_bytes())).await)
+            } else {
+                None
+            };
+            match self.look_up(window, last, shutdown).await {
+                LookedUp::Stopped => return Ok(false),
+                LookedUp::TooMuch => continue,
+                LookedUp::Found(replies) => {
+                    // Bytes of a window go back with the window: those of a whole batch may be
+                    // more than there are.
+                    let part = Ticket::part_of(ticket);
+                    if let Some(permit) = permit {
+                        part.hold(permit);
+                    }
+                    self.publish_window(window, &replies, last, &part).await?;
+                    part.seal();
+                }
             }
             rest = after;
         }
         Ok(true)
     }
 
+    /// Bytes of looked-up documents held at once.
+    fn window_bytes(&self) -> usize {
+        self.stream.budget.capacity() / 4
+    }
+
     /// How many of the events fit one look-up, and the bytes it is expected to bring.
     fn window(&self, events: &[&Event<'_>]) -> (usize, usize) {
-        let limit = self.stream.budget.capacity() / 4;
+        let limit = self.window_bytes();
         let (mut lookups, mut bytes) = (0, 0);
         for (index, event) in events.iter().enumerate() {
             if !event.needs_lookup() {
@@ -220,14 +248,11 @@ impl<O: Outlet> Relay<O> {
     async fn publish_window(
         &mut self,
         events: &[&Event<'_>],
+        replies: &[(usize, lookup::Reply)],
         last: Version,
         ticket: &Arc<Ticket>,
-        shutdown: &Shutdown,
-    ) -> Result<bool, Error> {
-        let Some(replies) = self.look_up(events, last, shutdown).await else {
-            return Ok(false);
-        };
-        let found = index(&replies);
+    ) -> Result<(), Error> {
+        let found = index(replies);
         self.learn(&found);
         let gone_at = replies
             .iter()
@@ -268,17 +293,16 @@ impl<O: Outlet> Relay<O> {
             self.stream.progress.raise_floor(gone_at.max(last));
             metrics::lookups_gone(gone);
         }
-        Ok(true)
+        Ok(())
     }
 
-    /// Looks the window's updates up, one read per collection, until it succeeds; `None` when the
-    /// program is to stop first.
+    /// Looks the window's updates up, one read per collection, until it succeeds.
     async fn look_up(
-        &self,
+        &mut self,
         events: &[&Event<'_>],
         last: Version,
         shutdown: &Shutdown,
-    ) -> Option<Vec<(usize, lookup::Reply)>> {
+    ) -> LookedUp {
         let mut wanted: HashMap<usize, Vec<Bson>> = HashMap::new();
         for event in events.iter().filter(|event| event.needs_lookup()) {
             let id = Bson::try_from(event.id).unwrap_or(Bson::Undefined);
@@ -286,29 +310,47 @@ impl<O: Outlet> Relay<O> {
         }
         let mut patience = Patience::new(Duration::from_millis(100), Duration::from_secs(10));
         loop {
+            let limit = self.window_bytes();
             let reads = wanted.iter().filter_map(|(&position, ids)| {
                 let collection = self.handles.get(position)?;
-                let ids = ids.clone();
-                Some(async move {
-                    let read = lookup::read(&self.stream.client, collection, ids, last).await?;
-                    Ok::<_, mongodb::error::Error>((position, read))
-                })
+                let read = lookup::read(&self.stream.client, collection, ids.clone(), last, limit);
+                Some(async move { read.await.map(|found| (position, found)) })
             });
             match futures_util::future::try_join_all(reads).await {
-                Ok(found) => {
-                    let flat = found.into_iter().flat_map(|(position, replies)| {
-                        replies.into_iter().map(move |reply| (position, reply))
-                    });
-                    return Some(flat.collect());
-                }
+                Ok(found) => return self.gather(found),
                 Err(error) => {
                     let pause = patience.pause();
                     tracing::warn!(%error, retry_in = ?pause, "could not look documents up");
                     if !shutdown.sleep(pause).await {
-                        return None;
+                        return LookedUp::Stopped;
                     }
                 }
             }
+        }
+    }
+
+    /// Puts the answers of all collections together. An answer that was too much raises the
+    /// average, at least twofold, so that the next window is smaller.
+    fn gather(&mut self, found: Vec<(usize, lookup::Found)>) -> LookedUp {
+        let mut all = Vec::new();
+        let mut too_much = false;
+        for (position, found) in found {
+            match found {
+                lookup::Found::All(replies) => {
+                    all.extend(replies.into_iter().map(|reply| (position, reply)));
+                }
+                lookup::Found::TooMuch { average } => {
+                    too_much = true;
+                    if let Some(known) = self.average.get_mut(position) {
+                        *known = average.max(*known * 2);
+                    }
+                }
+            }
+        }
+        if too_much {
+            LookedUp::TooMuch
+        } else {
+            LookedUp::Found(all)
         }
     }
 

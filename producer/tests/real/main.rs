@@ -9,3 +9,4 @@ mod stream;
 mod restart;
 mod preflight;
 mod limits;
+mod faults;
