@@ -1,4 +1,5 @@
 //! End to end, on real servers. Start it with `make test`.
 
 mod comparison;
+mod migration;
 mod slow_loader;

@@ -75,7 +75,7 @@ impl Fill<'_> {
             match expected::rows(self.collection, &document) {
                 Err(refusal) => {
                     let (reason, column) = (refusal.reason, refusal.column);
-                    self.letter(world, &name, None, refusal.table, reason, column)
+                    self.letter(world, &name, None, table.name, reason, column)
                         .await?;
                 }
                 Ok(rows) => waiting.push((name, rows)),

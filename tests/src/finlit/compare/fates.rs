@@ -50,12 +50,10 @@ async fn wrong(
         Fate::Placed(values) => read(view, entry, values).await?,
         Fate::Refused(reason, table, column) => match letter {
             None => Some(format!("no dead letter ({reason} of {table}.{column})")),
-            Some(l) if l.reason != reason || l.table != table || l.column != column => {
-                Some(format!(
-                    "the dead letter says {} of {}.{}",
-                    l.reason, l.table, l.column
-                ))
-            }
+            Some(l) if l.reason != reason || l.column != column => Some(format!(
+                "the dead letter says {} of {}.{}",
+                l.reason, l.table, l.column
+            )),
             Some(_) => None,
         },
         Fate::Orphan(column) => match letter {

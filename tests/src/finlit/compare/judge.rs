@@ -76,13 +76,11 @@ impl<'a> Judge<'a> {
         match expected::rows(self.collection, document) {
             Err(refusal) => {
                 self.take_children(key);
-                if refusal.table == self.table.name || !refusal.table.is_empty() {
-                    let excuse = Excuse {
-                        reason: refusal.reason,
-                        columns: vec![refusal.column],
-                    };
-                    self.dead_letter(&name, key, row.as_ref(), &excuse, refusal.table);
-                }
+                let excuse = Excuse {
+                    reason: refusal.reason,
+                    columns: vec![refusal.column],
+                };
+                self.dead_letter(&name, key, row.as_ref(), &excuse);
             }
             Ok(rows) => self.placed(&name, row, rows),
         }
@@ -113,13 +111,7 @@ impl<'a> Judge<'a> {
                 };
                 match (excuse, differences) {
                     (Some(excuse), _) => {
-                        self.dead_letter(
-                            name,
-                            expected.key,
-                            row.as_ref(),
-                            &excuse,
-                            self.table.name,
-                        );
+                        self.dead_letter(name, expected.key, row.as_ref(), &excuse);
                     }
                     (None, Some(differences)) => {
                         self.find(Wrong::Different, name, &differences.join("; "));
@@ -186,7 +178,7 @@ impl<'a> Judge<'a> {
         let found = row.cells(self.table.columns);
         for ((column, want), have) in self.table.columns.iter().zip(&expected.root).zip(&found) {
             if want != have {
-                differences.push(format!("{} is {have}, should be {want}", column.name));
+                differences.push(format!("{} {}", column.name, have.difference(want)));
             }
         }
         for child in self.table.children {
@@ -221,14 +213,7 @@ impl<'a> Judge<'a> {
 
     /// The document is not in its row: the newest dead letter has to say why, and an older state
     /// may still be in the row.
-    fn dead_letter(
-        &mut self,
-        name: &str,
-        key: Uuid,
-        row: Option<&Found>,
-        excuse: &Excuse,
-        table: &str,
-    ) {
+    fn dead_letter(&mut self, name: &str, key: Uuid, row: Option<&Found>, excuse: &Excuse) {
         let Some(letter) = self.state.letter(self.collection, name) else {
             let where_else = self.where_else(name, key);
             let detail = format!("should be a dead letter ({}), {where_else}", excuse.reason);
@@ -242,10 +227,10 @@ impl<'a> Judge<'a> {
         let columns = &excuse.columns;
         let fits = letter.reason == excuse.reason
             && (columns.is_empty() || columns.iter().any(|column| *column == letter.column))
-            && letter.table == table;
+            && letter.table == self.table.name;
         if !fits {
             let detail = format!(
-                "the dead letter says {} of {}.{}, not {} of {table}.{}",
+                "the dead letter says {} of {}.{}, not {} of {}",
                 letter.reason,
                 letter.table,
                 letter.column,

@@ -1,1 +1,313 @@
-//! Soon.
+//! The dead-letter topics, held against their index and against the records themselves.
+//!
+//! Each row of the index has to have its record in the topic `<topic>.dead-letter`, in the same
+//! partition, with the same key, value and headers as the record it was, byte for byte, and with
+//! headers that say the same as the index.
+
+use super::{
+    report::{Finding, Wrong},
+    state::Letter,
+};
+use crate::{
+    failure::{Attempt, Failure, Result},
+    finlit::{Collection, expected::tables::table},
+    world::Place,
+};
+use leafcutter_schemas::{
+    dead_letter::{DeadLetter, is_added_header},
+    name::dead_letter_topic,
+};
+use rdkafka::{
+    Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    message::{BorrowedMessage, Headers, Message},
+};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    time::{Duration, Instant},
+};
+
+/// How long Kafka may take to answer.
+const ANSWER: Duration = Duration::from_secs(10);
+/// How long reading may stand still.
+const STALL: Duration = Duration::from_secs(30);
+
+/// A record as bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Bytes {
+    key: Option<Vec<u8>>,
+    value: Option<Vec<u8>>,
+    headers: Vec<(String, Vec<u8>)>,
+}
+
+/// A record of a dead-letter topic.
+struct Sent {
+    bytes: Bytes,
+    /// Our own headers.
+    says: BTreeMap<String, String>,
+    is_connect: bool,
+}
+
+/// A partition and an offset in it.
+type At = (i32, i64);
+
+/// Checks the letters of the index, as [`super::compare`] gave them.
+///
+/// # Errors
+/// When Kafka fails.
+pub fn check(place: &Place, index: &[(Collection, Letter)]) -> Result<Vec<Finding>> {
+    let mut findings = Vec::new();
+    for collection in Collection::ALL {
+        let letters: Vec<_> = index
+            .iter()
+            .filter(|(of, _)| *of == collection)
+            .map(|(_, letter)| letter)
+            .collect();
+        let topic = place.topic(collection.name())?;
+        let sent = dead_letters(place, &topic)?;
+        let mut originals = HashMap::new();
+        let wanted: HashSet<At> = letters
+            .iter()
+            .map(|letter| letter.origin)
+            .chain(sent.keys().copied())
+            .collect();
+        read(place, &topic, Some(&wanted), |message, at| {
+            originals.insert(at, bytes(message, |_| true));
+        })?;
+        let mut add = |at: At, detail: String| {
+            let id = format!("partition {} offset {}", at.0, at.1);
+            findings.push(Finding {
+                wrong: Wrong::DeadLetter,
+                collection,
+                id,
+                detail,
+            });
+        };
+        for letter in &letters {
+            match sent.get(&letter.origin) {
+                None => add(
+                    letter.origin,
+                    "in the index, and not in the topic".to_owned(),
+                ),
+                Some(sent) => {
+                    if let Some(detail) = differs(
+                        collection,
+                        letter,
+                        sent,
+                        &topic,
+                        originals.get(&letter.origin),
+                    ) {
+                        add(letter.origin, detail);
+                    }
+                }
+            }
+        }
+        for at in sent
+            .keys()
+            .filter(|at| !letters.iter().any(|letter| letter.origin == **at))
+        {
+            add(*at, "in the topic, and not in the index".to_owned());
+        }
+    }
+    Ok(findings)
+}
+
+/// The tables of a collection that have such a column; all where none is named.
+fn tables_of(collection: Collection, column: &str) -> Vec<&'static str> {
+    let table = table(collection);
+    let children = table
+        .children
+        .iter()
+        .map(|child| (child.name, child.columns));
+    let all = std::iter::once((table.name, table.columns)).chain(children);
+    // A unique key of several columns names them all.
+    let names: Vec<_> = column.split(", ").filter(|name| !name.is_empty()).collect();
+    all.filter(|(_, columns)| {
+        names
+            .iter()
+            .all(|name| columns.iter().any(|c| c.name == *name))
+    })
+    .map(|(name, _)| name)
+    .collect()
+}
+
+/// What is wrong with a letter in the topic, if something is.
+fn differs(
+    collection: Collection,
+    letter: &Letter,
+    sent: &Sent,
+    topic: &str,
+    original: Option<&Bytes>,
+) -> Option<String> {
+    let says = |name: &str| sent.says.get(name).map_or("", String::as_str);
+    let expected = [
+        ("reason", letter.reason.as_str()),
+        ("column", letter.column.as_str()),
+        ("topic", topic),
+        ("class", "definite"),
+    ];
+    for (name, want) in expected {
+        if says(name) != want {
+            return Some(format!("header {name} says `{}`, not `{want}`", says(name)));
+        }
+    }
+    let tables = tables_of(collection, &letter.column);
+    if !tables.contains(&says("table")) {
+        return Some(format!(
+            "header table says `{}`, not `{}`",
+            says("table"),
+            tables.join("` or `")
+        ));
+    }
+    for name in [
+        "stage", "message", "mapping", "program", "version", "attempts",
+    ] {
+        if says(name).is_empty() {
+            return Some(format!("header {name} is missing"));
+        }
+    }
+    if letter.reason == "refused" && says("sqlstate").is_empty() {
+        return Some("header sqlstate is missing".to_owned());
+    }
+    if !sent.is_connect {
+        return Some("the headers of Kafka Connect are missing".to_owned());
+    }
+    match original {
+        None => Some("the record itself is not in its topic".to_owned()),
+        Some(original) if original.key != sent.bytes.key => {
+            Some("another key than the record".to_owned())
+        }
+        Some(original) if original.value != sent.bytes.value => {
+            Some("another value than the record".to_owned())
+        }
+        Some(original) if original.headers != sent.bytes.headers => {
+            Some("other headers than the record".to_owned())
+        }
+        Some(_) => None,
+    }
+}
+
+/// All records of the dead-letter topic, by what they are about. None where there is no topic.
+fn dead_letters(place: &Place, topic: &str) -> Result<HashMap<At, Sent>> {
+    let mut sent = HashMap::new();
+    let mut broken = None;
+    read(place, &dead_letter_topic(topic), None, |message, at| {
+        let own = bytes(message, is_added_header);
+        let own = own
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_slice()));
+        let is_connect = own
+            .clone()
+            .any(|(name, _)| name == "__connect.errors.topic");
+        let says = DeadLetter::read_headers(own);
+        let origin = |name: &str| says.get(name).and_then(|text| text.parse::<i64>().ok());
+        match (origin("partition"), origin("offset")) {
+            (Some(partition), Some(offset)) if partition == i64::from(at.0) => {
+                let bytes = bytes(message, |name| !is_added_header(name));
+                sent.insert(
+                    (at.0, offset),
+                    Sent {
+                        bytes,
+                        says,
+                        is_connect,
+                    },
+                );
+            }
+            _ => broken = Some(at),
+        }
+    })?;
+    match broken {
+        None => Ok(sent),
+        Some((partition, offset)) => Err(Failure::new(format!(
+            "the dead letter at partition {partition} offset {offset} of `{topic}` does not say which record of \
+             its partition it is"
+        ))),
+    }
+}
+
+fn bytes(message: &BorrowedMessage<'_>, keep: impl Fn(&str) -> bool) -> Bytes {
+    let headers = message
+        .headers()
+        .into_iter()
+        .flat_map(|headers| headers.iter());
+    Bytes {
+        key: message.key().map(<[u8]>::to_vec),
+        value: message.payload().map(<[u8]>::to_vec),
+        headers: headers
+            .filter(|header| keep(header.key))
+            .map(|header| {
+                (
+                    header.key.to_owned(),
+                    header.value.unwrap_or_default().to_vec(),
+                )
+            })
+            .collect(),
+    }
+}
+
+/// Reads a topic up to the end it has now: all of it, or what is wanted.
+fn read(
+    place: &Place,
+    topic: &str,
+    wanted: Option<&HashSet<At>>,
+    mut see: impl FnMut(&BorrowedMessage<'_>, At),
+) -> Result<()> {
+    let config = place.stack.kafka().reader_config("leafcutter-tests");
+    let mut config = config.map_err(|fault| Failure::new(fault.to_string()))?;
+    let reader: BaseConsumer = config.set("auto.offset.reset", "earliest").create()?;
+    let metadata = reader
+        .fetch_metadata(Some(topic), ANSWER)
+        .attempt("look for a topic")?;
+    let partitions = metadata
+        .topics()
+        .first()
+        .map_or(0, |topic| topic.partitions().len());
+    let mut assignment = TopicPartitionList::new();
+    let mut ends = HashMap::new();
+    for partition in 0..i32::try_from(partitions)? {
+        let (low, high) = reader.fetch_watermarks(topic, partition, ANSWER)?;
+        let of_partition = |places: &HashSet<At>| -> Vec<i64> {
+            places
+                .iter()
+                .filter(|(of, _)| *of == partition)
+                .map(|(_, offset)| *offset)
+                .collect()
+        };
+        let offsets = wanted.map(of_partition);
+        let start = offsets
+            .as_ref()
+            .map_or(Some(low), |offsets| offsets.iter().min().copied());
+        let end = offsets
+            .as_ref()
+            .map_or(Some(high), |offsets| offsets.iter().max().map(|o| o + 1));
+        if let (Some(start), Some(end)) = (start, end.map(|end| end.min(high)))
+            && start < end
+        {
+            assignment.add_partition_offset(topic, partition, Offset::Offset(start))?;
+            ends.insert(partition, end);
+        }
+    }
+    reader.assign(&assignment).attempt("read a topic")?;
+    let mut moved = Instant::now();
+    while !ends.is_empty() {
+        let Some(message) = reader.poll(Duration::from_millis(100)) else {
+            if moved.elapsed() > STALL {
+                return Err(Failure::new(format!(
+                    "Kafka sends nothing more of `{topic}`"
+                )));
+            }
+            continue;
+        };
+        let message = message.attempt(&format!("read `{topic}`"))?;
+        moved = Instant::now();
+        let at = (message.partition(), message.offset());
+        if wanted.is_none_or(|wanted| wanted.contains(&at)) {
+            see(&message, at);
+        }
+        if ends.get(&at.0).is_some_and(|end| at.1 + 1 >= *end) {
+            ends.remove(&at.0);
+        }
+    }
+    Ok(())
+}

@@ -1,6 +1,6 @@
 //! What a comparison found.
 
-use super::state::{Counters, State};
+use super::state::{Counters, Letter, State};
 use crate::finlit::Collection;
 use std::{collections::BTreeMap, fmt};
 
@@ -104,6 +104,8 @@ pub struct Report {
     pub wrong: BTreeMap<Wrong, u64>,
     /// Fates of the ledger that were looked up.
     pub fates: u64,
+    /// The whole index of dead letters.
+    pub letters: Vec<(Collection, Letter)>,
     /// Pairs that point to each other and were both placed; and both left out.
     pub circles: (u64, u64),
 }
@@ -121,6 +123,10 @@ impl Report {
                 },
             );
         }
+        report.letters = state
+            .letters()
+            .map(|(of, letter)| (of, letter.clone()))
+            .collect();
         for fault in state.accounting_faults() {
             report.add(fault);
         }

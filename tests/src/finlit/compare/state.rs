@@ -176,6 +176,12 @@ impl State {
             .max_by_key(|letter| (letter.version, letter.origin.1))
     }
 
+    /// All dead letters.
+    pub fn letters(&self) -> impl Iterator<Item = (Collection, &Letter)> {
+        let all = self.letters.iter();
+        all.flat_map(|((of, _), letters)| letters.iter().map(|letter| (*of, letter)))
+    }
+
     /// All dead letters of a document.
     pub fn all(&self, collection: Collection, source_key: &str) -> impl Iterator<Item = &Letter> {
         self.letters

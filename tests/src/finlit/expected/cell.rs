@@ -115,6 +115,40 @@ fn same_json(a: &Value, b: &Value) -> bool {
     }
 }
 
+impl Cell {
+    /// Where two JSON values differ, for a person: the values there. The cells themselves, where
+    /// they are no JSON.
+    pub fn difference(&self, should_be: &Self) -> String {
+        let (Self::Json(have), Self::Json(want)) = (self, should_be) else {
+            return format!("is {self}, should be {should_be}");
+        };
+        let (mut have, mut want, mut path) = (have, want, String::new());
+        loop {
+            let deeper = match (have, want) {
+                (Value::Object(x), Value::Object(y)) if x.len() == y.len() => x
+                    .iter()
+                    .find(|(name, x)| y.get(*name).is_some_and(|y| !same_json(x, y)))
+                    .map(|(name, x)| (name.clone(), x, &y[name])),
+                (Value::Array(x), Value::Array(y)) if x.len() == y.len() => (0..)
+                    .zip(x.iter().zip(y))
+                    .find(|(_, (x, y))| !same_json(x, y))
+                    .map(|(index, (x, y))| (index.to_string(), x, y)),
+                _ => None,
+            };
+            let Some((name, x, y)) = deeper else { break };
+            path = format!("{path}.{name}");
+            (have, want) = (x, y);
+        }
+        let (have, want) = (Self::Json(have.clone()), Self::Json(want.clone()));
+        let at = path.trim_start_matches('.');
+        if at.is_empty() {
+            format!("is {have}, should be {want}")
+        } else {
+            format!("has {have} at {at}, should have {want}")
+        }
+    }
+}
+
 /// Long values are cut: this is for a person.
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -93,6 +93,7 @@ fn strict(column: &Column, value: &Bson) -> Result<Cell, &'static str> {
         },
         Kind::Json => {
             let mut json = value.clone().into_relaxed_extjson();
+            three_digits(&mut json);
             if has_nul(&json) {
                 if column.nul != Then::Cut {
                     return Err("nul");
@@ -120,9 +121,10 @@ fn text(
         // For the years that FinLit has, this is RFC 3339 but for the zeros.
         Bson::DateTime(at) if any => {
             let text = at.try_to_rfc3339_string().map_err(|_| "wrong-type")?;
-            match text.strip_suffix('Z').and_then(|rest| rest.split_once('.')) {
-                Some((rest, fraction)) => format!("{rest}.{fraction:0<3}Z"),
-                None => text.replace('Z', ".000Z"),
+            if text.contains('.') {
+                padded(&text)
+            } else {
+                text.replace('Z', ".000Z")
             }
         }
         Bson::Binary(binary) if any && binary.subtype == BinarySubtype::Uuid => {
@@ -176,6 +178,30 @@ fn millis(value: &Bson) -> Result<i64, &'static str> {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The specification of Extended JSON wants three digits for the fraction of a second, or none;
+/// the bson crate leaves zeros out at the end.
+fn three_digits(json: &mut Value) {
+    match json {
+        Value::Array(values) => values.iter_mut().for_each(three_digits),
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                match value {
+                    Value::String(text) if name == "$date" => *text = padded(text),
+                    other => three_digits(other),
+                }
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn padded(date: &str) -> String {
+    match date.strip_suffix('Z').and_then(|rest| rest.split_once('.')) {
+        Some((rest, fraction)) => format!("{rest}.{fraction:0<3}Z"),
+        None => date.to_owned(),
+    }
 }
 
 fn has_nul(json: &Value) -> bool {
