@@ -23,7 +23,10 @@ use crate::{
     model::Model,
     transform::{Rows, TableId},
 };
-use leafcutter_schemas::{dead_letter::Reason, version::Version};
+use leafcutter_schemas::{
+    dead_letter::{Origin, Reason},
+    version::Version,
+};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
@@ -58,6 +61,8 @@ pub struct Applier {
     direct: HashMap<TableId, Direct>,
     /// Where the next round over the held rows of a table begins.
     pub(super) held_after: HashMap<TableId, Vec<u8>>,
+    /// Dead letters of parked documents that Kafka has confirmed and that are not listed yet.
+    pub(super) confirmed: BTreeSet<Origin>,
 }
 
 /// How many batches are checked row by row after one in which a parent was missing or a value was
@@ -134,6 +139,7 @@ impl Applier {
             careful: 0,
             direct: HashMap::new(),
             held_after: HashMap::new(),
+            confirmed: BTreeSet::new(),
         }
     }
 

@@ -8,10 +8,13 @@
 use super::statement::{literal, qualified, quote};
 use crate::model::Model;
 use leafcutter_schemas::mapping::{Column, ColumnSource, OnMissing, PgType, RowSource, Table};
+use std::collections::BTreeMap;
 use tokio_postgres::Client;
+use uuid::Uuid;
 
 /// The statements that bring a database to what the mapping needs.
 pub fn statements(model: &Model) -> Vec<String> {
+    let names = Names::new(model);
     let mut all = Vec::new();
     let tables: Vec<&Table> = model.tables.iter().map(|t| &*t.table).collect();
     let mut schemas: Vec<&str> = tables.iter().map(|t| t.name.schema.as_str()).collect();
@@ -26,16 +29,20 @@ pub fn statements(model: &Model) -> Vec<String> {
     }
     for table in &tables {
         for columns in &table.unique {
-            all.push(index(table, columns, true));
+            all.push(index(&names, table, columns, true));
         }
         for columns in &table.indexes {
-            all.push(index(table, columns, false));
+            all.push(index(&names, table, columns, false));
         }
     }
     for entry in &model.tables {
-        all.extend(foreign_keys(&entry.table));
+        all.extend(foreign_keys(&names, &entry.table));
         if let Some(above) = entry.above.last() {
-            all.push(child_key(&entry.table, &model.tables[above.0].table));
+            all.push(child_key(
+                &names,
+                &entry.table,
+                &model.tables[above.0].table,
+            ));
         }
     }
     all
@@ -87,33 +94,87 @@ fn add_columns(table: &Table) -> String {
     )
 }
 
-/// Identifiers are cut at 63 bytes by PostgreSQL; ours are cut here, on a character's border.
-fn object_name(table: &Table, columns: &[usize], ending: &str) -> String {
+/// The longest identifier that PostgreSQL keeps whole, in bytes.
+const IDENTIFIER_BYTES_MAX: usize = 63;
+
+/// Names of indexes and constraints: `table_column_ending`, as PostgreSQL would choose them. Where
+/// two would share a name (`orders(items_id)` and `orders_items(id)`), or it would be cut, a hash
+/// of what it stands for tells them apart: under a name that is taken nothing would be created.
+struct Names {
+    taken: BTreeMap<String, usize>,
+}
+
+impl Names {
+    fn new(model: &Model) -> Self {
+        let mut taken: BTreeMap<String, usize> = BTreeMap::new();
+        let mut note = |table: &Table, columns: &[usize], ending: &str| {
+            *taken.entry(plain_name(table, columns, ending)).or_default() += 1;
+        };
+        for entry in &model.tables {
+            let table = &entry.table;
+            table
+                .unique
+                .iter()
+                .for_each(|columns| note(table, columns, "key"));
+            table
+                .indexes
+                .iter()
+                .for_each(|columns| note(table, columns, "idx"));
+            for position in 0..table.columns.len() {
+                if table.columns[position].reference.is_some() {
+                    note(table, &[position], "fkey");
+                }
+            }
+        }
+        Self { taken }
+    }
+
+    fn name(&self, table: &Table, columns: &[usize], ending: &str) -> String {
+        let plain = plain_name(table, columns, ending);
+        let shared = self.taken.get(&plain).is_some_and(|count| *count > 1);
+        if !shared && plain.len() <= IDENTIFIER_BYTES_MAX {
+            return plain;
+        }
+        let names: Vec<&str> = columns
+            .iter()
+            .map(|&c| table.columns[c].name.as_str())
+            .collect();
+        let exact = format!("{}({})", qualified(&table.name), names.join(","));
+        let hash = Uuid::new_v5(&Uuid::NAMESPACE_OID, exact.as_bytes())
+            .simple()
+            .to_string();
+        let ending = format!("_{}_{ending}", &hash[..8]);
+        let mut end = plain.len().min(IDENTIFIER_BYTES_MAX - ending.len());
+        while !plain.is_char_boundary(end) {
+            end -= 1;
+        }
+        format!("{}{ending}", &plain[..end])
+    }
+}
+
+fn plain_name(table: &Table, columns: &[usize], ending: &str) -> String {
     let mut name = table.name.name.clone();
     for &column in columns {
         name.push('_');
         name.push_str(&table.columns[column].name);
     }
-    let mut end = name.len().min(62 - ending.len());
-    while !name.is_char_boundary(end) {
-        end -= 1;
-    }
-    name.truncate(end);
-    format!("{name}_{ending}")
+    name.push('_');
+    name.push_str(ending);
+    name
 }
 
-fn index(table: &Table, columns: &[usize], unique: bool) -> String {
+fn index(names: &Names, table: &Table, columns: &[usize], unique: bool) -> String {
     let ending = if unique { "key" } else { "idx" };
-    let names: Vec<_> = columns
+    let columns_quoted: Vec<_> = columns
         .iter()
         .map(|&c| quote(&table.columns[c].name))
         .collect();
     format!(
         "create {}index if not exists {} on {} ({})",
         if unique { "unique " } else { "" },
-        quote(&object_name(table, columns, ending)),
+        quote(&names.name(table, columns, ending)),
         qualified(&table.name),
-        names.join(", ")
+        columns_quoted.join(", ")
     )
 }
 
@@ -129,7 +190,7 @@ fn constraint(table: &Table, name: &str, definition: &str) -> String {
     )
 }
 
-fn foreign_keys(table: &Table) -> Vec<String> {
+fn foreign_keys(names: &Names, table: &Table) -> Vec<String> {
     let mut all = Vec::new();
     for (position, column) in table.columns.iter().enumerate() {
         let Some(reference) = &column.reference else {
@@ -146,7 +207,7 @@ fn foreign_keys(table: &Table) -> Vec<String> {
         );
         all.push(constraint(
             table,
-            &object_name(table, &[position], "fkey"),
+            &names.name(table, &[position], "fkey"),
             &definition,
         ));
     }
@@ -154,7 +215,7 @@ fn foreign_keys(table: &Table) -> Vec<String> {
 }
 
 /// A child table's rows point to the row they came with.
-fn child_key(table: &Table, parent: &Table) -> String {
+fn child_key(names: &Names, table: &Table, parent: &Table) -> String {
     let mut own = Vec::new();
     let mut above = Vec::new();
     for &wanted in &parent.key {
@@ -167,14 +228,14 @@ fn child_key(table: &Table, parent: &Table) -> String {
             above.push(quote(&parent.columns[wanted].name));
         }
     }
-    let names: Vec<_> = own.iter().map(|&c| quote(&table.columns[c].name)).collect();
+    let own_names: Vec<_> = own.iter().map(|&c| quote(&table.columns[c].name)).collect();
     let definition = format!(
         "foreign key ({}) references {} ({})",
-        names.join(", "),
+        own_names.join(", "),
         qualified(&parent.name),
         above.join(", ")
     );
-    constraint(table, &object_name(table, &own, "fkey"), &definition)
+    constraint(table, &names.name(table, &own, "fkey"), &definition)
 }
 
 fn type_name(pg_type: PgType) -> &'static str {

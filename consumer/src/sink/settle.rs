@@ -20,9 +20,11 @@ use crate::{
     orphan::{self, ControlState, Progress, Waiting},
     transform::{Rows, TableId},
 };
+use futures_util::future::join_all;
 use leafcutter_schemas::{
     dead_letter::{Origin, Reason, Stage},
     mapping::OnMissing,
+    version::Version,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -48,6 +50,21 @@ pub struct Settled {
     pub more: bool,
 }
 
+/// How long a dead letter's confirmation is waited for before other documents have their turn.
+const LETTER_WAIT: Duration = Duration::from_secs(10);
+
+/// Confirmed letters remembered from round to round.
+const CONFIRMED_MAX: usize = 10_000;
+
+/// A dead letter to be sent.
+struct Letter {
+    origin: Origin,
+    reason: Reason,
+    version: Version,
+    record_key: Vec<u8>,
+    record_value: Vec<u8>,
+}
+
 /// When a waiting document is given up.
 #[derive(Debug, Clone)]
 pub struct Patience {
@@ -67,7 +84,7 @@ impl Applier {
     /// One round over what is parked.
     ///
     /// # Errors
-    /// When PostgreSQL refuses or is lost, or a dead letter cannot be written.
+    /// When PostgreSQL refuses or is lost. A dead letter that cannot be written is owed.
     pub async fn settle_parked(
         &mut self,
         model: &Arc<Model>,
@@ -79,50 +96,75 @@ impl Applier {
              for update skip locked) p"
         );
         let mut rows = Rows::default();
-        self.transact(
-            &mut rows,
-            async |t| {
-                t.flags = Flags::read(t.session).await?;
-                if !t.flags.parked {
-                    return Ok(Settled::default());
-                }
-                let statement = t.session.prepared(&lock).await?;
-                let found = t.session.client().query(&statement, &[]).await?;
-                let more = found.len() >= usize::try_from(TRIED_MAX).unwrap_or(usize::MAX);
-                for parked in found.iter().filter_map(|row| Parked::read(t.model, row)) {
-                    let null = decides_null(t.model, &parked, patience);
-                    t.known.insert(parked.row.clone());
-                    t.adopt(parked, null);
-                }
-                touch(t).await?;
-                t.write(&[]).await?;
-                let mut settled = Settled {
-                    more,
-                    ..Settled::default()
-                };
-                for index in 0..t.work.candidates.len() {
-                    let candidate = t.work.candidates[index].clone();
-                    match candidate.fate {
-                        Fate::Done(_) => {
-                            settled.placed += 1;
-                            if candidate.nulled {
-                                mark_orphan(t, &candidate).await?;
-                            }
+        let mut owed = Vec::new();
+        let mut confirmed = std::mem::take(&mut self.confirmed);
+        let body = async |t: &mut Transaction<'_>| {
+            t.flags = Flags::read(t.session).await?;
+            if !t.flags.parked {
+                return Ok(Settled::default());
+            }
+            let statement = t.session.prepared(&lock).await?;
+            let found = t.session.client().query(&statement, &[]).await?;
+            let more = found.len() >= usize::try_from(TRIED_MAX).unwrap_or(usize::MAX);
+            for parked in found.iter().filter_map(|row| Parked::read(t.model, row)) {
+                let null = decides_null(t.model, &parked, patience);
+                t.known.insert(parked.row.clone());
+                t.adopt(parked, null);
+            }
+            touch(t).await?;
+            t.write(&[]).await?;
+            let mut settled = Settled {
+                more,
+                ..Settled::default()
+            };
+            for index in 0..t.work.candidates.len() {
+                let candidate = t.work.candidates[index].clone();
+                match candidate.fate {
+                    Fate::Done(_) => {
+                        settled.placed += 1;
+                        if candidate.nulled {
+                            mark_orphan(t, &candidate).await?;
                         }
-                        Fate::Waits(obstacle) => {
-                            settled.decided += usize::from(
-                                decide(t, &candidate, obstacle, patience, letters).await?,
-                            );
-                        }
-                        Fate::Open => {}
                     }
+                    Fate::Waits(obstacle) => {
+                        let Some(letter) = due(t, &candidate, obstacle, patience) else {
+                            continue;
+                        };
+                        if confirmed.remove(&letter.origin) {
+                            give_up(t, &candidate, &letter).await?;
+                            settled.decided += 1;
+                        } else {
+                            owed.push(letter);
+                        }
+                    }
+                    Fate::Open => {}
                 }
-                apply::count_settled(t).await?;
-                Ok(settled)
-            },
-            model,
-        )
-        .await
+            }
+            apply::count_settled(t).await?;
+            Ok(settled)
+        };
+        let settled = self.transact(&mut rows, body, model).await;
+        // No lock is held while Kafka is waited for. The next round gives these documents up, if
+        // they still wait then.
+        let sends = owed.iter().map(async |letter| {
+            let sent = letters.send_original(
+                letter.origin.clone(),
+                &letter.reason,
+                Some(letter.version),
+                &letter.record_key,
+                Some(&letter.record_value),
+                None,
+            );
+            let confirmed = matches!(tokio::time::timeout(LETTER_WAIT, sent).await, Ok(Ok(())));
+            confirmed.then(|| letter.origin.clone())
+        });
+        // Others may have placed a document meanwhile; what is forgotten is only sent again.
+        if confirmed.len() > CONFIRMED_MAX {
+            confirmed.clear();
+        }
+        confirmed.extend(join_all(sends).await.into_iter().flatten());
+        self.confirmed = confirmed;
+        settled
     }
 
     /// One round over held rows: those that nothing points to any more are deleted. The next round
@@ -231,46 +273,40 @@ async fn mark_orphan(t: &mut Transaction<'_>, candidate: &Candidate) -> Result<(
     Ok(())
 }
 
-/// Gives a document up if it has waited long enough: its dead letter goes out, is confirmed and
-/// listed, and the parked row stays as an orphan.
-async fn decide(
-    t: &mut Transaction<'_>,
+/// The dead letter of a document that has waited long enough; none while it has not.
+fn due(
+    t: &Transaction<'_>,
     candidate: &Candidate,
     obstacle: Obstacle,
     patience: &Patience,
-    letters: &DeadLetters,
-) -> Result<bool, ApplyError> {
+) -> Option<Letter> {
     let From::Parked {
         orphan: false,
         pulled,
     } = candidate.from
     else {
-        return Ok(false);
+        return None;
     };
-    let parked = t.pulled[pulled].clone();
+    let parked = &t.pulled[pulled];
     let entry = t.model.table(parked.row.0);
-    if !waited_enough(&parked, patience) {
-        return Ok(false);
+    if !waited_enough(parked, patience) {
+        return None;
     }
     let reason = match obstacle {
         Obstacle::Parent(index) => {
             let check = &entry.sql.references[index];
             // The look that parked it must be the one that the decision is about.
             if parked.wait_column.as_deref() != Some(&check.column_name)
-                || !parent_never_comes(t.model, &parked, patience)
+                || !parent_never_comes(t.model, parked, patience)
             {
-                return Ok(false);
+                return None;
             }
             let column = &check.column_name;
-            reason(
-                "orphan",
-                &entry.state_name,
-                column,
-                format!(
-                    "the row of `{}` that `{column}` points to does not exist in the source",
-                    check.parent
-                ),
-            )
+            let message = format!(
+                "the row of `{}` that `{column}` points to does not exist in the source",
+                check.parent
+            );
+            reason("orphan", &entry.state_name, column, message)
         }
         Obstacle::Unique(index) => {
             let columns = &entry.sql.unique[index].columns;
@@ -279,48 +315,45 @@ async fn decide(
                 .map(|&c| entry.table.columns[c].name.as_str())
                 .collect();
             let column = names.join(", ");
-            reason(
-                "unique",
-                &entry.state_name,
-                &column,
-                format!("another document has the same value in the unique column `{column}`"),
-            )
+            let message =
+                format!("another document has the same value in the unique column `{column}`");
+            reason("unique", &entry.state_name, &column, message)
         }
     };
-    let topic = &t.model.collections[parked.provenance.collection].topic;
-    let origin = Origin {
-        topic: topic.clone(),
-        partition: parked.provenance.partition,
-        offset: parked.provenance.offset,
-        timestamp: parked.provenance.timestamp,
-    };
-    let version = candidate.stamp.version;
-    letters
-        .send_original(
-            origin,
-            &reason,
-            Some(version),
-            &parked.record_key,
-            Some(&parked.record_value),
-            None,
-        )
-        .await
-        .map_err(|source| ApplyError::Transient {
-            what: "cannot write a dead letter".to_owned(),
-            source: Box::new(source),
-        })?;
+    Some(Letter {
+        origin: Origin {
+            topic: t.model.collections[parked.provenance.collection]
+                .topic
+                .clone(),
+            partition: parked.provenance.partition,
+            offset: parked.provenance.offset,
+            timestamp: parked.provenance.timestamp,
+        },
+        reason,
+        version: candidate.stamp.version,
+        record_key: parked.record_key.clone(),
+        record_value: parked.record_value.clone(),
+    })
+}
+
+/// Lists a confirmed dead letter; the parked row stays as an orphan (O6).
+async fn give_up(
+    t: &mut Transaction<'_>,
+    candidate: &Candidate,
+    letter: &Letter,
+) -> Result<(), ApplyError> {
     apply::list_dead_letter(
         t,
-        &parked.provenance,
-        &reason,
-        Some(&parked.row.1),
-        &parked.record_key,
-        Some(version),
+        &candidate.provenance,
+        &letter.reason,
+        Some(&candidate.key),
+        &letter.record_key,
+        Some(letter.version),
     )
     .await?;
     mark_orphan(t, candidate).await?;
-    t.settled_dead_letter(&parked.provenance);
-    Ok(true)
+    t.settled_dead_letter(&candidate.provenance);
+    Ok(())
 }
 
 fn reason(code: &'static str, table: &str, column: &str, message: String) -> Reason {
