@@ -20,6 +20,20 @@ pub fn count(number: i64) -> String {
     out
 }
 
+/// [`count`] in at most `width` characters: in thousands or millions where it is longer.
+#[must_use]
+pub fn count_within(number: i64, width: usize) -> String {
+    let units = [
+        (1, ""),
+        (1_000, " k"),
+        (1_000_000, " M"),
+        (1_000_000_000, " G"),
+    ];
+    let shown = units.map(|(unit, name)| format!("{}{name}", count(number / unit)));
+    let fits = shown.iter().find(|text| text.chars().count() <= width);
+    fits.or(shown.last()).cloned().unwrap_or_default()
+}
+
 /// A number and its noun: `1 record`, `2 records`.
 #[must_use]
 pub fn counted(number: i64, noun: &str) -> String {
@@ -140,6 +154,9 @@ mod tests {
         for (number, expected) in cases {
             assert_eq!(count(number), expected);
         }
+        assert_eq!(count_within(999_999_999, 11), "999,999,999");
+        assert_eq!(count_within(90_000_000_000, 12), "90,000,000 k");
+        assert_eq!(count_within(90_000_000_000, 8), "90,000 M");
         assert_eq!(counted(1, "record"), "1 record");
         assert_eq!(counted(0, "record"), "0 records");
     }

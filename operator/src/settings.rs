@@ -114,10 +114,13 @@ Examples:
   leafcutter dead-letters list --state all --limit 0 --json")]
     List(ListSettings),
     /// One dead letter with its whole origin
-    #[command(after_help = "\
+    #[command(
+        after_help = "\
 Examples:
   leafcutter dead-letters show finlit.learners/3/1204
-  leafcutter dead-letters show learners/3/1204 --document")]
+  leafcutter dead-letters show learners/3/1204 --document",
+        override_usage = "leafcutter dead-letters show [OPTIONS] <LETTER>"
+    )]
     Show(ShowSettings),
     /// Try dead letters again under the present mapping
     #[command(
@@ -132,7 +135,7 @@ Examples:
 
 Exit codes: 0 when nothing failed; 1 when some failed again or are not in their
 topic any more; 7 when the consumers run under another mapping.",
-        override_usage = "leafcutter dead-letters retry [OPTIONS] <TOPIC/PARTITION/OFFSET…|--all>"
+        override_usage = "leafcutter dead-letters retry [OPTIONS] <LETTER…|--all>"
     )]
     Retry(RetrySettings),
 }
@@ -226,8 +229,8 @@ pub struct ListSettings {
 /// The settings of `dead-letters show`.
 #[derive(Debug, Args)]
 pub struct ShowSettings {
-    /// Which one: `TOPIC/PARTITION/OFFSET`, as `list` shows it
-    #[arg(value_name = "TOPIC/PARTITION/OFFSET")]
+    /// Which one: TOPIC/PARTITION/OFFSET, as `list` shows it
+    #[arg(value_name = "LETTER")]
     pub id: String,
     /// Show the document too, as relaxed Extended JSON
     #[arg(long)]
@@ -248,8 +251,8 @@ pub struct ShowSettings {
 #[command(group = clap::ArgGroup::new("which").required(true).multiple(true)
     .args(["ids", "collection", "reason", "all"]))]
 pub struct RetrySettings {
-    /// These: `TOPIC/PARTITION/OFFSET`, as `list` shows them
-    #[arg(value_name = "TOPIC/PARTITION/OFFSET", conflicts_with = "all")]
+    /// These: TOPIC/PARTITION/OFFSET, as `list` shows them
+    #[arg(value_name = "LETTER", conflicts_with = "all")]
     pub ids: Vec<String>,
     /// Only those of this collection
     #[arg(long, value_name = "COLLECTION")]

@@ -196,28 +196,31 @@ pub fn wrap(indent: &str, text: &str) -> String {
 /// first line is not indented.
 #[must_use]
 pub fn layout(json: &serde_json::Value, indent: usize) -> String {
+    lay(json, indent, indent)
+}
+
+/// With `column` characters in its first line already.
+fn lay(json: &serde_json::Value, indent: usize, column: usize) -> String {
     let short = json.to_string();
-    if indent + short.chars().count() <= 78 {
+    // Room for the comma behind it.
+    if column + short.chars().count() < 80 {
         return short;
     }
     let inner = " ".repeat(indent + 2);
     let outer = " ".repeat(indent);
     match json {
         serde_json::Value::Object(fields) => {
-            let lines: Vec<String> = fields
-                .iter()
-                .map(|(name, value)| {
-                    let name = serde_json::Value::from(name.as_str());
-                    format!("{inner}{name}: {}", layout(value, indent + 2))
-                })
-                .collect();
+            let line = |(name, value): (&String, &serde_json::Value)| {
+                let lead = format!("{inner}{}: ", serde_json::Value::from(name.as_str()));
+                let column = lead.chars().count();
+                format!("{lead}{}", lay(value, indent + 2, column))
+            };
+            let lines: Vec<String> = fields.iter().map(line).collect();
             format!("{{\n{}\n{outer}}}", lines.join(",\n"))
         }
         serde_json::Value::Array(elements) => {
-            let lines: Vec<String> = elements
-                .iter()
-                .map(|value| format!("{inner}{}", layout(value, indent + 2)))
-                .collect();
+            let line = |value| format!("{inner}{}", lay(value, indent + 2, indent + 2));
+            let lines: Vec<String> = elements.iter().map(line).collect();
             format!("[\n{}\n{outer}]", lines.join(",\n"))
         }
         _ => short,

@@ -2,7 +2,7 @@
 
 use super::judge::{CollectionLine, Report, SnapshotState, gate_words, outcome_words};
 use crate::{
-    figures::{bar, count, counted, percent, short_span, span},
+    figures::{bar, count, count_within, counted, percent, short_span, span},
     show::{Paint, cut, left, right, wrap},
 };
 use std::fmt::Write as _;
@@ -42,14 +42,14 @@ fn head(out: &mut String, report: &Report, paint: Paint) {
     writeln!(out, "{}{}\n", paint.bold(&title), paint.dim(&at)).unwrap_or_default();
     for producer in &report.producers {
         let age = producer.heartbeat_age_seconds;
-        let heard = format!("heard of {} ago", span(age));
-        let heard = if age > 10 { paint.bad(&heard) } else { heard };
+        let seen = format!("seen {} ago", short_span(age));
+        let seen = if age > 10 { paint.bad(&seen) } else { seen };
         let reach = producer.source_time.as_ref().map_or_else(
             || "nothing certain yet".to_owned(),
             |time| format!("at {time}"),
         );
-        let name = cut(&producer.name, 22);
-        writeln!(out, "producer   {} {heard}, {reach}", left(&name, 22)).unwrap_or_default();
+        let name = left(&cut(&producer.name, 22), 22);
+        writeln!(out, "producer   {name} {seen}, {reach}").unwrap_or_default();
     }
     if report.producers.is_empty() {
         let silent = paint.attention("none has sent a heartbeat");
@@ -57,7 +57,7 @@ fn head(out: &mut String, report: &Report, paint: Paint) {
     }
     for consumer in &report.consumers {
         let name = left(&cut(&consumer.id, 22), 22);
-        let seen = format!("seen {} ago", span(consumer.seen_seconds_ago));
+        let seen = format!("seen {} ago", short_span(consumer.seen_seconds_ago));
         let seen = if consumer.alive {
             seen
         } else {
@@ -83,7 +83,9 @@ fn collection(out: &mut String, line: &CollectionLine, paint: Paint) {
     } else {
         part
     };
-    let rate = line.rate.map_or_else(|| "-".to_owned(), count);
+    let rate = line
+        .rate
+        .map_or_else(|| "-".to_owned(), |rate| count_within(rate, 8));
     let lag = line.lag_seconds.map_or_else(|| "-".to_owned(), short_span);
     writeln!(
         out,
@@ -91,8 +93,8 @@ fn collection(out: &mut String, line: &CollectionLine, paint: Paint) {
         left(&cut(&line.collection, NAME), NAME),
         paint.good(&bar(line.applied, line.in_kafka, line.expected, BAR)),
         right(&part.to_string(), 3),
-        right(&count(line.applied), 12),
-        right(&count(line.behind), 11),
+        right(&count_within(line.applied, 12), 12),
+        right(&count_within(line.behind, 11), 11),
         right(&rate, 8),
         right(&lag, 7),
     )
@@ -156,10 +158,15 @@ fn beside(out: &mut String, report: &Report, paint: Paint) {
             .collect::<Vec<_>>()
             .join(", ")
     };
+    let held: Vec<String> = report
+        .held
+        .iter()
+        .map(|(table, n)| format!("{} in {table}", count(*n)))
+        .collect();
     lines.push((
         "held".to_owned(),
         report.held.values().sum(),
-        each(&report.held),
+        held.join(", "),
     ));
     let letters = report.dead_letters.values().sum();
     lines.push((
@@ -240,5 +247,140 @@ fn verdict(out: &mut String, report: &Report, paint: Paint) {
     let more = report.not_ready_because.len().saturating_sub(SHOWN);
     if more > 0 {
         writeln!(out, "  - and {more} more").unwrap_or_default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::judge::{
+        Accounting, Broken, ConsumerLine, ParentLine, ProducerLine, WaitingLine,
+    };
+    use std::collections::BTreeMap;
+
+    fn line(name: &str, applied: i64, in_kafka: i64) -> CollectionLine {
+        CollectionLine {
+            collection: name.to_owned(),
+            topic: format!("leafcutter.finlit.{name}"),
+            snapshot: SnapshotState::Complete,
+            snapshot_read: 620,
+            snapshot_estimated: 1_000,
+            snapshot_splits: (3, 12),
+            applied,
+            in_kafka,
+            behind: in_kafka - applied,
+            expected: in_kafka,
+            rate: Some(41_203),
+            seconds_left: Some(75),
+            lag_seconds: Some(3),
+            gate_waits_for: Vec::new(),
+        }
+    }
+
+    fn report() -> Report {
+        let mut children = line("a_collection_with_a_long_name", 26_000, 40_000);
+        children.snapshot = SnapshotState::Running;
+        children.expected = 100_000;
+        children.gate_waits_for = vec![ParentLine {
+            collection: "learners".to_owned(),
+            percent: 62,
+        }];
+        Report {
+            at: "2025-11-21 11:02:25 UTC".to_owned(),
+            group: "a-group-with-a-name-that-nobody-would-type-twice".to_owned(),
+            mapping: None,
+            ready: false,
+            not_ready_because: (0..10)
+                .map(|n| format!("reason {n} {}", "x ".repeat(50)))
+                .collect(),
+            producers: vec![ProducerLine {
+                name: "leafcutter.a_long_database_name".to_owned(),
+                heartbeat_age_seconds: 90_000,
+                source_time: Some("2025-11-21 11:02:25 UTC".to_owned()),
+            }],
+            consumers: vec![ConsumerLine {
+                id: "consumer-0123456789ab".to_owned(),
+                host: "h".to_owned(),
+                program: "p".to_owned(),
+                mapping: "0123456789abcdef".to_owned(),
+                partitions: 16,
+                admin: None,
+                seen_seconds_ago: 2,
+                alive: true,
+            }],
+            collections: vec![line("learners", 9_999_999_999, 99_999_999_999), children],
+            waiting: vec![WaitingLine {
+                collection: "quiz_attempts".to_owned(),
+                waits_for: "parent",
+                table: "learners".to_owned(),
+                orphans: false,
+                documents: 12,
+            }],
+            held: BTreeMap::from([("learners".to_owned(), 1)]),
+            dead_letters: BTreeMap::from([("wrong-type".to_owned(), 2_000)]),
+            accounting: Accounting {
+                consumed: 1_203_441,
+                outcomes: BTreeMap::from([("applied", 1_203_408), ("stale", 33), ("held", 0)]),
+                broken: Vec::new(),
+            },
+            kafka: None,
+        }
+    }
+
+    #[test]
+    fn everything_fits_eighty_columns_and_is_in_plain_words() {
+        let text = render(&report(), Paint::PLAIN);
+        for line in text.lines() {
+            assert!(line.chars().count() <= 80, "{line}\n{text}");
+        }
+        for words in [
+            "waiting for parents: learners 62 %",
+            "snapshot 62 % read, 3 of 12 splits",
+            "12 quiz_attempts for learners",
+            "33 older than what is there",
+            "not ready to cut over",
+            "  - and 2 more",
+        ] {
+            let whole = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(
+                text.contains(words) || whole.contains(words),
+                "no {words:?} in {text}"
+            );
+        }
+    }
+
+    #[test]
+    fn colours_do_not_move_columns() {
+        let plain = render(&report(), Paint::PLAIN);
+        let mut coloured = render(&report(), Paint::COLOURED);
+        for code in ["0", "1", "2", "31", "32", "33"] {
+            coloured = coloured.replace(&format!("\x1b[{code}m"), "");
+        }
+        assert_eq!(coloured, plain);
+    }
+
+    #[test]
+    fn a_broken_accounting_is_not_to_be_overlooked() {
+        let mut report = report();
+        report.accounting.broken.push(Broken {
+            topic: "leafcutter.finlit.learners".to_owned(),
+            partition: 3,
+            consumed: 10,
+            accounted: 11,
+        });
+        let text = render(&report, Paint::PLAIN);
+        assert!(text.contains("THE ACCOUNTING IS BROKEN"), "{text}");
+        assert!(
+            text.contains("partition 3: 10 records taken, 11 outcomes"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn ready_is_said_in_one_line() {
+        let mut report = report();
+        report.ready = true;
+        report.not_ready_because.clear();
+        assert!(render(&report, Paint::PLAIN).ends_with("\nready to cut over\n"));
     }
 }
