@@ -43,7 +43,7 @@ const MOVE: &str = "\
     as n(topic, partition, epoch, expected, next) \
     where o.consumer_group = $1 and o.topic = n.topic and o.partition = n.partition \
     and o.epoch = n.epoch and o.next_offset = n.expected \
-    returning o.has_tombstones, o.has_events";
+    returning o.has_tombstones, o.has_events, o.topic, o.partition";
 
 const LOOK: &str = "\
     select topic, partition, epoch, next_offset from leafcutter.offsets \
@@ -84,6 +84,17 @@ pub async fn pass(
             events: moved.iter().any(|row| row.get(1)),
         });
     }
+    if !moved.is_empty() {
+        // One transaction moves all of them, so the batch was not committed before. What was moved
+        // here is taken back with this transaction.
+        let is_moved = |fence: &&Fence| {
+            moved.iter().any(|row| {
+                row.get::<_, &str>(2) == model.collections[fence.collection].topic
+                    && row.get::<_, i32>(3) == fence.partition
+            })
+        };
+        return Err(fenced(sorted.iter().filter(|fence| !is_moved(fence))));
+    }
     let statement = session.prepared(LOOK).await?;
     let rows = session
         .client()
@@ -97,19 +108,22 @@ pub async fn pass(
             })
             .map(|row| (row.get::<_, i64>(2), row.get::<_, i64>(3)))
     };
-    // One transaction moves all of them, so one that stands at the end proves the whole.
+    // For the same reason, one that stands at the end proves the whole.
     if sorted
         .iter()
         .any(|f| f.next > f.expected && stands(f) == Some((f.epoch, f.next)))
     {
         return Ok(Passed::Committed);
     }
-    let lost = sorted
-        .iter()
-        .filter(|f| stands(f) != Some((f.epoch, f.expected)))
-        .map(|f| (f.collection, f.partition))
-        .collect();
-    Err(ApplyError::Fenced(lost))
+    Err(fenced(
+        sorted
+            .iter()
+            .filter(|f| stands(f) != Some((f.epoch, f.expected))),
+    ))
+}
+
+fn fenced<'a>(lost: impl Iterator<Item = &'a Fence>) -> ApplyError {
+    ApplyError::Fenced(lost.map(|f| (f.collection, f.partition)).collect())
 }
 
 /// Takes a partition over: a new epoch, and the position to read from (F4).
