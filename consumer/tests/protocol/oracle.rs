@@ -117,9 +117,12 @@ impl Family<'_> {
         }
     }
 
-    /// Rows with a reason to be there: their document exists, or such a row points to them.
+    /// Rows with a reason to be there: their document exists and no delete of it came since they
+    /// were written, or such a row points to them.
     fn with_reason(&self) -> BTreeSet<Key> {
-        let mut reasoned: BTreeSet<Key> = self.source.keys().copied().collect();
+        let held = |key: &Key| self.stored.held.contains_key(&self.at(*key));
+        let exists = self.source.keys().filter(|key| !held(key));
+        let mut reasoned: BTreeSet<Key> = exists.copied().collect();
         loop {
             let before = reasoned.clone();
             for key in Key::ALL {
@@ -180,6 +183,9 @@ pub(crate) fn check(
         if row.is_some_and(|row| tombstone.is_some_and(|t| t < row.version)) {
             return wrong("a tombstone beside a newer row");
         }
+        if held.is_some() && !(row.is_some() && reasoned.contains(&key)) {
+            return wrong("held for nothing");
+        }
         let Some(image) = source.get(&key) else {
             if parked.is_some() {
                 return wrong("deleted, but parked");
@@ -187,26 +193,24 @@ pub(crate) fn check(
             if tombstone != newest {
                 return wrong("deleted, without its tombstone");
             }
-            let holds = row.is_some() && reasoned.contains(&key);
-            if row.is_some() != holds || held.is_some() != holds {
-                return wrong("deleted, and held without reason or not held");
+            if row.is_some() != held.is_some() {
+                return wrong("deleted, but there, or held and gone");
             }
             continue;
         };
-        if held.is_some() {
-            return wrong("exists, but held");
-        }
         if placed.contains(&key) {
             let right = row.is_some_and(|row| {
                 Some(row.version) == newest
                     && row.note == image.note
                     && row.parent == image.parent.map(ids)
             });
-            if !right || parked.is_some() || tombstone.is_some() {
+            if !right || parked.is_some() || held.is_some() || tombstone.is_some() {
                 return wrong("exists, but is not what it should be");
             }
         } else if parked != newest || row.is_some_and(|row| Some(row.version) >= newest) {
             return wrong("its parent is not there, and it is not parked at its newest version");
+        } else if row.is_some_and(|row| tombstone > Some(row.version)) && held.is_none() {
+            return wrong("its old row was deleted, but is there and not held");
         }
     }
     Ok(())

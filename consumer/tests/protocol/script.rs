@@ -66,39 +66,31 @@ impl Script {
         Self(ops.to_vec())
     }
 
-    /// All scripts of this many operations: deletes only of what exists, and `Q`, which is like
-    /// `P`, not before it.
+    /// All scripts of this many operations; only what exists is deleted.
     pub(crate) fn all(alphabet: &[Op], length: usize) -> Vec<Self> {
         let mut scripts = vec![Self(Vec::new())];
         for _ in 0..length {
-            scripts = scripts
-                .iter()
-                .flat_map(|script| alphabet.iter().map(|op| script.then(*op)))
-                .filter(Self::makes_sense)
-                .collect();
+            let longer = |script: &Self| {
+                let state = script.state();
+                alphabet
+                    .iter()
+                    .filter(|op| !matches!(op, Op::Delete(key) if !state.contains_key(key)))
+                    .map(|op| Self([script.0.as_slice(), &[*op]].concat()))
+                    .collect::<Vec<_>>()
+            };
+            scripts = scripts.iter().flat_map(longer).collect();
         }
         scripts
     }
 
-    fn then(&self, op: Op) -> Self {
-        let mut ops = self.0.clone();
-        ops.push(op);
-        Self(ops)
-    }
-
-    fn makes_sense(&self) -> bool {
-        let Some((last, before)) = self.0.split_last() else {
-            return true;
-        };
-        let state = Self(before.to_vec()).state();
+    /// Whether `P` is named before `Q`, where one is as good as the other.
+    pub(crate) fn names_p_first(&self) -> bool {
         let named = |key: Key| {
-            before.iter().any(|op| {
-                op.key() == key || matches!(op, Op::Put(_, parent) if *parent == Some(key))
-            })
+            self.0
+                .iter()
+                .position(|op| op.key() == key || matches!(op, Op::Put(_, p) if *p == Some(key)))
         };
-        let exists = !matches!(last, Op::Delete(key) if !state.contains_key(key));
-        let second = last.key() == Key::Q || matches!(last, Op::Put(_, Some(Key::Q)));
-        exists && (!second || named(Key::P) || *last == Op::Put(Key::P, Some(Key::Q)))
+        named(Key::Q).is_none_or(|q| named(Key::P).is_some_and(|p| p < q))
     }
 
     /// What exists in the end.

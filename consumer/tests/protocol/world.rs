@@ -27,7 +27,7 @@ use leafcutter_schemas::{
     version::Version,
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tokio_postgres::{Client, Config, SimpleQueryMessage};
+use tokio_postgres::{Client, Config, SimpleQueryMessage, error::SqlState};
 use uuid::Uuid;
 
 /// The group of every consumer here.
@@ -159,26 +159,44 @@ impl World {
         rows
     }
 
-    /// Waits until this query gives "t".
-    pub(crate) async fn until(&self, sql: &str) {
+    /// Waits until this is so.
+    pub(crate) async fn until(&self, is_so: impl AsyncFn() -> bool) {
         for _ in 0..2_000 {
-            if self.text(sql).await == "t" {
+            if is_so().await {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        panic!("never true: {sql}");
+        panic!("waited for ten seconds");
     }
 
-    /// What was counted: every record of every partition once, and what is still parked.
-    pub(crate) async fn check_accounts(&self, records: i64) {
-        let counted = "select coalesce(sum(applied + unchanged + stale + deleted + held + filtered \
-            + parked + ignored + dead_lettered), 0), coalesce(sum(next_offset), 0) from leafcutter.offsets";
-        assert_eq!(self.text(counted).await, format!("{records}|{records}"));
-        let waiting = "select coalesce((select sum(parked) from leafcutter.offsets), 0) \
-            - coalesce((select sum(applied + stale) from leafcutter.settled), 0) \
-            - (select count(*) from leafcutter.parked)";
-        assert_eq!(self.number(waiting).await, 0, "parked rows and counters");
+    /// Whether so many records were counted, each once, and what waits is what is parked.
+    pub(crate) async fn accounts(&self, records: i64) -> Result<(), String> {
+        let counted = self
+            .text(
+                "select coalesce(sum(applied + unchanged + stale + deleted + held + filtered \
+                 + parked + ignored + dead_lettered), 0), coalesce(sum(next_offset), 0) \
+                 from leafcutter.offsets",
+            )
+            .await;
+        if counted != format!("{records}|{records}") {
+            return Err(format!("{records} records arrived, {counted} were counted"));
+        }
+        let wrong = self
+            .text(
+                "select * from (select o.topic, o.partition, o.parked \
+                 - coalesce((select sum(s.applied + s.stale) from leafcutter.settled s \
+                 where s.topic = o.topic and s.partition = o.partition), 0) as counted, \
+                 (select count(*) from leafcutter.parked p \
+                 where p.topic = o.topic and p.partition = o.partition) as there \
+                 from leafcutter.offsets o) as n where counted <> there",
+            )
+            .await;
+        if wrong.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("counted as parked, and rows parked: {wrong}"))
+        }
     }
 }
 
@@ -263,19 +281,20 @@ impl Consumer {
         self.attempt(&mut batch).await
     }
 
-    /// Tries as the writer does, and gives the number of attempts that failed.
-    pub(crate) async fn apply_until(&mut self, records: &[(i32, Made)]) -> (Applied, usize) {
+    /// Tries as the writer does: at once where the target changed, so many times, and for ever
+    /// where a connection or a deadlock was lost.
+    pub(crate) async fn insist(&mut self, records: &[(i32, Made)], tries: &mut Tries) -> Applied {
         let mut batch = self.prepare(records);
-        let (mut again, mut transient) = (0, 0);
+        let mut again = 0;
         loop {
             match self.attempt(&mut batch).await {
-                Ok(applied) => return (applied, again + transient),
-                Err(ApplyError::Again(_)) if again < AGAIN_MAX => again += 1,
-                Err(ApplyError::Transient { .. }) if transient < 100 => {
-                    transient += 1;
-                    tokio::time::sleep(Duration::from_millis(10)).await;
+                Ok(applied) => {
+                    tries.known_before += usize::from(applied.committed_before);
+                    tries.again = tries.again.max(again);
+                    return applied;
                 }
-                Err(error) => panic!("after {again} + {transient} attempts: {error:?}"),
+                Err(ApplyError::Again(_)) if again < AGAIN_MAX => again += 1,
+                Err(error) => tries.note(&error),
             }
         }
     }
@@ -298,22 +317,54 @@ impl Consumer {
     }
 
     /// Settles until nothing moves any more. Every round may look at everything at once.
-    pub(crate) async fn settle(&mut self, world: &World) {
+    pub(crate) async fn settle(&mut self, world: &World) -> Result<(), ApplyError> {
         loop {
             world
                 .execute("update leafcutter.parked set tried_at = '-infinity'")
                 .await;
-            let mut moved = self.settle_held().await.unwrap();
+            let mut moved = 0;
+            // Rounds over held rows take some at a time.
+            for _ in 0..3 {
+                moved += self.settle_held().await?;
+            }
             loop {
-                let settled = self.settle_parked().await.unwrap();
+                let settled = self.settle_parked().await?;
                 moved += u64::try_from(settled.placed).unwrap();
                 if !settled.more {
                     break;
                 }
             }
             if moved == 0 {
-                return;
+                return Ok(());
             }
+        }
+    }
+}
+
+/// How often batches had to be tried.
+#[derive(Debug, Default)]
+pub(crate) struct Tries {
+    /// Times that a batch's target changed under it, at most.
+    pub(crate) again: usize,
+    /// Deadlocks that PostgreSQL ended.
+    pub(crate) deadlocks: usize,
+    /// Connections that went away.
+    pub(crate) lost: usize,
+    /// Batches that turned out to be committed already.
+    pub(crate) known_before: usize,
+}
+
+impl Tries {
+    /// Notes an error that passes; any other is one too many.
+    pub(crate) fn note(&mut self, error: &ApplyError) {
+        let ApplyError::Transient { source, .. } = error else {
+            panic!("{error:?}");
+        };
+        let source = source.downcast_ref::<tokio_postgres::Error>();
+        match source.and_then(|e| e.code()).map(SqlState::code) {
+            Some("40P01") => self.deadlocks += 1,
+            None | Some("57P01") => self.lost += 1,
+            Some(state) => panic!("{state}: {error:?}"),
         }
     }
 }

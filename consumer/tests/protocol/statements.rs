@@ -1,0 +1,278 @@
+//! Two transactions at once, statement by statement: what each must lock and look at so that the
+//! other's uncommitted work is neither lost nor walked over (`PROTOCOL.md` §4).
+
+use crate::{
+    pause::{Pause, STOP},
+    world::{Consumer, Made, Table, World, at, child, delete, parent, put},
+};
+use bson::doc;
+use leafcutter_consumer::sink::work::Outcome;
+
+/// The owner of the parents, and the owner of the children.
+async fn family() -> (World, Consumer, Consumer) {
+    let world = World::new().await;
+    let (mut one, mut other) = (world.consumer("one"), world.consumer("other"));
+    one.take_over(Table::Parents, 0).await;
+    one.take_over(Table::Nodes, 0).await;
+    other.take_over(Table::Children, 0).await;
+    (world, one, other)
+}
+
+/// Applies one record; gives its outcome.
+async fn apply(consumer: &mut Consumer, record: Made) -> Outcome {
+    let applied = consumer.apply(&at(0, [record])).await.unwrap();
+    let counts = applied.counts.values().next().unwrap();
+    let outcomes = Outcome::ALL.into_iter();
+    outcomes.max_by_key(|o| counts.of(*o)).unwrap()
+}
+
+/// The same as a task, which gives the consumer back.
+async fn applying(mut consumer: Consumer, record: Made) -> (Outcome, Consumer) {
+    (apply(&mut consumer, record).await, consumer)
+}
+
+/// A parent at whose writing a transaction stops.
+fn stopping_parent(version: i64, id: i64) -> Made {
+    put(Table::Parents, version, id, doc! { "note": STOP })
+}
+
+/// A child at whose writing a transaction stops.
+fn stopping_child(version: i64, id: i64, parent: i64) -> Made {
+    let fields = doc! { "note": STOP, "parent_id": parent };
+    put(Table::Children, version, id, fields)
+}
+
+fn no_parent(version: i64, id: i64) -> Made {
+    delete(Table::Parents, version, id)
+}
+
+fn no_child(version: i64, id: i64) -> Made {
+    delete(Table::Children, version, id)
+}
+
+/// Makes a consumer look before it writes, as it does for a while after something was in the way.
+async fn make_careful(consumer: &mut Consumer) {
+    let orphan = put(Table::Nodes, 1, 1, doc! { "note": 1, "parent_id": 2 });
+    assert_eq!(apply(consumer, orphan).await, Outcome::Parked);
+}
+
+const CHILDREN: &str = "select id, lc_version from children order by 1";
+const PARENTS: &str = "select id, lc_version from parents order by 1";
+const PARKED: &str =
+    "select version from leafcutter.parked where table_name = 'children' order by 1";
+
+/// S1: the parent is not committed when the child looks for it, and its batch has looked for
+/// children before.
+#[tokio::test]
+async fn child_and_parent_that_did_not_see_each_other() {
+    let (world, one, mut other) = family().await;
+    let pause = Pause::new(&world).await;
+    let placing = pause
+        .stopped(&world, applying(one, stopping_parent(2, 1)))
+        .await;
+    assert_eq!(apply(&mut other, child(3, 10, 1)).await, Outcome::Parked);
+    pause.end().await;
+    let (placed, _) = placing.await.unwrap();
+    assert_eq!(placed, Outcome::Applied);
+    assert_eq!(world.text(PARKED).await, "3", "nobody saw anybody");
+    other.settle(&world).await.unwrap();
+    assert_eq!(world.text(CHILDREN).await, "10|3");
+    assert_eq!(world.text(PARKED).await, "");
+    world.end().await;
+}
+
+/// S1: the last child's delete is not committed when the parent's looks for children.
+#[tokio::test]
+async fn last_child_and_parent_deleted_at_once() {
+    let (world, mut one, mut other) = family().await;
+    apply(&mut one, parent(1, 1)).await;
+    apply(&mut other, stopping_child(2, 10, 1)).await;
+    let pause = Pause::new(&world).await;
+    let leaving = pause
+        .stopped(&world, applying(other, no_child(4, 10)))
+        .await;
+    assert_eq!(apply(&mut one, no_parent(3, 1)).await, Outcome::Held);
+    pause.end().await;
+    assert_eq!(leaving.await.unwrap().0, Outcome::Deleted);
+    assert_eq!(world.text(PARENTS).await, "1|1");
+    one.settle(&world).await.unwrap();
+    assert_eq!(world.text(PARENTS).await, "");
+    world.end().await;
+}
+
+/// S2: a parent's batch is placing a parked child while the child's delete arrives.
+#[tokio::test]
+async fn child_deleted_while_its_parent_releases_it() {
+    let (world, one, mut other) = family().await;
+    apply(&mut other, stopping_child(2, 10, 1)).await;
+    let pause = Pause::new(&world).await;
+    let releasing = pause.stopped(&world, applying(one, parent(3, 1))).await;
+    let deleting = pause.beside(&world, applying(other, no_child(4, 10))).await;
+    pause.end().await;
+    assert_eq!(releasing.await.unwrap().0, Outcome::Applied);
+    let (deleted, mut other) = deleting.await.unwrap();
+    assert_eq!(deleted, Outcome::Deleted);
+    other.settle(&world).await.unwrap();
+    assert_eq!(world.text(CHILDREN).await, "");
+    assert_eq!(world.text(PARKED).await, "");
+    world.accounts(3).await.unwrap();
+    world.end().await;
+}
+
+/// S2: the same with a newer version of the child.
+#[tokio::test]
+async fn child_replaced_while_its_parent_releases_it() {
+    let (world, one, mut other) = family().await;
+    apply(&mut other, stopping_child(2, 10, 1)).await;
+    let pause = Pause::new(&world).await;
+    let releasing = pause.stopped(&world, applying(one, parent(3, 1))).await;
+    let replacing = pause.beside(&world, applying(other, child(4, 10, 1))).await;
+    pause.end().await;
+    releasing.await.unwrap();
+    let (replaced, mut other) = replacing.await.unwrap();
+    assert_eq!(replaced, Outcome::Applied);
+    other.settle(&world).await.unwrap();
+    assert_eq!(world.text(CHILDREN).await, "10|4");
+    assert_eq!(world.text(PARKED).await, "");
+    world.accounts(3).await.unwrap();
+    world.end().await;
+}
+
+/// S2 the other way round: a newer version is being parked while the parent's batch wants to
+/// release the older one.
+#[tokio::test]
+async fn child_parked_anew_while_its_parent_comes() {
+    let (world, mut one, mut other) = family().await;
+    apply(&mut one, parent(1, 2)).await;
+    apply(&mut other, child(2, 10, 1)).await;
+    let pause = Pause::new(&world).await;
+    let parking = pause
+        .stopped(&world, async move {
+            let records = at(0, [child(4, 10, 1), stopping_child(5, 11, 2)]);
+            other.apply(&records).await.unwrap();
+            other
+        })
+        .await;
+    let releasing = pause.beside(&world, applying(one, parent(3, 1))).await;
+    pause.end().await;
+    let mut other = parking.await.unwrap();
+    releasing.await.unwrap();
+    other.settle(&world).await.unwrap();
+    assert_eq!(world.text(CHILDREN).await, "10|4 11|5");
+    assert_eq!(world.text(PARKED).await, "");
+    world.accounts(5).await.unwrap();
+    world.end().await;
+}
+
+/// S3: a parent's delete is not committed when its new child looks for it.
+#[tokio::test]
+async fn child_whose_parent_is_being_deleted() {
+    let (world, mut one, other) = family().await;
+    apply(&mut one, stopping_parent(1, 1)).await;
+    let pause = Pause::new(&world).await;
+    let deleting = pause.stopped(&world, applying(one, no_parent(3, 1))).await;
+    let placing = pause.beside(&world, applying(other, child(2, 10, 1))).await;
+    pause.end().await;
+    assert_eq!(deleting.await.unwrap().0, Outcome::Deleted);
+    let (placed, mut other) = placing.await.unwrap();
+    assert_eq!(placed, Outcome::Parked);
+    other.settle(&world).await.unwrap();
+    assert_eq!(world.text(PARENTS).await, "");
+    assert_eq!(world.text(PARKED).await, "2");
+    world.end().await;
+}
+
+/// S4: a child is being written when its parent's delete looks for children. It must wait for the
+/// row, then look: it then sees the child, and needs no second attempt.
+#[tokio::test]
+async fn parent_deleted_while_a_child_comes() {
+    let (world, mut one, other) = family().await;
+    apply(&mut one, parent(1, 1)).await;
+    make_careful(&mut one).await;
+    let pause = Pause::new(&world).await;
+    let placing = pause
+        .stopped(&world, applying(other, stopping_child(2, 10, 1)))
+        .await;
+    let deleting = pause.beside(&world, applying(one, no_parent(3, 1))).await;
+    pause.end().await;
+    assert_eq!(placing.await.unwrap().0, Outcome::Applied);
+    assert_eq!(deleting.await.unwrap().0, Outcome::Held);
+    assert_eq!(world.text(CHILDREN).await, "10|2");
+    world.end().await;
+}
+
+/// A held parent and its owner, the owner of the children, none of which are left.
+async fn held() -> (World, Consumer, Consumer) {
+    let (world, mut one, mut other) = family().await;
+    apply(&mut one, parent(1, 1)).await;
+    apply(&mut other, child(2, 10, 1)).await;
+    assert_eq!(apply(&mut one, no_parent(3, 1)).await, Outcome::Held);
+    apply(&mut other, no_child(4, 10)).await;
+    (world, one, other)
+}
+
+/// S4: a held row comes back while the settling task wants to delete it.
+#[tokio::test]
+async fn held_parent_comes_back_while_it_is_settled() {
+    let (world, one, other) = held().await;
+    let mut settler = world.consumer("settler");
+    let pause = Pause::new(&world).await;
+    let back = pause
+        .stopped(&world, applying(one, stopping_parent(5, 1)))
+        .await;
+    let settling = pause
+        .beside(&world, async move { settler.settle_held().await })
+        .await;
+    pause.end().await;
+    assert_eq!(back.await.unwrap().0, Outcome::Applied);
+    assert_eq!(settling.await.unwrap().unwrap(), 0);
+    assert_eq!(world.text(PARENTS).await, "1|5");
+    drop(other);
+    world.end().await;
+}
+
+/// S4: a child comes to a held row while the settling task wants to delete it.
+#[tokio::test]
+async fn child_comes_to_a_held_parent_while_it_is_settled() {
+    let (world, one, other) = held().await;
+    let mut settler = world.consumer("settler");
+    let pause = Pause::new(&world).await;
+    let placing = pause
+        .stopped(&world, applying(other, stopping_child(5, 11, 1)))
+        .await;
+    let settling = pause
+        .beside(&world, async move { settler.settle_held().await })
+        .await;
+    pause.end().await;
+    assert_eq!(placing.await.unwrap().0, Outcome::Applied);
+    assert_eq!(settling.await.unwrap().unwrap(), 0);
+    assert_eq!(world.text(CHILDREN).await, "11|5");
+    drop(one);
+    world.end().await;
+}
+
+/// Two settling tasks: what one works on, the other leaves out, and a delete waits for it.
+#[tokio::test]
+async fn settled_once_and_deleted_afterwards() {
+    let (world, mut one, mut other) = family().await;
+    apply(&mut other, stopping_child(2, 10, 1)).await;
+    // As if the parent's batch had not seen the child.
+    world
+        .execute("update leafcutter.parked set wait_key = '\\x00', tried_at = '-infinity'")
+        .await;
+    apply(&mut one, parent(1, 1)).await;
+    let (mut first, mut second) = (world.consumer("first"), world.consumer("second"));
+    let pause = Pause::new(&world).await;
+    let settling = pause
+        .stopped(&world, async move { first.settle_parked().await })
+        .await;
+    assert_eq!(second.settle_parked().await.unwrap().placed, 0);
+    let deleting = pause.beside(&world, applying(other, no_child(4, 10))).await;
+    pause.end().await;
+    assert_eq!(settling.await.unwrap().unwrap().placed, 1);
+    assert_eq!(deleting.await.unwrap().0, Outcome::Deleted);
+    assert_eq!(world.text(CHILDREN).await, "");
+    assert_eq!(world.text(PARKED).await, "");
+    world.accounts(3).await.unwrap();
+    world.end().await;
+}
