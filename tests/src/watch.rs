@@ -145,7 +145,7 @@ impl Watch {
         let (to, until) = (Arc::clone(&said), Arc::clone(&end));
         // Ends with the watch, within one poll.
         drop(std::thread::spawn(move || {
-            listen(&kafka, &topic, &to, &until)
+            listen(&kafka, &topic, &to, &until);
         }));
         let postgres = place.stack.postgres().await?;
         Ok(Self {

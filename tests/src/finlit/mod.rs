@@ -231,11 +231,15 @@ impl FinLit {
         (self.count(Collection::KnowledgeComponents) / 4).min(100)
     }
 
-    /// A document that can be placed, for another one to point to.
+    /// A document for another one to point to. It is placed, but for the learner that loses its
+    /// address to another: such a one takes its children along.
     pub fn parent(&self, collection: Collection, dice: &mut Dice) -> u32 {
         self.find(collection, dice, |n| {
-            self.dirt(collection, n)
-                .is_none_or(|dirt| dirt.fate.is_placed())
+            let may_lose = self.partner_dirt(collection, n).is_some();
+            let is_placed = self
+                .dirt(collection, n)
+                .is_none_or(|dirt| dirt.fate.is_placed());
+            is_placed && (collection == Collection::Learners || !may_lose)
         })
     }
 

@@ -28,6 +28,8 @@ pub struct Done {
     pub ledger: Ledger,
     /// Steps, by what they were.
     pub steps: BTreeMap<&'static str, u64>,
+    /// Steps of several writes, in one transaction each.
+    pub transactions: u64,
     /// A cluster time at or after the last write.
     pub last_write: Timestamp,
     /// How long it took.
@@ -39,6 +41,12 @@ impl Done {
     pub fn total(&self) -> u64 {
         self.steps.values().sum()
     }
+}
+
+#[derive(Default)]
+struct Counted {
+    steps: BTreeMap<&'static str, u64>,
+    transactions: u64,
 }
 
 /// Writes `per_second` steps a second until `stop` becomes true, then what was promised for later.
@@ -54,7 +62,7 @@ pub async fn run(
 ) -> Result<Done> {
     let mut session = client.start_session().await.attempt("start a session")?;
     let mut plan = Plan::new(finlit);
-    let mut steps = BTreeMap::new();
+    let mut counted = Counted::default();
     let start = Instant::now();
     let pause = Duration::from_secs(1) / per_second.max(1);
     let mut due = start;
@@ -62,15 +70,16 @@ pub async fn run(
         tokio::time::sleep_until(due).await;
         // A server that cannot keep up is not punished for it afterwards.
         due = (due + pause).max(Instant::now() - Duration::from_secs(1));
-        step(&database, &mut session, plan.next_step(), &mut steps).await?;
+        step(&database, &mut session, plan.next_step(), &mut counted).await?;
     }
     for last in plan.remaining() {
-        step(&database, &mut session, last, &mut steps).await?;
+        step(&database, &mut session, last, &mut counted).await?;
     }
     let last_write = now(&database).await?;
     Ok(Done {
         ledger: plan.into_ledger(),
-        steps,
+        steps: counted.steps,
+        transactions: counted.transactions,
         last_write,
         took: start.elapsed(),
     })
@@ -80,9 +89,10 @@ async fn step(
     database: &Database,
     session: &mut ClientSession,
     step: Step,
-    steps: &mut BTreeMap<&'static str, u64>,
+    counted: &mut Counted,
 ) -> Result<()> {
-    *steps.entry(step.what).or_default() += 1;
+    *counted.steps.entry(step.what).or_default() += 1;
+    counted.transactions += u64::from(step.writes.len() > 1);
     match step.writes.as_slice() {
         [write] => write.run(database, session).await.map_err(Failure::from),
         writes => together(database, session, writes).await,
