@@ -198,13 +198,32 @@ pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     let mut texts = Vec::new();
     let mut next = error.source();
     while let Some(cause) = next {
-        let text = cause.to_string();
+        let text = match cause.downcast_ref::<mongodb::error::Error>() {
+            Some(error) => told(error),
+            None => cause.to_string(),
+        };
         if texts.last() != Some(&text) {
             texts.push(text);
         }
         next = cause.source();
     }
     texts.join(": ")
+}
+
+/// What the driver says, without the server's whole reply, which its own text appends in hex.
+pub(crate) fn told(error: &mongodb::error::Error) -> String {
+    match error.kind.as_ref() {
+        mongodb::error::ErrorKind::Command(command) => {
+            let mongodb::error::CommandError {
+                code,
+                code_name,
+                message,
+                ..
+            } = command;
+            format!("{message} (code {code} {code_name})")
+        }
+        kind => kind.to_string(),
+    }
 }
 
 /// The server's error code, where it answered with one.

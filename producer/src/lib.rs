@@ -55,5 +55,7 @@ pub async fn run(settings: Settings, shutdown: Shutdown) -> Result<Exit, Failure
         .await
         .map_err(|fault| Failure::one(Exit::Settings, fault))?;
     let prepared = Arc::new(Box::pin(preflight::check(&settings)).await?);
-    Box::pin(pipeline::run(settings, prepared, health, ready, shutdown)).await
+    let drain = settings.drain;
+    let work = pipeline::run(settings, prepared, health, ready, shutdown.clone());
+    shutdown.bound(drain, Box::pin(work)).await
 }

@@ -6,15 +6,17 @@
 //! acknowledged; the last checkpoint and the last heartbeat are written.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use leafcutter_runtime::admin::{Condition, Health};
 use leafcutter_runtime::budget::Budget;
 use leafcutter_runtime::exit::Exit;
-use leafcutter_runtime::report::Failure;
+use leafcutter_runtime::kafka::read_compacted;
+use leafcutter_runtime::report::{Failure, Fault};
 use leafcutter_runtime::shutdown::Shutdown;
 use leafcutter_runtime::task::{Cause, TaskSet};
 use leafcutter_schemas::class::Class;
+use leafcutter_schemas::control::Control;
 use leafcutter_schemas::version::Version;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -27,7 +29,7 @@ use crate::encode::Encoder;
 use crate::error::{Error, causes};
 use crate::metrics;
 use crate::patience::Patience;
-use crate::preflight::Prepared;
+use crate::preflight::{self, Prepared};
 use crate::progress::{Progress, Snapshot as SnapshotState};
 use crate::publish::{Publisher, Route};
 use crate::settings::{Settings, Verb};
@@ -55,6 +57,7 @@ pub async fn run(
     shutdown: Shutdown,
 ) -> Result<Exit, Failure> {
     let mut patience = Patience::new(Duration::from_secs(1), Duration::from_secs(30));
+    let mut refused = false;
     loop {
         let run = uuid::Uuid::new_v4().simple().to_string();
         let attempt = Run {
@@ -64,6 +67,10 @@ pub async fn run(
             ready: ready.clone(),
             run,
         };
+        // A topic may have been the reason; whoever goes on without it loses what was in it.
+        if std::mem::take(&mut refused) {
+            Box::pin(preflight::check(&settings)).await?;
+        }
         let error = match Box::pin(attempt.go(&shutdown)).await {
             Ok(()) => return Ok(Exit::Done),
             Err(error) => error,
@@ -71,6 +78,7 @@ pub async fn run(
         if error.class() != Class::Transient || shutdown.is_triggered() {
             return Err(error.into_failure());
         }
+        refused = matches!(error, Error::Deliver { .. });
         ready.set(false, "beginning again at the checkpoint");
         metrics::run_restarted();
         let pause = patience.pause();
@@ -103,6 +111,8 @@ impl Run {
     async fn go(self, outer: &Shutdown) -> Result<(), Error> {
         let stored = self.load().await?;
         let now = self.now().await?;
+        let offsets = EndOffsets::open(&self.settings.kafka, self.settings.partitions)?;
+        self.check_ends(&offsets).await?;
         let shared = Shared {
             data: Arc::new(Publisher::open(
                 &self.settings.kafka,
@@ -123,7 +133,7 @@ impl Run {
             return Ok(());
         }
         let tasks = self.plan(&stored, now, &shared).await?;
-        let announcer = self.announcer(&shared)?;
+        let announcer = self.announcer(&shared, offsets);
         if self.settings.verb == Verb::Stream {
             self.announce_none(&announcer, &stored).await?;
         }
@@ -155,6 +165,46 @@ impl Run {
                 why: error.to_string(),
             })
         })
+    }
+
+    /// The last heartbeat knows how far each partition was. One that ends before that was deleted
+    /// and created anew, or has lost records.
+    async fn check_ends(&self, offsets: &EndOffsets) -> Result<(), Error> {
+        let kafka = self.settings.kafka.clone();
+        let topic = self.prepared.control_topic.clone();
+        let read = tokio::task::spawn_blocking(move || read_compacted(&kafka, &topic)).await;
+        let records = match read {
+            Ok(Ok(records)) => records,
+            Ok(Err(error)) => return Err(Error::Unavailable(Box::new(error.into()))),
+            Err(_) => return Ok(()),
+        };
+        let last = records
+            .iter()
+            .find_map(|(key, value)| match Control::read(key, value) {
+                Ok(Control::Heartbeat(last)) if last.producer == self.settings.name => Some(last),
+                _ => None,
+            });
+        let Some(last) = last else {
+            return Ok(());
+        };
+        let topics: Vec<&str> = self
+            .settings
+            .collections
+            .iter()
+            .map(|c| c.topic.as_str())
+            .collect();
+        let now = offsets.ask(&topics).await?;
+        for (topic, ends) in &now {
+            let before = last
+                .offsets
+                .get(topic)
+                .map(Vec::as_slice)
+                .unwrap_or_default();
+            if ends.iter().zip(before).any(|(end, before)| end < before) {
+                return Err(Error::fault(Exit::StateMismatch, shorter(topic)));
+            }
+        }
+        Ok(())
     }
 
     async fn now(&self) -> Result<Version, Error> {
@@ -355,8 +405,8 @@ impl Run {
         sources.spawn("changes", relay.run(receive, shutdown.clone()));
     }
 
-    fn announcer(&self, shared: &Shared) -> Result<Announcer, Error> {
-        Ok(Announcer {
+    fn announcer(&self, shared: &Shared, offsets: EndOffsets) -> Announcer {
+        Announcer {
             client: self.prepared.client.clone(),
             publisher: Arc::clone(&shared.control),
             data: Arc::clone(&shared.data),
@@ -364,11 +414,12 @@ impl Run {
             producer: self.settings.name.clone(),
             run: self.run.clone(),
             collections: Arc::clone(&self.settings.collections),
-            offsets: EndOffsets::open(&self.settings.kafka, self.settings.partitions)?,
+            offsets,
             progress: Arc::clone(&shared.progress),
             budget: shared.budget.clone(),
             health: self.health.clone(),
-        })
+            noted: Mutex::new((Instant::now(), 0)),
+        }
     }
 
     async fn announce_none(&self, announcer: &Announcer, stored: &Stored) -> Result<(), Error> {
@@ -454,6 +505,16 @@ impl Run {
             }
         }
     }
+}
+
+fn shorter(topic: &str) -> Fault {
+    Fault::new(
+        "could not go on: a data topic is shorter than it was",
+        format!("topic `{topic}`"),
+        "a partition ends before the offset of the last heartbeat: the topic was deleted and \
+         created anew, or its broker has lost records",
+        "Take the snapshot of the collection again: `leafcutter resnapshot`.",
+    )
 }
 
 /// Bytes aimed at in one reply of a snapshot.

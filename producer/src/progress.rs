@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use leafcutter_schemas::control::SnapshotProgress;
 use leafcutter_schemas::version::Version;
@@ -81,6 +82,8 @@ pub struct Snapshot {
     pub splits: Vec<SplitState>,
     /// `snapshot-complete` is acknowledged.
     pub complete: bool,
+    /// When this run began with it.
+    pub begun: Option<Instant>,
 }
 
 /// The state of one split.
@@ -105,6 +108,7 @@ impl Snapshot {
             plan,
             splits,
             complete: false,
+            begun: None,
         }
     }
 
@@ -203,6 +207,9 @@ impl Progress {
 
     /// A split is about to be read with this `L`.
     pub fn split_begun(&self, collection: &str, split: usize, time: Version) {
+        if let Some(snapshot) = self.lock().snapshots.get_mut(collection) {
+            snapshot.begun.get_or_insert_with(Instant::now);
+        }
         self.split(collection, split, |state| {
             state.oldest = Some(state.oldest.map_or(time, |oldest| oldest.min(time)));
             state.documents = 0;

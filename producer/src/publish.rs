@@ -157,11 +157,16 @@ impl Publisher {
     ///
     /// # Errors
     /// When it could not be delivered.
-    pub async fn send_and_wait(&self, topic: &str, key: &[u8], value: &[u8]) -> Result<(), Error> {
+    pub async fn send_and_wait(
+        &self,
+        topic: &str,
+        key: &[u8],
+        value: Option<&[u8]>,
+    ) -> Result<(), Error> {
         let (done, acknowledged) = oneshot::channel();
         // The receiver is gone only when the run has ended.
         let ticket = Ticket::new(move || done.send(()).unwrap_or_default());
-        self.send(topic, key, Some(value), None, &ticket).await?;
+        self.send(topic, key, value, None, &ticket).await?;
         ticket.seal();
         match acknowledged.await {
             Ok(()) => Ok(()),
@@ -203,11 +208,12 @@ impl Publisher {
         usize::try_from(self.client.in_flight_count()).unwrap_or_default()
     }
 
-    /// Passes what was acknowledged since the last call on to the metrics.
-    pub fn count(&self) {
+    /// Passes what was acknowledged since the last call on to the metrics; gives the records.
+    pub fn count(&self) -> u64 {
         let records = self.reports.records.swap(0, Ordering::Relaxed);
         let bytes = self.reports.bytes.swap(0, Ordering::Relaxed);
         metrics::records_acknowledged(records, bytes);
+        records
     }
 }
 

@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use leafcutter_runtime::exit::Exit;
 use leafcutter_runtime::kafka::{CompactedReader, KafkaSettings, ReadError};
 use leafcutter_runtime::report::Fault;
+use leafcutter_schemas::name;
 
 use super::{
-    Checkpoint, Cluster, Fingerprint, SnapshotCheckpoint, Stored, StreamCheckpoint, token_to_json,
+    Checkpoint, Cluster, Fingerprint, SnapshotCheckpoint, Stored, StreamCheckpoint, snapshot_key,
+    stream_key, token_to_json,
 };
 use crate::error::Error;
 use crate::metrics;
@@ -53,6 +55,60 @@ pub fn load(settings: &KafkaSettings, topic: &str, producer: &str) -> Result<Sto
         }
     }
     Ok(stored)
+}
+
+/// Has checkpoints forgotten: of the named collections, so that the next start takes their
+/// snapshots again; or, where none is named, everything, so that the next start begins anew. The
+/// last heartbeat goes with them, since it speaks of topics that may have been made anew. The
+/// producer must not be running.
+///
+/// # Errors
+/// When a record could not be delivered.
+pub async fn forget(
+    settings: &KafkaSettings,
+    prefix: &str,
+    producer: &str,
+    collections: &[String],
+) -> Result<(), Error> {
+    let topic = name::checkpoints_topic(prefix);
+    let (kafka, owner, from) = (settings.clone(), producer.to_owned(), topic.clone());
+    let stored = tokio::task::spawn_blocking(move || load(&kafka, &from, &owner)).await;
+    let stored = stored.unwrap_or_else(|_| Ok(Stored::default()))?;
+    let publisher = Publisher::open(settings, "leafcutter-forget")?;
+    let all = collections.is_empty();
+    for name in stored
+        .snapshots
+        .keys()
+        .filter(|name| all || collections.contains(name))
+    {
+        let key = snapshot_key(producer, name);
+        publisher
+            .send_and_wait(&topic, key.as_bytes(), None)
+            .await?;
+    }
+    let key = stream_key(producer);
+    match stored.stream {
+        Some(mut stream) if !all => {
+            // As if the collections had not been in the mapping: they count as added.
+            stream
+                .fingerprint
+                .collections
+                .retain(|name| !collections.contains(name));
+            let value = Checkpoint::Stream(stream).value().unwrap_or_default();
+            publisher
+                .send_and_wait(&topic, key.as_bytes(), Some(&value))
+                .await?;
+        }
+        _ => {
+            publisher
+                .send_and_wait(&topic, key.as_bytes(), None)
+                .await?
+        }
+    }
+    let heartbeat = format!("heartbeat/{producer}");
+    publisher
+        .send_and_wait(&name::control_topic(prefix), heartbeat.as_bytes(), None)
+        .await
 }
 
 fn unreadable(topic: &str, key: &[u8], error: &serde_json::Error) -> Fault {
@@ -170,7 +226,7 @@ impl Writer {
         let value = checkpoint.value().unwrap_or_default();
         let key = checkpoint.key();
         self.publisher
-            .send_and_wait(&self.topic, key.as_bytes(), &value)
+            .send_and_wait(&self.topic, key.as_bytes(), Some(&value))
             .await?;
         metrics::checkpoint_written();
         Ok(())

@@ -9,8 +9,8 @@
 pub mod offsets;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use leafcutter_runtime::admin::Health;
 use leafcutter_runtime::budget::Budget;
@@ -51,7 +51,12 @@ pub struct Announcer {
     pub budget: Budget,
     /// Beats once a heartbeat.
     pub health: Health,
+    /// When the last line was logged, and the records acknowledged since.
+    pub noted: Mutex<(Instant, u64)>,
 }
+
+/// How often the log says how far the source is.
+const NOTE: Duration = Duration::from_secs(60);
 
 impl Announcer {
     /// Sends a heartbeat every `interval`, and `snapshot-complete` as soon as one is due, until
@@ -95,10 +100,14 @@ impl Announcer {
             match self.announce(&name, &snapshot.topic, documents, true).await {
                 Ok(()) => {
                     self.progress.snapshot_completed(&name);
+                    let seconds = snapshot
+                        .begun
+                        .map_or(0.0, |begun| begun.elapsed().as_secs_f64());
                     tracing::info!(
                         collection = name,
                         documents,
                         splits = snapshot.splits.len(),
+                        seconds = (seconds * 10.0).round() / 10.0,
                         "snapshot finished"
                     );
                     show(&name, &snapshot);
@@ -160,13 +169,9 @@ impl Announcer {
         for (name, snapshot) in &shown {
             metrics::snapshot(name, snapshot.splits_done, snapshot.splits);
         }
-        metrics::heartbeat(
-            time,
-            lag(time, sent_at),
-            &self.budget,
-            self.data.in_flight(),
-        );
-        self.data.count();
+        let lag = lag(time, sent_at);
+        metrics::heartbeat(time, lag, &self.budget, self.data.in_flight());
+        self.note(time, lag, self.data.count());
         self.send(&Control::Heartbeat(Heartbeat {
             producer: self.producer.clone(),
             run: self.run.clone(),
@@ -179,10 +184,21 @@ impl Announcer {
         .await
     }
 
+    /// One calm line a minute.
+    fn note(&self, time: Version, lag_seconds: u64, records: u64) {
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        noted.1 += records;
+        if noted.0.elapsed() < NOTE {
+            return;
+        }
+        tracing::info!(time = %time, lag_seconds, records = noted.1, "following");
+        *noted = (Instant::now(), 0);
+    }
+
     async fn send(&self, control: &Control) -> Result<(), Error> {
         let value = control.value().unwrap_or_default();
         self.publisher
-            .send_and_wait(&self.topic, control.key().as_bytes(), &value)
+            .send_and_wait(&self.topic, control.key().as_bytes(), Some(&value))
             .await
     }
 }

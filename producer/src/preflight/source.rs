@@ -13,7 +13,7 @@ use mongodb::{Client, Database};
 
 use super::{Findings, Source};
 use crate::checkpoint::Cluster;
-use crate::error::server_code;
+use crate::error::{server_code, told};
 use crate::settings::Settings;
 
 /// How long the server may take to be found.
@@ -33,7 +33,7 @@ pub(super) async fn check(settings: &Settings, findings: &mut Findings) -> Optio
             findings.fault(Fault::new(
                 "could not understand the MongoDB connection string",
                 place,
-                error.to_string(),
+                told(&error),
                 "It looks like mongodb://user:password@host:27017/?replicaSet=rs0.",
             ));
             return None;
@@ -103,7 +103,7 @@ fn unreachable(place: &str, error: &Error) -> Fault {
              up.",
         ),
     };
-    Fault::new(what, place, error.to_string(), next)
+    Fault::new(what, place, told(error), next)
 }
 
 async fn check_version(client: &Client, place: &str, findings: &mut Findings) {
@@ -201,7 +201,7 @@ fn forbidden(what: &str, place: String, error: &Error) -> Fault {
     } else {
         "Check the server's log, and that the connection string names the right cluster."
     };
-    Fault::new(format!("could not {what}"), place, error.to_string(), next)
+    Fault::new(format!("could not {what}"), place, told(error), next)
 }
 
 /// The replica set's own id, where the user may read it.

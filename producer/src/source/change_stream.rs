@@ -20,7 +20,7 @@ use mongodb::raw_batch_cursor::{RawBatch, RawBatchCursor};
 use tokio::sync::mpsc;
 
 use super::reply::{documents, post_batch_token, token_time};
-use crate::error::{Error, server_code};
+use crate::error::{Error, server_code, told};
 use crate::metrics;
 use crate::patience::Patience;
 use crate::settings::OnDrop;
@@ -34,8 +34,9 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 
 /// The server's own classes: history lost, position lost, shard removed (PITFALLS §2).
 const HISTORY_LOST: [i32; 4] = [286, 280, 136, 464];
-/// A token that cannot be decoded, which only opening can prove of the stored one.
-const TOKEN_REFUSED: [i32; 2] = [260, 50811];
+/// A token that cannot be decoded, which only opening can prove of the stored one: the two codes
+/// meant for it, and those of its text (`BadValue`, `FailedToParse`, `TypeMismatch`, `Overflow`).
+const TOKEN_REFUSED: [i32; 6] = [260, 50811, 2, 9, 14, 15];
 /// `BSONObjectTooLarge`.
 const EVENT_TOO_LARGE: i32 = 10334;
 
@@ -171,7 +172,7 @@ impl ChangeStream {
                 Err(error) => {
                     let error = classify(error, &start, true)?;
                     let pause = patience.pause();
-                    tracing::warn!(%error, retry_in = ?pause, "could not open the change stream");
+                    tracing::warn!(error = told(&error), retry_in = ?pause, "could not open the change stream");
                     if !shutdown.sleep(pause).await {
                         return Ok(None);
                     }
@@ -225,7 +226,7 @@ impl ChangeStream {
                 Err(error) => {
                     let error = classify(error, &self.resume, false)?;
                     let pause = patience.pause();
-                    tracing::warn!(%error, retry_in = ?pause, "reopening the change stream");
+                    tracing::warn!(error = told(&error), retry_in = ?pause, "reopening the change stream");
                     if !self.reopen(pause, &shutdown).await? {
                         break;
                     }
@@ -322,7 +323,8 @@ fn classify(
 ) -> Result<mongodb::error::Error, Error> {
     match server_code(&error) {
         Some(code) if HISTORY_LOST.contains(&code) => {}
-        Some(code) if opening && *start != Start::Now && TOKEN_REFUSED.contains(&code) => {}
+        Some(code)
+            if opening && matches!(start, Start::After(_)) && TOKEN_REFUSED.contains(&code) => {}
         Some(EVENT_TOO_LARGE) => return Err(Error::EventTooLarge { source: error }),
         _ => return Ok(error),
     }

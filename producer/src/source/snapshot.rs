@@ -34,7 +34,7 @@ use super::plan::Split;
 use super::reply::{documents, read_bound, server_time};
 use super::{Change, Collection, Outlet};
 use crate::acknowledge::Ticket;
-use crate::error::Error;
+use crate::error::{Error, told};
 use crate::metrics;
 use crate::patience::Patience;
 use crate::progress::Progress;
@@ -123,7 +123,7 @@ impl Snapshot {
                         let pause = patience.pause();
                         metrics::split_failed(collection);
                         tracing::warn!(
-                            collection, split = task.number, %error, retry_in = ?pause,
+                            collection, split = task.number, error = told(&error), retry_in = ?pause,
                             "could not read a split; reading it again as a whole"
                         );
                         if !shutdown.sleep(pause).await {

@@ -25,7 +25,7 @@ use super::merge::{Fate, fates};
 use super::reply::{documents, post_batch_token};
 use super::{Change, Collection, Outlet, lookup};
 use crate::acknowledge::Ticket;
-use crate::error::Error;
+use crate::error::{Error, told};
 use crate::metrics;
 use crate::patience::Patience;
 use crate::progress::Progress;
@@ -320,7 +320,7 @@ impl<O: Outlet> Relay<O> {
                 Ok(found) => return self.gather(found),
                 Err(error) => {
                     let pause = patience.pause();
-                    tracing::warn!(%error, retry_in = ?pause, "could not look documents up");
+                    tracing::warn!(error = told(&error), retry_in = ?pause, "could not look documents up");
                     if !shutdown.sleep(pause).await {
                         return LookedUp::Stopped;
                     }

@@ -7,7 +7,10 @@ use bson::{Document, doc};
 use leafcutter_producer::checkpoint::{Checkpoint, store};
 use leafcutter_producer::publish::Publisher;
 use leafcutter_runtime::exit::Exit;
+use leafcutter_runtime::kafka::LogContext;
 use leafcutter_schemas::version::Version;
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 
 use crate::records::numbered;
 use crate::stream::disturb;
@@ -205,13 +208,12 @@ async fn forge(
     let publisher = Publisher::open(&world.kafka, "prodtest").expect("a client");
     let checkpoint = Checkpoint::Stream(stream);
     let key = checkpoint.key();
-    let ticket = leafcutter_producer::acknowledge::Ticket::new(|| ());
     publisher
-        .send(&topic, key.as_bytes(), None, None, &ticket)
+        .send_and_wait(&topic, key.as_bytes(), None)
         .await
         .expect("forgotten");
     publisher
-        .send_and_wait(&topic, key.as_bytes(), &checkpoint.value().unwrap())
+        .send_and_wait(&topic, key.as_bytes(), Some(&checkpoint.value().unwrap()))
         .await
         .expect("written");
 }
@@ -269,5 +271,68 @@ async fn lost_history_and_foreign_state_have_codes_of_their_own() {
         .await
         .expect_err("time went back");
     assert_eq!(failure.exit, Exit::StateMismatch, "{failure}");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_made_anew_and_a_forgotten_checkpoint() {
+    let world = World::new("anew", &["a"]).await;
+    world
+        .collection("a")
+        .insert_many(numbered(100))
+        .await
+        .expect("documents");
+    let producer = world.start("run");
+    world.until_complete("a").await;
+    world.until_caught_up().await;
+    producer.stop().await.expect("it stops");
+    // Somebody deletes the topic and creates it again, just as it was.
+    let topic = world.topic("a");
+    let admin: AdminClient<LogContext> = world
+        .kafka
+        .admin_config("prodtest")
+        .unwrap()
+        .create_with_context(LogContext)
+        .unwrap();
+    admin
+        .delete_topics(&[&topic], &AdminOptions::new())
+        .await
+        .expect("deleted");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let anew = NewTopic::new(&topic, 8, TopicReplication::Fixed(1))
+        .set("max.message.bytes", "20971520")
+        .set("cleanup.policy", "delete");
+    admin
+        .create_topics(&[anew], &AdminOptions::new())
+        .await
+        .expect("created");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let failure = world.start("run").ended().await.expect_err("it is seen");
+    assert_eq!(failure.exit, Exit::StateMismatch, "{failure}");
+    // What a person decides then.
+    store::forget(
+        &world.kafka,
+        &world.prefix,
+        &world.producer_name(),
+        &["a".to_owned()],
+    )
+    .await
+    .expect("forgotten");
+    assert!(checkpoints(&world).snapshots.is_empty());
+    assert!(checkpoints(&world).stream.is_some());
+    let producer = world.start("run");
+    world.until_caught_up().await;
+    world
+        .until("it is read again", || {
+            checkpoints(&world).snapshots.contains_key("a")
+        })
+        .await;
+    world
+        .until("it is complete", || {
+            checkpoints(&world).snapshots["a"].complete
+        })
+        .await;
+    producer.stop().await.expect("it stops");
+    world.assert_converged("a").await;
     world.end().await;
 }

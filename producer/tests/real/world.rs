@@ -11,6 +11,7 @@ use leafcutter_runtime::exit::Exit;
 use leafcutter_runtime::kafka::{KafkaSettings, LogContext, read_compacted};
 use leafcutter_runtime::report::Failure;
 use leafcutter_runtime::shutdown::Shutdown;
+use leafcutter_runtime::telemetry::LogFormat;
 use leafcutter_schemas::control::{Control, Heartbeat, SnapshotComplete};
 use mongodb::{Client, Collection, Database};
 use rdkafka::admin::{AdminClient, AdminOptions};
@@ -59,6 +60,10 @@ pub(crate) struct World {
 impl World {
     /// A world whose mapping has these collections.
     pub(crate) async fn new(test: &str, collections: &[&str]) -> Self {
+        // `LEAFCUTTER_TEST_LOG=debug` shows what the producers inside the tests say.
+        if let Ok(level) = std::env::var("LEAFCUTTER_TEST_LOG") {
+            leafcutter_runtime::telemetry::init("tests", LogFormat::Plain, &level).ok();
+        }
         let id = uuid::Uuid::new_v4().simple().to_string();
         let name = format!("prodtest_{test}_{}", &id[..8]);
         let client = Client::with_uri_str(environment("LEAFCUTTER_MONGODB_URI"))
