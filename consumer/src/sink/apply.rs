@@ -2,8 +2,9 @@
 //!
 //! 1. Move the positions under the fence. What follows is ours alone, or nothing happens.
 //! 2. Lock what is parked for the batch's rows (S2) and take along what waits for them.
-//! 3. Deletes, referring tables before referenced ones: they free keys and unique values.
-//! 4. Upserts, referenced tables before referring ones, each document with its children.
+//! 3. Upserts, referenced tables before referring ones, each document with its children.
+//! 4. Deletes, referring tables before referenced ones. Their locks stand in everybody's way, so
+//!    they come last.
 //! 5. What waits is parked, what was placed is no longer parked, what was refused is listed.
 //! 6. Counters; commit.
 //!
@@ -529,11 +530,11 @@ impl Transaction<'_> {
             .map(TableId)
             .filter(|&id| self.model.table(id).above.is_empty())
             .collect();
-        for &root in roots.iter().rev() {
-            deletes::delete_documents(self, root).await?;
-        }
         for &root in &roots {
             upserts::upsert_documents(self, root).await?;
+        }
+        for &root in roots.iter().rev() {
+            deletes::delete_documents(self, root).await?;
         }
         self.settle_parked(records).await
     }

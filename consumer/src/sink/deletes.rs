@@ -1,8 +1,13 @@
 //! Deletes: lock, compare, look for rows that still point there, then delete or hold.
 //!
-//! The row is locked before anything looks for its children, in a later statement (S4), so a child
-//! that is being written at this moment is seen. A row that others still point to stays, and
-//! `leafcutter.held` says so; its tombstone is written all the same, because the document is gone.
+//! A row that others point to stays, and `leafcutter.held` says so; its tombstone is written all
+//! the same, because the document is gone. The row is locked before anything looks for its children,
+//! in a later statement (S4), so a child that is being written at this moment is seen.
+//!
+//! Deletes come last in a transaction and never wait: a row that somebody has locked, most likely to
+//! point to it, is held too, and the settling task lets it go. A lock that deletes a row is the only
+//! one that stands in the way of those that point to it; taken by those who wait for nothing any
+//! more, it cannot be part of a deadlock.
 
 use super::{
     ApplyError,
@@ -34,7 +39,9 @@ pub async fn delete_documents(t: &mut Transaction<'_>, root: TableId) -> Result<
     }
     let count = copy.count;
     copy.send(t.session, &sql.copy_deletes).await?;
-    let there = ordinals_and_versions(t, &sql.lock_deletes).await?;
+    let locked = ordinals_and_versions(t, &sql.try_lock_deletes).await?;
+    // Versions are read again below the locks.
+    let there = ordinals_and_versions(t, &sql.see_deletes).await?;
     let tombstones = if t.tombstones {
         ordinals_and_versions(t, &sql.tombstones_of_deletes).await?
     } else {
@@ -63,6 +70,12 @@ pub async fn delete_documents(t: &mut Transaction<'_>, root: TableId) -> Result<
     if t.flags.dead_letters {
         execute_plain(t, &sql.supersede_dead_letters[1]).await?;
     }
+    let busy = alive
+        .iter()
+        .copied()
+        .filter(|document| there.contains_key(document) && !locked.contains_key(document))
+        .collect();
+    hold(t, root, busy, &mut alive).await?;
     hold_referenced(t, root, &there, &mut alive).await?;
     for &child in model.collections[entry.collection].children.iter().rev() {
         execute(t, &model.table(child).sql.delete, &alive).await?;
@@ -80,10 +93,6 @@ async fn hold_referenced(
     alive: &mut BTreeSet<usize>,
 ) -> Result<(), ApplyError> {
     let sql = &t.model.table(root).sql;
-    let leave = format!(
-        "delete from pg_temp.lc_{}_deletes where lc_doc = any($1)",
-        root.0
-    );
     loop {
         let mut referenced = BTreeSet::new();
         for look in &sql.referenced_deletes {
@@ -98,13 +107,28 @@ async fn hold_referenced(
         if referenced.is_empty() {
             return Ok(());
         }
-        execute(t, &sql.hold, &referenced).await?;
-        execute(t, &leave, &referenced).await?;
-        for document in referenced {
-            alive.remove(&document);
-            t.work.candidates[document].fate = Fate::Done(Outcome::Held);
-        }
+        hold(t, root, referenced, alive).await?;
     }
+}
+
+/// Marks rows as held and takes them out.
+async fn hold(
+    t: &mut Transaction<'_>,
+    root: TableId,
+    documents: BTreeSet<usize>,
+    alive: &mut BTreeSet<usize>,
+) -> Result<(), ApplyError> {
+    let leave = format!(
+        "delete from pg_temp.lc_{}_deletes where lc_doc = any($1)",
+        root.0
+    );
+    execute(t, &t.model.table(root).sql.hold, &documents).await?;
+    execute(t, &leave, &documents).await?;
+    for document in documents {
+        alive.remove(&document);
+        t.work.candidates[document].fate = Fate::Done(Outcome::Held);
+    }
+    Ok(())
 }
 
 /// A row key as fields for COPY.

@@ -133,7 +133,9 @@ pub async fn lock_own(
     query(session, model, &sql, rows).await
 }
 
-/// Locks and returns what waits for these rows to be there.
+/// Locks and returns what waits for these rows to be there, but for what somebody else works on:
+/// two batches that wait for each other's documents would be a deadlock, and the settling task sees
+/// what is left.
 ///
 /// # Errors
 /// When PostgreSQL is lost or another session holds the lock for too long.
@@ -146,7 +148,7 @@ pub async fn pull_waiters(
         "select {COLUMNS} from leafcutter.parked p \
          join unnest($1::text[], $2::bytea[]) as k(t, k) on p.wait_table = k.t and p.wait_key = k.k \
          where p.reason = 'parent' \
-         order by p.table_name, p.row_key limit {PULLED_MAX} for update of p"
+         order by p.table_name, p.row_key limit {PULLED_MAX} for update of p skip locked"
     );
     query(session, model, &sql, rows).await
 }

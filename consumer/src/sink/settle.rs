@@ -390,8 +390,19 @@ async fn settle_held_table(
     }
     let count = copy.count;
     copy.send(t.session, &entry.sql.copy_deletes).await?;
-    let statement = t.session.prepared(&entry.sql.lock_deletes).await?;
-    t.session.client().query(&statement, &[]).await?;
+    // What somebody works on has its turn another time: nobody is waited for with these locks.
+    let statement = t.session.prepared(&entry.sql.try_lock_deletes).await?;
+    let locked = t.session.client().query(&statement, &[]).await?;
+    let locked: BTreeSet<i32> = locked.iter().map(|row| row.get(0)).collect();
+    let statement = t.session.prepared(&entry.sql.see_deletes).await?;
+    let there = t.session.client().query(&statement, &[]).await?;
+    let busy: Vec<i32> = there
+        .iter()
+        .map(|row| row.get(0))
+        .filter(|ordinal| !locked.contains(ordinal))
+        .collect();
+    leave_out(t, table, &busy).await?;
+    keys.retain(|ordinal, _| !busy.contains(ordinal));
     keep_free(t, table, &mut keys).await?;
     let free: Vec<i32> = keys.keys().copied().collect();
     let mut let_go = 0;
@@ -413,6 +424,23 @@ async fn settle_held_table(
     }
     t.empty_deletes(table, count).await?;
     Ok(let_go)
+}
+
+/// Takes rows out of those to be deleted.
+async fn leave_out(
+    t: &mut Transaction<'_>,
+    table: TableId,
+    ordinals: &[i32],
+) -> Result<(), ApplyError> {
+    if !ordinals.is_empty() {
+        let leave = format!(
+            "delete from pg_temp.lc_{}_deletes where lc_doc = any($1)",
+            table.0
+        );
+        let statement = t.session.prepared(&leave).await?;
+        t.session.client().execute(&statement, &[&ordinals]).await?;
+    }
+    Ok(())
 }
 
 /// The next held rows of a table behind `after`, which then stands where they end; at the end of
@@ -450,7 +478,7 @@ async fn keep_free(
     keys: &mut BTreeMap<i32, Vec<u8>>,
 ) -> Result<(), ApplyError> {
     let entry = t.model.table(table);
-    let again = "select row_key from leafcutter.held where table_name = $1 and row_key = any($2) for update";
+    let again = "select row_key from leafcutter.held where table_name = $1 and row_key = any($2) for update skip locked";
     let statement = t.session.prepared(again).await?;
     let wanted: Vec<&[u8]> = keys.values().map(Vec::as_slice).collect();
     let rows = t
@@ -461,13 +489,8 @@ async fn keep_free(
     let still: BTreeSet<Vec<u8>> = rows.iter().map(|row| row.get(0)).collect();
     let mut kept: Vec<i32> = keys.keys().copied().collect();
     kept.retain(|ordinal| !still.contains(&keys[ordinal]));
-    let leave = format!(
-        "delete from pg_temp.lc_{}_deletes where lc_doc = any($1)",
-        table.0
-    );
     loop {
-        let statement = t.session.prepared(&leave).await?;
-        t.session.client().execute(&statement, &[&kept]).await?;
+        leave_out(t, table, &kept).await?;
         keys.retain(|ordinal, _| !kept.contains(ordinal));
         kept.clear();
         for look in &entry.sql.referenced_deletes {

@@ -109,8 +109,12 @@ pub struct TableSql {
     pub forget_held: String,
     /// Marks open dead letters that the written rows supersede.
     pub supersede_dead_letters: [String; 2],
-    /// Locks the rows to delete and returns their `lc_doc` and version.
+    /// Returns `lc_doc` and version of the rows to delete.
+    pub see_deletes: String,
+    /// The same, with the rows locked.
     pub lock_deletes: String,
+    /// The same, without those that somebody else has locked.
+    pub try_lock_deletes: String,
     /// Returns `lc_doc` and version of the tombstones of the rows to delete.
     pub tombstones_of_deletes: String,
     /// Returns `lc_doc` of the rows to delete that other rows still point to.
@@ -236,6 +240,18 @@ impl TableSql {
             }))
         };
         let key = list(table.key.iter().map(|&p| quote(&n.column(p).name)));
+        let see_deletes = format!(
+            "select d.lc_doc, x.lc_version from {} d join {} x on {} order by {}",
+            n.deletes,
+            n.target,
+            n.same_key("d", "x"),
+            list(
+                table
+                    .key
+                    .iter()
+                    .map(|&p| format!("x.{}", quote(&n.column(p).name)))
+            )
+        );
         let is_root = table.rows == RowSource::Document;
         let version = if is_root { ", lc_version" } else { "" };
         Self {
@@ -286,18 +302,9 @@ impl TableSql {
                 n.key_bytes("t")
             ),
             supersede_dead_letters: [supersede(n, &n.temp), supersede(n, &n.deletes)],
-            lock_deletes: format!(
-                "select d.lc_doc, x.lc_version from {} d join {} x on {} order by {} for update of x",
-                n.deletes,
-                n.target,
-                n.same_key("d", "x"),
-                list(
-                    table
-                        .key
-                        .iter()
-                        .map(|&p| format!("x.{}", quote(&n.column(p).name)))
-                )
-            ),
+            see_deletes: see_deletes.clone(),
+            lock_deletes: format!("{see_deletes} for update of x"),
+            try_lock_deletes: format!("{see_deletes} for update of x skip locked"),
             tombstones_of_deletes: format!(
                 "select d.lc_doc, s.version from {} d join leafcutter.tombstones s on s.table_name = {} and s.row_key = {}",
                 n.deletes,
