@@ -221,6 +221,9 @@ pub fn judge(
         let why = format!("group {group} has applied nothing here; --group may be: {groups}");
         report.not_ready_because.insert(0, why);
     }
+    if let Some(why) = look.outside() {
+        report.not_ready_because.insert(0, why);
+    }
     report.ready = report.not_ready_because.is_empty();
     report
 }
@@ -416,6 +419,24 @@ impl Look<'_> {
         // Not complete, so never the whole, whatever the estimate says.
         let whole = estimated.max(ends).max(1);
         percent(applied, whole).min(99)
+    }
+
+    /// The group's topics that are none of the mapping's: it may be the wrong file.
+    fn outside(&self) -> Option<String> {
+        let mut outside: Vec<&str> = self
+            .facts
+            .offsets
+            .iter()
+            .map(|o| o.topic.as_str())
+            .collect();
+        outside.dedup();
+        outside.retain(|topic| self.catalog.by_topic(topic).is_none());
+        let first = outside.first()?;
+        let number = i64::try_from(outside.len()).unwrap_or(i64::MAX);
+        Some(format!(
+            "{} outside the mapping, as {first}",
+            counted(number, "topic")
+        ))
     }
 
     fn waiting(&self) -> Vec<WaitingLine> {
@@ -875,6 +896,18 @@ mod tests {
         let broken = look(&facts).accounting.broken;
         assert_eq!(broken.len(), 2);
         assert_eq!((broken[0].consumed, broken[0].accounted), (5, 6));
+    }
+
+    #[test]
+    fn topics_outside_the_mapping_are_told() {
+        let mut facts = settled();
+        facts.offsets.push(applied("strangers", 0, 1, 900));
+        facts.offsets.push(applied("strangers", 1, 1, 900));
+        let report = look(&facts);
+        assert_eq!(
+            report.not_ready_because,
+            ["1 topic outside the mapping, as lc.shop.strangers"]
+        );
     }
 
     #[test]

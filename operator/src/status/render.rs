@@ -7,8 +7,8 @@ use crate::{
 };
 use std::fmt::Write as _;
 
-const NAME: usize = 17;
-const BAR: usize = 14;
+const NAME: usize = 20;
+const BAR: usize = 11;
 
 /// Renders it.
 #[must_use]
@@ -77,7 +77,10 @@ fn head(out: &mut String, report: &Report, paint: Paint) {
 }
 
 fn collection(out: &mut String, line: &CollectionLine, paint: Paint) {
-    let part = percent(line.applied, line.expected);
+    // Where nobody has said anything, nothing is no whole.
+    let least = i64::from(line.snapshot == SnapshotState::Unknown);
+    let whole = line.expected.max(least);
+    let part = percent(line.applied, whole);
     let part = if line.snapshot == SnapshotState::Running {
         part.min(99)
     } else {
@@ -91,7 +94,7 @@ fn collection(out: &mut String, line: &CollectionLine, paint: Paint) {
         out,
         "{} {} {} % {} {} {} {}",
         left(&cut(&line.collection, NAME), NAME),
-        paint.good(&bar(line.applied, line.in_kafka, line.expected, BAR)),
+        paint.good(&bar(line.applied, line.in_kafka, whole, BAR)),
         right(&part.to_string(), 3),
         right(&count_within(line.applied, 12), 12),
         right(&count_within(line.behind, 11), 11),
@@ -374,6 +377,18 @@ mod tests {
             text.contains("partition 3: 10 records taken, 11 outcomes"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_collection_that_nobody_spoke_of_is_not_done() {
+        let mut report = report();
+        report.collections = vec![line("learners", 0, 0)];
+        report.collections[0].snapshot = SnapshotState::Unknown;
+        let text = render(&report, Paint::PLAIN);
+        assert!(text.contains("···   0 % "), "{text}");
+        report.collections[0].snapshot = SnapshotState::Complete;
+        let text = render(&report, Paint::PLAIN);
+        assert!(text.contains("███ 100 % "), "{text}");
     }
 
     #[test]
