@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use leafcutter_runtime::exit::Exit;
 use leafcutter_runtime::kafka::{CompactedReader, KafkaSettings, ReadError};
 use leafcutter_runtime::report::Fault;
+use leafcutter_schemas::control::{Control, Heartbeat};
 use leafcutter_schemas::name;
+use leafcutter_schemas::version::Version;
 
 use super::{
     Checkpoint, Cluster, Fingerprint, SnapshotCheckpoint, Stored, StreamCheckpoint, snapshot_key,
@@ -105,10 +107,24 @@ pub async fn forget(
                 .await?
         }
     }
-    let heartbeat = format!("heartbeat/{producer}");
+    let control = name::control_topic(prefix);
     publisher
-        .send_and_wait(&name::control_topic(prefix), heartbeat.as_bytes(), None)
+        .send_and_wait(&control, heartbeat_key(producer).as_bytes(), None)
         .await
+}
+
+/// The key of a producer's heartbeats.
+fn heartbeat_key(producer: &str) -> String {
+    Control::Heartbeat(Heartbeat {
+        producer: producer.to_owned(),
+        run: String::new(),
+        time: Version::ZERO,
+        low_water: Version::ZERO,
+        sent_at: 0,
+        offsets: BTreeMap::new(),
+        snapshots: BTreeMap::new(),
+    })
+    .key()
 }
 
 fn unreadable(topic: &str, key: &[u8], error: &serde_json::Error) -> Fault {

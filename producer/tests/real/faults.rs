@@ -6,9 +6,10 @@
 use bson::{Document, doc};
 use leafcutter_runtime::exit::Exit;
 use leafcutter_schemas::operation::Operation;
+use leafcutter_schemas::version::Version;
 use tokio::sync::Mutex;
 
-use crate::records::numbered;
+use crate::records::{assert_heartbeats, numbered};
 use crate::stream::disturb;
 use crate::world::{World, environment};
 
@@ -166,5 +167,75 @@ async fn a_look_up_that_fails_is_not_a_document_that_is_gone() {
             .count(),
         100
     );
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_heartbeat_speaks_of_a_document_that_a_look_up_missed() {
+    let _turn = TURN.lock().await;
+    let world = named_world("missed", &["a"]).await;
+    world
+        .database
+        .create_collection("a")
+        .await
+        .expect("a collection");
+    let producer = world.start("run");
+    world.until_complete("a").await;
+    // Look-ups are slow, so that the delete is there before them.
+    let data = doc! {
+        "failCommands": ["find"], "blockConnection": true, "blockTimeMS": 60,
+        "appName": world.database.name(),
+    };
+    let collection = world.collection("a");
+    let mut lives = Vec::new();
+    for id in 0..60 {
+        aim(&world, doc! { "times": 1 }, data.clone()).await;
+        let mut session = world.client.start_session().await.expect("a session");
+        session.start_transaction().await.expect("a transaction");
+        collection
+            .insert_one(doc! { "_id": id })
+            .session(&mut session)
+            .await
+            .unwrap();
+        let (key, change) = (doc! { "_id": id }, doc! { "$set": { "n": 1 } });
+        collection
+            .update_one(key.clone(), change)
+            .session(&mut session)
+            .await
+            .unwrap();
+        session.commit_transaction().await.expect("a commit");
+        let born = session.operation_time().expect("a time");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        collection
+            .delete_one(key)
+            .session(&mut session)
+            .await
+            .unwrap();
+        let died = session.operation_time().expect("a time");
+        lives.push((
+            Version::from_cluster_time(born),
+            Version::from_cluster_time(died),
+        ));
+        tokio::time::sleep(std::time::Duration::from_millis(40)).await;
+    }
+    heal(&world).await;
+    world.until_caught_up().await;
+    producer.stop().await.expect("it stops");
+    let records = world.assert_converged("a").await;
+    let missed = lives
+        .iter()
+        .filter(|(born, _)| records.iter().all(|r| r.version != *born));
+    let missed: Vec<_> = missed.collect();
+    assert!(missed.len() > 20, "{} look-ups found nothing", missed.len());
+    for beat in world.heartbeats() {
+        for (born, died) in &missed {
+            assert!(
+                beat.time < *born || beat.time >= *died,
+                "H3: {} lies in the life of a document never published, {born} to {died}",
+                beat.time,
+            );
+        }
+    }
+    assert_heartbeats(&world, &["a"]);
     world.end().await;
 }

@@ -179,6 +179,40 @@ impl World {
     }
 }
 
+/// Asserts that no heartbeat ever claimed what was not so: every event at or before its time lies
+/// below its offsets, in any heartbeat that the control topic still holds.
+pub(crate) fn assert_heartbeats(world: &World, collections: &[&str]) {
+    let beats = world.heartbeats();
+    assert!(
+        beats.iter().any(|beat| beat.time > Version::ZERO),
+        "none claims anything"
+    );
+    for name in collections {
+        let mut first: HashMap<(String, Version), (usize, i64)> = HashMap::new();
+        for record in world
+            .records(name)
+            .into_iter()
+            .filter(|record| !record.snapshot)
+        {
+            let place = (usize::try_from(record.partition).unwrap(), record.offset);
+            first.entry((record.key, record.version)).or_insert(place);
+        }
+        for beat in &beats {
+            let Some(ends) = beat.offsets.get(&world.topic(name)) else {
+                continue;
+            };
+            for ((key, version), (partition, offset)) in &first {
+                assert!(
+                    *version > beat.time || *offset < ends[*partition],
+                    "H {} claims {key} {version} below {}, it lies at {offset}",
+                    beat.time,
+                    ends[*partition],
+                );
+            }
+        }
+    }
+}
+
 /// The guard of PROTOCOL §3: applied when `version >= stored`, tombstones included.
 pub(crate) fn apply(records: &[Record]) -> BTreeMap<String, Vec<u8>> {
     let mut stored: HashMap<&str, (Version, Option<&Vec<u8>>)> = HashMap::new();

@@ -12,7 +12,7 @@ use leafcutter_schemas::version::Version;
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 
-use crate::records::numbered;
+use crate::records::{assert_heartbeats, numbered};
 use crate::stream::disturb;
 use crate::stream::rand_like::Dice;
 use crate::world::{World, kill};
@@ -52,6 +52,7 @@ async fn kill_at_any_moment_loses_nothing() {
         let runs: BTreeSet<_> = records.iter().map(|record| record.run.as_str()).collect();
         assert!(runs.len() > 2, "several runs wrote to `{name}`");
     }
+    assert_heartbeats(&world, &["a", "b"]);
     world.end().await;
 }
 

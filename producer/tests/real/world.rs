@@ -124,7 +124,7 @@ impl World {
         let mut arguments = vec!["leafcutter-producer".to_owned(), verb.to_owned()];
         arguments.extend(["--mapping".to_owned(), self.mapping.display().to_string()]);
         arguments.extend(["--prefix".to_owned(), self.prefix.clone()]);
-        arguments.extend(["--heartbeat-interval".to_owned(), "100ms".to_owned()]);
+        arguments.extend(["--heartbeat-interval".to_owned(), "50ms".to_owned()]);
         arguments.extend(["--checkpoint-interval".to_owned(), "100ms".to_owned()]);
         arguments.extend(self.flags.iter().cloned());
         arguments
@@ -177,6 +177,20 @@ impl World {
                 Control::Heartbeat(heartbeat) => Some(heartbeat),
                 Control::SnapshotComplete(_) => None,
             })
+    }
+
+    /// Every heartbeat that compaction has left.
+    pub(crate) fn heartbeats(&self) -> Vec<Heartbeat> {
+        let topic = leafcutter_schemas::name::control_topic(&self.prefix);
+        let controls = self
+            .raw(&topic)
+            .into_iter()
+            .filter_map(|raw| Some(Control::read(&raw.key, &raw.value?).expect("readable")));
+        let beats = controls.filter_map(|control| match control {
+            Control::Heartbeat(beat) => Some(beat),
+            Control::SnapshotComplete(_) => None,
+        });
+        beats.collect()
     }
 
     pub(crate) fn complete(&self, collection: &str) -> Option<SnapshotComplete> {
