@@ -146,6 +146,7 @@ pub struct Assembler {
     health: Health,
     batch: Batch,
     bytes: usize,
+    epochs_checked: Instant,
 }
 
 impl std::fmt::Debug for Assembler {
@@ -156,6 +157,8 @@ impl std::fmt::Debug for Assembler {
     }
 }
 
+/// How often the epochs of held partitions are looked at.
+const EPOCHS_EVERY: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(200);
 /// How long a partition that somebody else took is left alone while Kafka still names us (F3).
 const LOST_WAIT: Duration = Duration::from_millis(500);
@@ -184,6 +187,7 @@ impl Assembler {
             health: health.clone(),
             batch: Batch::default(),
             bytes: 0,
+            epochs_checked: Instant::now(),
         }
     }
 
@@ -352,6 +356,37 @@ impl Assembler {
             }
         }
         self.open_gates().await;
+        self.check_epochs().await;
+    }
+
+    /// Finds out about partitions that somebody else took, or that a person rewound: a writer
+    /// learns that at its next batch, which may be far away.
+    async fn check_epochs(&mut self) {
+        if self.epochs_checked.elapsed() < EPOCHS_EVERY {
+            return;
+        }
+        self.epochs_checked = Instant::now();
+        let epochs = match self.applier.epochs().await {
+            Ok(epochs) => epochs,
+            Err(error) => {
+                tracing::debug!(error = %describe(&error), "cannot look at the epochs, trying again");
+                return;
+            }
+        };
+        let lost: Vec<Partition> = self
+            .partitions
+            .iter()
+            .filter(|(partition, held)| {
+                !matches!(held.state, State::Owed(_))
+                    && epochs
+                        .get(*partition)
+                        .is_some_and(|epoch| *epoch != held.epoch)
+            })
+            .map(|(partition, _)| *partition)
+            .collect();
+        for partition in lost {
+            self.owe(partition, Instant::now() + LOST_WAIT);
+        }
     }
 
     async fn open_gates(&mut self) {

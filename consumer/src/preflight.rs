@@ -19,10 +19,16 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer as _},
     error::{KafkaError, RDKafkaErrorCode},
 };
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio_postgres::Config;
 
 const KAFKA_TIMEOUT: Duration = Duration::from_secs(5);
+/// Between two looks for topics that are missing.
+const TOPICS_PAUSE: Duration = Duration::from_millis(300);
 /// Headers of a dead letter need room beside the original.
 const DEAD_LETTER_ROOM: u64 = 1024 * 1024;
 const LIMIT_DEFAULT: u64 = 20 * 1024 * 1024;
@@ -149,32 +155,57 @@ async fn kafka(settings: &RunSettings, model: &Model) -> Result<Vec<Fault>, Faul
         .reader_config("leafcutter-consumer-preflight")?
         .create()
         .map_err(&unreachable)?;
-    let metadata = tokio::task::spawn_blocking(move || reader.fetch_metadata(None, KAFKA_TIMEOUT))
-        .await
-        .map_err(|error| Fault::new("reach Kafka", &brokers, error.to_string(), "try again"))?
-        .map_err(&unreachable)?;
-    let partitions: BTreeMap<String, usize> = metadata
-        .topics()
-        .iter()
-        .map(|t| (t.name().to_owned(), t.partitions().len()))
-        .collect();
-    let mut faults = Vec::new();
+    let reader = Arc::new(reader);
     let control = control_topic(&settings.mapping.prefix);
-    let data = model.collections.iter().map(|c| &c.topic).chain([&control]);
-    let missing: Vec<&str> = data
-        .filter(|t| !partitions.contains_key(*t))
-        .map(String::as_str)
+    let data: Vec<&String> = model
+        .collections
+        .iter()
+        .map(|c| &c.topic)
+        .chain([&control])
         .collect();
-    if !missing.is_empty() {
-        faults.push(Fault::new(
-            "find the topics of the mapping",
-            &brokers,
-            format!("missing: {}", missing.join(", ")),
-            "start the producer first, it creates them; or check --prefix",
-        ));
-        return Ok(faults);
-    }
-    create_dead_letter_topics(settings, model, &partitions, metadata.brokers().len()).await?;
+    let began = Instant::now();
+    let mut said = false;
+    let (partitions, count) = loop {
+        let asked = Arc::clone(&reader);
+        let metadata =
+            tokio::task::spawn_blocking(move || asked.fetch_metadata(None, KAFKA_TIMEOUT))
+                .await
+                .map_err(|error| {
+                    Fault::new("reach Kafka", &brokers, error.to_string(), "try again")
+                })?
+                .map_err(&unreachable)?;
+        let partitions: BTreeMap<String, usize> = metadata
+            .topics()
+            .iter()
+            .map(|t| (t.name().to_owned(), t.partitions().len()))
+            .collect();
+        let missing: Vec<&str> = data
+            .iter()
+            .filter(|t| !partitions.contains_key(**t))
+            .map(|t| t.as_str())
+            .collect();
+        if missing.is_empty() {
+            break (partitions, metadata.brokers().len());
+        }
+        if began.elapsed() >= settings.topics_within {
+            return Ok(vec![Fault::new(
+                "find the topics of the mapping",
+                &brokers,
+                format!("missing: {}", missing.join(", ")),
+                "start the producer, it creates them; or check --prefix",
+            )]);
+        }
+        if !said {
+            tracing::info!(
+                missing = missing.len(),
+                "waiting for the producer to create the topics"
+            );
+            said = true;
+        }
+        tokio::time::sleep(TOPICS_PAUSE).await;
+    };
+    let faults = Vec::new();
+    create_dead_letter_topics(settings, model, &partitions, count).await?;
     Ok(faults)
 }
 

@@ -103,6 +103,9 @@ pub struct RunSettings {
     /// Bad records in a row after which the program stops; 0: never
     #[arg(long, env = "LEAFCUTTER_BREAKER", default_value_t = 1_000)]
     pub breaker: u32,
+    /// How long to wait at the start for topics that the producer creates
+    #[arg(long, env = "LEAFCUTTER_TOPICS_WITHIN", default_value = "60s", value_parser = duration)]
+    pub topics_within: Duration,
     /// How long a clean stop may take
     #[arg(long, env = "LEAFCUTTER_DRAIN", default_value = "20s", value_parser = duration)]
     pub drain: Duration,

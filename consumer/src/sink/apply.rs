@@ -186,6 +186,23 @@ impl Applier {
         taken
     }
 
+    /// The present epoch of each partition of the group.
+    ///
+    /// # Errors
+    /// When PostgreSQL is lost.
+    pub async fn epochs(&mut self) -> Result<BTreeMap<Partition, i64>, ApplyError> {
+        let model = Arc::clone(&self.model);
+        let group = self.group.clone();
+        let session = self.session().await?;
+        let rows = fence::epochs(session, &group).await?;
+        Ok(rows
+            .into_iter()
+            .filter_map(|(topic, partition, epoch)| {
+                Some(((model.collection_of_topic(&topic)?, partition), epoch))
+            })
+            .collect())
+    }
+
     /// Applies the records, all of them or none.
     ///
     /// # Errors
@@ -599,15 +616,15 @@ impl Transaction<'_> {
             }
         };
         for parked in &self.overtaken {
-            let still = self
-                .work
-                .by_row
-                .get(&parked.row)
-                .map(|&i| self.work.candidates[i].outcome());
-            // Parked again under the newer record: the older one is overtaken all the same.
-            if still.is_some() {
-                add(&parked.provenance, 1, parked.orphan);
-            }
+            let Some(&index) = self.work.by_row.get(&parked.row) else {
+                continue;
+            };
+            let candidate = &self.work.candidates[index];
+            // Parked again under the newer record, the older one is overtaken all the same. The
+            // same version again stays the orphan that it was.
+            let stays = matches!(candidate.fate, Fate::Waits(_))
+                && candidate.stamp.version == parked.stamp.version;
+            add(&parked.provenance, 1, parked.orphan && !stays);
         }
         for candidate in &self.work.candidates {
             let From::Parked { orphan, .. } = candidate.from else {
@@ -737,7 +754,7 @@ pub(super) const LIST_DEAD_LETTER: &str = "\
     reason = excluded.reason, column_name = excluded.column_name, path = excluded.path, \
     sqlstate = excluded.sqlstate, message = excluded.message, stage = excluded.stage, \
     mapping = excluded.mapping, created_at = now() \
-    where d.state = 'open' and d.mapping <> excluded.mapping";
+    where d.state = 'open' and (d.mapping <> excluded.mapping or d.reason <> excluded.reason)";
 
 async fn list_refused(t: &mut Transaction<'_>, records: &[Record]) -> Result<(), ApplyError> {
     for record in records {

@@ -151,3 +151,23 @@ pub async fn take_over(
         .await?;
     Ok((row.get(0), row.get(1)))
 }
+
+/// Topic, partition and epoch of every partition of a group.
+///
+/// # Errors
+/// When PostgreSQL is lost.
+pub async fn epochs(
+    session: &mut Session,
+    group: &str,
+) -> Result<Vec<(String, i32, i64)>, ApplyError> {
+    let statement = session
+        .prepared(
+            "select topic, partition, epoch from leafcutter.offsets where consumer_group = $1",
+        )
+        .await?;
+    let rows = session.client().query(&statement, &[&group]).await?;
+    Ok(rows
+        .iter()
+        .map(|row| (row.get(0), row.get(1), row.get(2)))
+        .collect())
+}
