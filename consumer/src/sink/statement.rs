@@ -75,6 +75,11 @@ pub struct UniqueCheck {
     pub columns: Vec<usize>,
     /// Returns `lc_doc` of the rows whose value is taken, after taking them out.
     pub take_colliding: String,
+    /// Returns pairs of `lc_doc`: a row, and the row of the batch that has its value now.
+    pub owners: String,
+    /// Gives the present rows of the batch values that nobody wants, so that they can be dealt
+    /// anew; none where the type has no such values.
+    pub vacate: Option<String>,
 }
 
 /// The statements of one table.
@@ -438,6 +443,15 @@ fn unique_check(n: &Names<'_>, columns: &[usize]) -> UniqueCheck {
     let t_values = values("t");
     UniqueCheck {
         columns: columns.to_vec(),
+        owners: format!(
+            "select t.lc_doc, o.lc_doc from {temp} t join {target} x on {same} \
+             join {temp} o on {owner_key} where {other_key}",
+            temp = n.temp,
+            target = n.target,
+            same = n.same(columns, "x", "t"),
+            owner_key = n.same_key("o", "x"),
+        ),
+        vacate: vacate(n, columns),
         take_colliding: format!(
             "with twice as (select {t_values} from {temp} t where {not_null} \
              group by {t_values} having count(*) > 1), \
@@ -454,6 +468,42 @@ fn unique_check(n: &Names<'_>, columns: &[usize]) -> UniqueCheck {
             same_twice = n.same(columns, "d", "t"),
         ),
     }
+}
+
+/// One column with a value of its own is enough to keep two rows apart.
+fn vacate(n: &Names<'_>, columns: &[usize]) -> Option<String> {
+    let (name, free) = columns.iter().find_map(|&position| {
+        let column = n.column(position);
+        let free = match column.pg_type {
+            _ if !column.required => "null".to_owned(),
+            PgType::Text => "md5(random()::text)".to_owned(),
+            PgType::Varchar(length) if length >= 16 => {
+                format!("left(md5(random()::text), {length})")
+            }
+            PgType::Uuid => "gen_random_uuid()".to_owned(),
+            PgType::Varchar(_)
+            | PgType::Bool
+            | PgType::Int2
+            | PgType::Int4
+            | PgType::Int8
+            | PgType::Float4
+            | PgType::Float8
+            | PgType::Numeric(_)
+            | PgType::Bytea
+            | PgType::Date
+            | PgType::Timestamp
+            | PgType::Timestamptz
+            | PgType::Json
+            | PgType::Jsonb => return None,
+        };
+        Some((quote(&column.name), free))
+    })?;
+    Some(format!(
+        "update {} x set {name} = {free} from {} t where {}",
+        n.target,
+        n.temp,
+        n.same_key("x", "t")
+    ))
 }
 
 fn upsert(n: &Names<'_>, all: &str, version: &str, key: &str) -> String {

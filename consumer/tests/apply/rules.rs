@@ -193,21 +193,30 @@ async fn unique_value_goes_from_hand_to_hand() {
     world.end().await;
 }
 
+/// In the source a swap passes through a third value, but a look-up sees only its end.
 #[tokio::test]
-async fn swap_of_two_unique_values_in_one_batch_does_not_stall() {
+async fn swaps_and_rings_of_unique_values_are_placed() {
     let mut world = World::new().await;
-    world.each(&[learner(1, 1, "x"), learner(1, 2, "y")]).await;
     world
-        .apply(&[learner(2, 1, "y"), learner(3, 2, "x")])
-        .await
-        .unwrap();
-    for _ in 0..3 {
-        world.settle().await;
-    }
-    // A swap passes through a third value in the source, so that record places one of the two.
-    world.apply(&[learner(4, 1, "t")]).await.unwrap();
+        .each(&[
+            learner(1, 1, "x"),
+            learner(1, 2, "y"),
+            learner(1, 3, "z"),
+            learner(1, 4, "w"),
+        ])
+        .await;
+    // Two in one batch, beside one that has to wait for a value of somebody else.
+    let batch = [learner(2, 1, "y"), learner(3, 2, "x"), learner(3, 5, "w")];
+    world.apply(&batch).await.unwrap();
+    assert_eq!(world.text(EMAILS).await, "w|1 x|3 y|2 z|1");
+    assert_eq!(world.text(PARKED).await, "learners|unique|waiting|3");
+    // A ring of three, in three batches.
+    world
+        .each(&[learner(4, 1, "x"), learner(5, 2, "z"), learner(6, 3, "y")])
+        .await;
     world.settle().await;
-    assert_eq!(world.text(EMAILS).await, "t|4 x|3");
+    assert_eq!(world.text(EMAILS).await, "w|1 x|4 y|6 z|5");
+    assert_eq!(world.text(PARKED).await, "learners|unique|waiting|3");
     world.end().await;
 }
 
