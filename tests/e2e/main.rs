@@ -2,4 +2,5 @@
 
 mod comparison;
 mod migration;
+mod run;
 mod slow_loader;

@@ -1,97 +1,123 @@
-//! Whole migrations of FinLit, by the real programs, while the traffic goes on.
+//! Whole migrations of FinLit, by the real programs, while the application goes on writing.
+//! Whatever else a test asserts, it ends with every document compared with every row.
 
+use crate::run::{DEADLINE, Run};
 use leafcutter_tests::{
-    failure::{Failure, Result},
-    finlit::{
-        FinLit,
-        compare::{compare, letters, report::Report},
-        ledger::Ledger,
-        load::load,
-        traffic,
-    },
+    failure::{Attempt, Failure, Result},
+    finlit::FinLit,
     probe,
-    program::Program,
     watch::Watch,
     world::World,
 };
-use std::time::Duration;
-use tokio::sync::watch::channel;
-
-/// How long anything may take here.
-const DEADLINE: Duration = Duration::from_secs(90);
-
-/// Migrates everything with so many consumers, with traffic from before the snapshot's first read
-/// until after its last, and compares.
-async fn migrate(
-    finlit: FinLit,
-    world: &mut World,
-    consumers: usize,
-    per_second: u32,
-) -> Result<Report> {
-    load(&finlit, &world.source, |_| {}).await?;
-    let watch = Watch::new(&world.place, &world.group).await?;
-    let (stop, stopped) = channel(false);
-    let client = world.source.client().clone();
-    let traffic = tokio::spawn(traffic::run(
-        finlit,
-        client,
-        world.source.clone(),
-        per_second,
-        stopped,
-    ));
-    let mut programs = vec![world.place.producer(&[])?];
-    for n in 1..=consumers {
-        programs.push(
-            world
-                .place
-                .consumer(&format!("consumer-{n}"), &world.group, &[])?,
-        );
-    }
-    probe::until(DEADLINE, "the end of the snapshots", async || {
-        check(&mut programs)?;
-        Ok((watch.look().await?.said.complete.len() == 9).then_some(()))
-    })
-    .await?;
-    stop.send_replace(true);
-    let done = traffic.await??;
-    let applied = watch
-        .until_applied(done.last_write, DEADLINE, |_| check(&mut programs))
-        .await;
-    if let Err(late) = applied {
-        let logs: Vec<_> = programs
-            .iter()
-            .map(|p| format!("{}:\n{}", p.name, p.tail()))
-            .collect();
-        return Err(Failure::new(format!("{late}\n{}", logs.join("\n"))));
-    }
-    for program in programs {
-        program.stop(DEADLINE).await?;
-    }
-    let mut ledger = Ledger::of_load(&finlit);
-    ledger.extend(done.ledger);
-    let mut report = compare(world.sides(), &ledger).await?;
-    for finding in letters::check(&world.place, &report.letters)? {
-        report.add(finding);
-    }
-    Ok(report)
-}
-
-fn check(programs: &mut [Program]) -> Result<()> {
-    programs.iter_mut().try_for_each(Program::check)
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nine_collections_arrive_whole_while_the_application_writes() -> Result<()> {
-    let mut world = World::new("nine").await?;
-    let report = migrate(FinLit::new(21, 0.02), &mut world, 1, 300).await?;
-    assert!(report.is_clean(), "{report}");
-    world.close().await
+    let mut run = Run::begin("nine", FinLit::new(21, 0.02), 300).await?;
+    run.consumer()?;
+    run.until_read().await?;
+    run.finish().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_consumers_share_the_work() -> Result<()> {
-    let mut world = World::new("two").await?;
-    let report = migrate(FinLit::new(22, 0.02), &mut world, 2, 300).await?;
-    assert!(report.is_clean(), "{report}");
-    world.close().await
+    let mut run = Run::begin("two", FinLit::new(22, 0.02), 300).await?;
+    run.consumer()?;
+    run.consumer()?;
+    run.until_read().await?;
+    let sql = "select count(distinct owner) from leafcutter.offsets";
+    probe::until(DEADLINE, "both consumers to own partitions", async || {
+        let owners: i64 = run.world.target.query_one(sql, &[]).await?.get(0);
+        Ok((owners == 2).then_some(()))
+    })
+    .await?;
+    run.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_that_is_killed_is_replaced_by_the_other() -> Result<()> {
+    let mut run = Run::begin("consumer_killed", FinLit::new(23, 0.05), 300).await?;
+    let first = run.consumer()?;
+    run.consumer()?;
+    run.until_applied(1_000).await?;
+    run.kill(&first)?;
+    run.until_read().await?;
+    run.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_producer_that_is_killed_goes_on_where_it_was() -> Result<()> {
+    let mut run = Run::begin("producer_killed", FinLit::new(24, 0.05), 300).await?;
+    run.consumer()?;
+    run.until_applied(1_000).await?;
+    run.kill("producer")?;
+    run.producer()?;
+    run.until_read().await?;
+    run.kill("producer")?;
+    run.producer()?;
+    run.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_that_is_stopped_and_started_goes_on_where_it_was() -> Result<()> {
+    let mut run = Run::begin("consumer_stopped", FinLit::new(25, 0.02), 300).await?;
+    let first = run.consumer()?;
+    run.until_applied(500).await?;
+    run.stop(&first).await?;
+    run.consumer()?;
+    run.until_read().await?;
+    run.finish().await
+}
+
+/// A fresh group begins every topic anew, on tables that are up to date already.
+#[tokio::test(flavor = "multi_thread")]
+async fn applying_everything_again_writes_no_row() -> Result<()> {
+    let mut run = Run::begin("again", FinLit::new(26, 0.02), 300).await?;
+    run.consumer()?;
+    run.until_read().await?;
+    let last_write = run.end_traffic().await?;
+    run.until_all_applied(last_write).await?;
+    run.stop_consumers().await?;
+
+    let before = written(&run.world).await?;
+    let again = format!("{}-again", run.world.group);
+    let watch = Watch::new(&run.world.place, &again).await?;
+    let consumer = run.world.place.consumer("again", &again, &[])?;
+    watch
+        .until_applied(last_write, DEADLINE, |_| Ok(()))
+        .await?;
+    consumer.stop(DEADLINE).await?;
+    let after = written(&run.world).await?;
+    assert_eq!(before, after, "table, rows, updated, deleted");
+    run.finish().await
+}
+
+/// Per table: rows that are there, and how often one was updated or deleted, when all sessions
+/// have told. Insertions do not count: a document whose unique value is taken is tried in vain.
+async fn written(world: &World) -> Result<Vec<(String, i64, i64, i64)>> {
+    // A session tells what it did when it ends, at the latest.
+    let others = "select count(*) from pg_stat_activity where datname = current_database() \
+                  and application_name <> 'leafcutter-tests'";
+    probe::until(DEADLINE, "the consumers' sessions to end", async || {
+        let others: i64 = world.target.query_one(others, &[]).await?.get(0);
+        Ok((others == 0).then_some(()))
+    })
+    .await?;
+    let sql = "select relname::text, n_tup_upd, n_tup_del from pg_stat_user_tables \
+               where schemaname = 'public' order by 1";
+    let tables = world
+        .target
+        .query(sql, &[])
+        .await
+        .attempt("read the statistics")?;
+    if tables.len() != 11 {
+        return Err(Failure::new(format!("{} tables, not 11", tables.len())));
+    }
+    let mut written = Vec::new();
+    for table in tables {
+        let name: String = table.get(0);
+        let count = format!("select count(*) from \"{name}\"");
+        let rows = world.target.query_one(&count, &[]).await?.get(0);
+        written.push((name, rows, table.get(1), table.get(2)));
+    }
+    Ok(written)
 }

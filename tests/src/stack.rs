@@ -65,7 +65,8 @@ impl Stack {
                 .attempt("connect to PostgreSQL")?;
         // Owned by the client: it ends with it, and what it says then the client has said already.
         drop(tokio::spawn(connection));
-        client.batch_execute("set time zone 'UTC'").await?;
+        let own = "set time zone 'UTC'; set application_name = 'leafcutter-tests'";
+        client.batch_execute(own).await?;
         Ok(client)
     }
 

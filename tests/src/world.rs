@@ -1,8 +1,9 @@
 //! A world of its own for each test: databases, topics and programs that no other test sees.
 
 use crate::{
-    failure::{Attempt, Result},
-    finlit::compare::Sides,
+    failure::{Attempt, Failure, Result},
+    finlit::{Collection, compare::Sides},
+    probe,
     program::Program,
     stack::Stack,
 };
@@ -24,6 +25,8 @@ const MAPPING: &str = include_str!("../../schemas/examples/finlit/mapping.yaml")
 const MAPPED_DATABASE: &str = "\ndatabase: finlit\n";
 /// How long Kafka may take to answer.
 const KAFKA_ANSWERS: Duration = Duration::from_secs(10);
+/// How long a producer may take to make its topics.
+const TOPICS: Duration = Duration::from_secs(60);
 
 /// Where a run happens.
 #[derive(Debug, Clone)]
@@ -87,6 +90,28 @@ impl Place {
         arguments.extend(own);
         arguments.extend(more);
         Program::start(name, binary, &arguments, &self.stack, &self.folder)
+    }
+
+    /// Waits until a producer that was just started has made the topics, without which a consumer
+    /// does not start.
+    ///
+    /// # Errors
+    /// When it does not come to that.
+    pub async fn until_topics(&self, producer: &mut Program) -> Result<()> {
+        let reader = reader(&self.stack)?;
+        let mut wanted = vec![self.control_topic()];
+        for collection in Collection::ALL {
+            wanted.push(self.topic(collection.name())?);
+        }
+        probe::until(TOPICS, "the producer to make the topics", async || {
+            producer.check()?;
+            let there = topics(&reader, &self.prefix)?;
+            Ok(wanted
+                .iter()
+                .all(|topic| there.contains(topic))
+                .then_some(()))
+        })
+        .await
     }
 
     /// The data topic of a collection.
@@ -174,31 +199,37 @@ impl World {
     }
 }
 
-/// Deletes all topics of a prefix.
-async fn delete_topics(stack: &Stack, prefix: &str) -> Result<()> {
-    let reader: BaseConsumer = stack
-        .kafka()
-        .reader_config("leafcutter-tests")
-        .map_err(|fault| crate::failure::Failure::new(fault.to_string()))?
-        .create()?;
+fn reader(stack: &Stack) -> Result<BaseConsumer> {
+    let config = stack.kafka().reader_config("leafcutter-tests");
+    Ok(config
+        .map_err(|fault| Failure::new(fault.to_string()))?
+        .create()?)
+}
+
+/// The topics of a prefix.
+fn topics(reader: &BaseConsumer, prefix: &str) -> Result<Vec<String>> {
     let own = format!("{prefix}.");
     let metadata = reader
         .fetch_metadata(None, KAFKA_ANSWERS)
         .attempt("list the topics")?;
-    let names: Vec<_> = metadata
+    let names = metadata
         .topics()
         .iter()
-        .map(|t| t.name())
-        .filter(|name| name.starts_with(&own))
-        .collect();
+        .map(|topic| topic.name().to_owned());
+    Ok(names.filter(|name| name.starts_with(&own)).collect())
+}
+
+/// Deletes all topics of a prefix.
+async fn delete_topics(stack: &Stack, prefix: &str) -> Result<()> {
+    let names = topics(&reader(stack)?, prefix)?;
     if names.is_empty() {
         return Ok(());
     }
-    let admin: AdminClient<DefaultClientContext> = stack
-        .kafka()
-        .admin_config("leafcutter-tests")
-        .map_err(|fault| crate::failure::Failure::new(fault.to_string()))?
+    let config = stack.kafka().admin_config("leafcutter-tests");
+    let admin: AdminClient<DefaultClientContext> = config
+        .map_err(|fault| Failure::new(fault.to_string()))?
         .create()?;
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
     admin
         .delete_topics(&names, &AdminOptions::new())
         .await

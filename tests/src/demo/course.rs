@@ -181,8 +181,8 @@ async fn migrate(
         stopped,
     );
     let traffic = tokio::spawn(traffic);
-    let mut programs = start(settings, place)?;
     measured.start = Some(Instant::now());
+    let mut programs = start(settings, place).await?;
     let mut screen = Screen::new(place, finlit)?;
 
     let mut read_at = None;
@@ -227,8 +227,10 @@ async fn migrate(
     Ok(ledger)
 }
 
-fn start(settings: &Settings, place: &Place) -> Result<Vec<Program>> {
-    let mut programs = vec![place.producer(&[])?];
+async fn start(settings: &Settings, place: &Place) -> Result<Vec<Program>> {
+    let mut producer = place.producer(&[])?;
+    place.until_topics(&mut producer).await?;
+    let mut programs = vec![producer];
     for n in 1..=settings.consumers {
         programs.push(place.consumer(&format!("consumer-{n}"), &settings.group, &[])?);
     }

@@ -3,7 +3,7 @@
 
 use crate::{
     failure::Result,
-    finlit::{Collection, FinLit},
+    finlit::{Collection, FinLit, expected::tables::table},
     watch::Seen,
     world::Place,
 };
@@ -80,8 +80,8 @@ pub struct Screen {
     last_line: Instant,
     /// When how many records were applied.
     history: VecDeque<(Instant, u64)>,
-    /// Until when (seconds since 1970) everything is applied.
-    applied_until: i64,
+    /// When the producer said what is applied by now: milliseconds since 1970.
+    as_of: i64,
 }
 
 struct Bars {
@@ -109,7 +109,7 @@ impl Screen {
             start: now,
             last_line: now,
             history,
-            applied_until: 0,
+            as_of: 0,
         })
     }
 
@@ -171,14 +171,14 @@ impl Screen {
             .as_ref()
             .filter(|_| seen.has_caught_up())
         {
-            self.applied_until = heartbeat.time.seconds();
+            self.as_of = heartbeat.sent_at;
         }
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
-            .map_or(0, |time| time.as_secs());
+            .map_or(0, |time| time.as_millis());
         let now = i64::try_from(now).unwrap_or(0);
-        if self.applied_until > 0 {
-            line += &format!(", {} s behind", (now - self.applied_until).max(0));
+        if self.as_of > 0 {
+            line += &format!(", {} s behind", (now - self.as_of).max(0) / 1000);
         } else {
             line += &format!(", {} to go", number(announced.saturating_sub(applied)));
         }
@@ -205,7 +205,7 @@ fn style_of(template: &str) -> ProgressStyle {
 impl Bars {
     fn new(finlit: &FinLit) -> Self {
         let all = MultiProgress::new();
-        let style = style_of("   {prefix:<21}{bar:24.green} {human_pos:>7}/{human_len:<7} {msg}");
+        let style = style_of("   {prefix:<21}{bar:20.green} {human_pos:>7}/{human_len:<7} {msg}");
         let collections = Collection::ALL
             .into_iter()
             .map(|collection| {
@@ -229,11 +229,13 @@ impl Bars {
         let announced = seen.announced(topic).max(bar.length().unwrap_or(0));
         bar.set_length(announced);
         bar.set_position(seen.applied(topic).min(announced));
+        let has_parents = table(collection)
+            .references()
+            .any(|(_, to)| to.collection != collection);
         bar.set_message(match seen.said.complete.get(topic) {
-            None if seen.announced(topic) > 0 && seen.applied(topic) == 0 => "waits for parents",
-            None => "",
+            _ if has_parents && announced > 0 && seen.applied(topic) == 0 => "waits for parents",
             Some(_) if seen.is_snapshot_applied(topic) => "follows",
-            Some(_) => "read",
+            _ => "",
         });
     }
 }

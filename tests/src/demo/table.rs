@@ -229,6 +229,11 @@ fn next(text: &mut String, settings: &Settings) -> std::fmt::Result {
     )?;
     let (tool, mapping) = (tool.display(), mapping.display());
     writeln!(text, "  export LEAFCUTTER_MAPPING={mapping}")?;
+    for (variable, value) in [("PREFIX", &settings.prefix), ("GROUP", &settings.group)] {
+        if value != "leafcutter" {
+            writeln!(text, "  export LEAFCUTTER_{variable}={value}")?;
+        }
+    }
     writeln!(text, "  {tool} status")?;
     writeln!(text, "  {tool} dead-letters list --reason orphan")?;
     writeln!(text, "  {tool} peek learners --documents")

@@ -2,7 +2,7 @@
 
 use super::{
     report::{Finding, Report, Wrong},
-    state::{Letter, State},
+    state::State,
     target::{Elements, Found, Rows, Target, read_cells, unique_value},
 };
 use crate::finlit::{
@@ -95,13 +95,13 @@ impl<'a> Judge<'a> {
             .as_ref()
             .map(|row| self.differences(row, &expected, &children));
         match (&row, differences) {
-            (Some(row), Some(differences)) if differences.is_empty() => {
+            (Some(_), Some(differences)) if differences.is_empty() => {
                 self.report.tally(self.collection).placed += 1;
                 if let Some(excuse) = orphan {
                     let detail = format!("points to no row by {}", excuse.columns.join(", "));
                     self.find(Wrong::Different, name, &detail);
                 }
-                self.letters_of_placed(name, row.version);
+                self.letters_of_placed(name);
             }
             (row, differences) => {
                 let excuse = match (orphan, taken) {
@@ -265,23 +265,15 @@ impl<'a> Judge<'a> {
             .or_default() += 1;
     }
 
-    fn letters_of_placed(&mut self, name: &str, version: i64) {
-        let open: Vec<&Letter> = self
+    /// Whatever was refused of a document before it was placed is superseded.
+    fn letters_of_placed(&mut self, name: &str) {
+        let open = self
             .state
-            .all(self.collection, name)
-            .filter(|l| l.open)
-            .collect();
-        let newer = open
-            .iter()
-            .find(|letter| letter.version > version)
-            .map(|l| l.reason.clone());
-        self.report.tally(self.collection).left_open += count(open.len());
-        if let Some(reason) = newer {
-            self.find(
-                Wrong::DeadLetter,
-                name,
-                &format!("a dead letter ({reason}), and placed all the same"),
-            );
+            .letter(self.collection, name)
+            .map(|letter| letter.reason.clone());
+        if let Some(reason) = open {
+            let detail = format!("placed, and a dead letter ({reason}) is still open");
+            self.find(Wrong::DeadLetter, name, &detail);
         }
     }
 

@@ -36,7 +36,8 @@ pub struct Sides<'a> {
     pub postgres: &'a mut tokio_postgres::Client,
     /// The prefix of the topics.
     pub prefix: &'a str,
-    /// The consumer group whose progress and dead letters count.
+    /// The consumer group whose progress counts. Rows that wait and dead letters are of a table and
+    /// a topic, whoever came last.
     pub group: &'a str,
 }
 

@@ -84,8 +84,6 @@ pub struct Tally {
     pub dead_letters: BTreeMap<String, u64>,
     /// Among these, documents an older state of which is still in its row.
     pub older_rows: u64,
-    /// Dead letters still open though the document has been placed since.
-    pub left_open: u64,
     /// What the consumers counted.
     pub counters: Counters,
 }

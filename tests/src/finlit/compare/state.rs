@@ -94,8 +94,8 @@ impl State {
             .query(
                 "select topic, partition, \"offset\", table_name, coalesce(source_key, ''), \
                  coalesce(version, 0), reason, coalesce(column_name, ''), state = 'open' \
-                 from leafcutter.dead_letters where consumer_group = $1",
-                &[&group],
+                 from leafcutter.dead_letters where topic = any($1)",
+                &[&topics.keys().collect::<Vec<_>>()],
             )
             .await
             .attempt("read leafcutter.dead_letters")?;
@@ -110,8 +110,8 @@ impl State {
         }
         let parked = view
             .query(
-                "select table_name, row_key, state, reason from leafcutter.parked where consumer_group = $1",
-                &[&group],
+                "select table_name, row_key, state, reason from leafcutter.parked",
+                &[],
             )
             .await
             .attempt("read leafcutter.parked")?;
