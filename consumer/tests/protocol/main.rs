@@ -1,9 +1,17 @@
 //! The protocol on a real PostgreSQL, through the code that runs in production.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test that cannot go on has failed, and says how much it has tried"
+)]
+
 mod world;
 mod script;
 mod oracle;
 mod interleavings;
+mod rules;
 mod waiting;
 mod pause;
 mod statements;

@@ -1,6 +1,7 @@
 //! Consumers that really run at the same time, a thousand documents each time.
 
-use crate::world::{Consumer, Made, Table, Tries, World, at, child, delete, parent};
+use crate::world::{Consumer, Made, Table, Tries, World, at, child, delete, parent, put};
+use bson::doc;
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
@@ -154,6 +155,34 @@ async fn child_deleted_while_its_parent_comes() {
         (select count(*) from leafcutter.parked), (select count(*) from leafcutter.tombstones)";
     let expected = format!("{DOCUMENTS}|0|0|{DOCUMENTS}");
     assert_eq!(world.text(rows).await, expected);
+    world.accounts(3 * DOCUMENTS).await.unwrap();
+    world.end().await;
+}
+
+/// One owner's document gives a unique value up, the other's takes it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unique_value_handed_over_between_consumers() {
+    let world = World::new().await;
+    let mut givers = owner(&world, "one", Table::Parents, 0).await;
+    let takers = owner(&world, "other", Table::Parents, 1).await;
+    let with_code = |version, id, code: Option<i64>| {
+        let code = code.map(|code| code.to_string());
+        let fields = doc! { "note": version, "code": code };
+        put(Table::Parents, version, id, fields)
+    };
+    let all = at(0, (0..DOCUMENTS).map(|id| with_code(1, id, Some(id))));
+    givers.apply(&all).await.unwrap();
+    let start = Arc::new(Barrier::new(2));
+    let giving = run(givers, 0, rounds(|id| with_code(2, id, None)), &start);
+    let taker = |id| with_code(3, DOCUMENTS + id, Some(id));
+    let taking = run(takers, 1, rounds(taker), &start);
+    let (mut givers, giver_tries) = giving.await.unwrap();
+    let (mut takers, taker_tries) = taking.await.unwrap();
+    println!("{giver_tries:?}, {taker_tries:?}");
+    let (one, other) = tokio::join!(givers.settle(&world), takers.settle(&world));
+    one.and(other).unwrap();
+    let taken = format!("select count(*) from parents where code::bigint = id - {DOCUMENTS}");
+    assert_eq!(world.number(&taken).await, DOCUMENTS);
     world.accounts(3 * DOCUMENTS).await.unwrap();
     world.end().await;
 }

@@ -62,10 +62,6 @@ pub(crate) type State = BTreeMap<Key, Image>;
 pub(crate) struct Script(Vec<Op>);
 
 impl Script {
-    pub(crate) fn new(ops: &[Op]) -> Self {
-        Self(ops.to_vec())
-    }
-
     /// All scripts of this many operations; only what exists is deleted.
     pub(crate) fn all(alphabet: &[Op], length: usize) -> Vec<Self> {
         let mut scripts = vec![Self(Vec::new())];

@@ -182,8 +182,8 @@ async fn child_whose_parent_is_being_deleted() {
     world.end().await;
 }
 
-/// S4: a child is being written when its parent's delete looks for children. It must wait for the
-/// row, then look: it then sees the child, and needs no second attempt.
+/// S4: a child is being written when its parent's delete looks for children. The delete cannot have
+/// the row's lock, which tells as much as a child would; it needs no second attempt.
 #[tokio::test]
 async fn parent_deleted_while_a_child_comes() {
     let (world, mut one, other) = family().await;
