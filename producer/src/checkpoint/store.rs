@@ -104,7 +104,7 @@ pub async fn forget(
         _ => {
             publisher
                 .send_and_wait(&topic, key.as_bytes(), None)
-                .await?
+                .await?;
         }
     }
     let control = name::control_topic(prefix);

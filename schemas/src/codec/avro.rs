@@ -232,7 +232,7 @@ impl<'a> Reader<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use apache_avro::{Schema, rabin::Rabin, types::Value};
+    use apache_avro::{Schema, rabin::Rabin, types::Value, writer::datum::GenericDatumWriter};
     use proptest::prelude::*;
 
     fn schema() -> Schema {
@@ -340,7 +340,9 @@ mod tests {
             };
             let mut ours = Vec::new();
             encode(&envelope, &mut ours);
-            let theirs = apache_avro::to_avro_datum(&schema(), as_value(&envelope)).unwrap();
+            let schema = schema();
+            let writer = GenericDatumWriter::builder(&schema).build().unwrap();
+            let theirs = writer.write_value_to_vec(as_value(&envelope)).unwrap();
             prop_assert_eq!(&ours[10..], theirs.as_slice());
             prop_assert_eq!(decode(&ours).unwrap(), envelope);
         }
