@@ -144,8 +144,8 @@ mod tests {
         let mut out = Vec::new();
         encode(number, limits, &mut out)?;
         assert_eq!(
-            out.len() - 4,
-            i32::from_be_bytes(out[..4].try_into().unwrap()) as usize
+            i32::try_from(out.len() - 4).unwrap(),
+            i32::from_be_bytes(out[..4].try_into().unwrap())
         );
         Ok(out[4..]
             .chunks(2)

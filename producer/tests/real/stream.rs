@@ -58,15 +58,15 @@ async fn change(
 ) {
     let filter = doc! { "_id": id };
     match (dice.roll(8), session) {
-        (0, None) => drop(collection.delete_one(filter).await.expect("a write")),
+        (0, None) => {
+            collection.delete_one(filter).await.expect("a write");
+        }
         (0, Some(session)) => {
-            drop(
-                collection
-                    .delete_one(filter)
-                    .session(session)
-                    .await
-                    .expect("a write"),
-            );
+            collection
+                .delete_one(filter)
+                .session(session)
+                .await
+                .expect("a write");
         }
         (1, None) => {
             let whole = doc! { "w": write, "replaced": true };
