@@ -9,6 +9,8 @@ pub mod decimal;
 pub mod cell;
 pub mod value;
 pub mod tables;
+#[cfg(test)]
+mod agreement;
 
 use super::Collection;
 use bson::{Bson, Document};
