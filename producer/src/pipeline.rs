@@ -137,6 +137,9 @@ impl Run {
         if self.settings.verb == Verb::Stream {
             self.announce_none(&announcer, &stored).await?;
         }
+        // The stream's position is durable before the first document is read.
+        let mut writer = self.writer(&shared);
+        writer.write().await?;
         let mut sources = TaskSet::new(shutdown.clone());
         self.spawn_readers(&mut sources, tasks, &shared, &shutdown);
         if let Some(stream) = stream {
@@ -150,7 +153,6 @@ impl Run {
             collections = self.settings.collections.len(),
             "started"
         );
-        let writer = self.writer(&shared);
         self.drive(sources, writer, announcer, &shared, (outer, &shutdown))
             .await
     }
@@ -243,16 +245,18 @@ impl Run {
     ) -> Result<Option<ChangeStream>, Error> {
         let (cluster, print) = (&self.prepared.cluster, self.fingerprint());
         let start = resume::stream_start(stored.stream.as_ref(), cluster, &print, now)?;
+        if start == Start::Now {
+            // By time: whoever goes on from here sees every event after this moment. Without it a
+            // run that dies before its first token would leave snapshots behind and no position,
+            // and the next one would not see what was deleted in between.
+            let token = bson::RawDocumentBuf::new();
+            let number = shared.progress.stream_begun(Position {
+                token,
+                complete: now,
+            });
+            shared.progress.stream_acknowledged(number);
+        }
         if self.settings.verb == Verb::Snapshot {
-            if start == Start::Now {
-                // By time: whoever goes on from here sees every event after this moment.
-                let token = bson::RawDocumentBuf::new();
-                let number = shared.progress.stream_begun(Position {
-                    token,
-                    complete: now,
-                });
-                shared.progress.stream_acknowledged(number);
-            }
             return Ok(None);
         }
         tracing::debug!(%start, "opening the change stream");

@@ -251,8 +251,9 @@ impl Applier {
             t.flags = Flags::read(t.session).await?;
             t.work = work;
             t.pull_along().await?;
+            // Listed first, so that a newer document of the same batch supersedes its letter.
+            t.flags.dead_letters |= list_refused(t, records).await?;
             t.write(records).await?;
-            list_refused(t, records).await?;
             for candidate in &t.work.candidates {
                 if let From::Batch(_) = candidate.from {
                     let at = &candidate.provenance;
@@ -756,7 +757,9 @@ pub(super) const LIST_DEAD_LETTER: &str = "\
     mapping = excluded.mapping, created_at = now() \
     where d.state = 'open' and (d.mapping <> excluded.mapping or d.reason <> excluded.reason)";
 
-async fn list_refused(t: &mut Transaction<'_>, records: &[Record]) -> Result<(), ApplyError> {
+/// Lists the refused records; whether there are any.
+async fn list_refused(t: &mut Transaction<'_>, records: &[Record]) -> Result<bool, ApplyError> {
+    let mut any = false;
     for record in records {
         let Prepared::Refused {
             reason,
@@ -766,6 +769,7 @@ async fn list_refused(t: &mut Transaction<'_>, records: &[Record]) -> Result<(),
         else {
             continue;
         };
+        any = true;
         let delivery = &record.delivery;
         let provenance = Provenance {
             collection: delivery.collection,
@@ -783,7 +787,7 @@ async fn list_refused(t: &mut Transaction<'_>, records: &[Record]) -> Result<(),
         )
         .await?;
     }
-    Ok(())
+    Ok(any)
 }
 
 pub(super) async fn list_dead_letter(
