@@ -231,6 +231,31 @@ async fn held_parent_comes_back_while_it_is_settled() {
     world.end().await;
 }
 
+/// S4: a held row has come back between the look at what is held and the lock.
+#[tokio::test]
+async fn held_parent_came_back_before_it_was_locked() {
+    let (world, one, other) = held().await;
+    let mut settler = world.consumer("settler");
+    // What the parent's batch would do, but with a lock behind which the settling task stops.
+    world
+        .execute("begin; lock table parents in access exclusive mode")
+        .await;
+    let settling = tokio::spawn(async move { settler.settle_held().await });
+    let stopped =
+        "select count(*) from pg_locks where relation = 'parents'::regclass and not granted";
+    world.until(async || world.number(stopped).await == 1).await;
+    world
+        .execute(
+            "update parents set lc_version = 5; delete from leafcutter.held; \
+             delete from leafcutter.tombstones; commit",
+        )
+        .await;
+    assert_eq!(settling.await.unwrap().unwrap(), 0);
+    assert_eq!(world.text(PARENTS).await, "1|5");
+    drop((one, other));
+    world.end().await;
+}
+
 /// S4: a child comes to a held row while the settling task wants to delete it.
 #[tokio::test]
 async fn child_comes_to_a_held_parent_while_it_is_settled() {

@@ -318,7 +318,7 @@ impl Consumer {
 
     /// Settles until nothing moves any more. Every round may look at everything at once.
     pub(crate) async fn settle(&mut self, world: &World) -> Result<(), ApplyError> {
-        loop {
+        for _ in 0..100 {
             world
                 .execute("update leafcutter.parked set tried_at = '-infinity'")
                 .await;
@@ -338,6 +338,7 @@ impl Consumer {
                 return Ok(());
             }
         }
+        panic!("it settles and settles");
     }
 }
 
