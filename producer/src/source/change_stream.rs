@@ -51,6 +51,15 @@ pub enum Start {
     At(Version),
 }
 
+impl Start {
+    fn token(&self) -> Option<RawDocumentBuf> {
+        match self {
+            Self::After(token) => Some(token.clone()),
+            Self::Now | Self::At(_) => None,
+        }
+    }
+}
+
 impl std::fmt::Display for Start {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -115,6 +124,8 @@ pub struct Reply {
     pub batch: RawBatch,
     /// It answers a `getMore` of a replica set: empty, it proves the end of the oplog.
     pub proves_end: bool,
+    /// It is the first since the stream was opened; with the token it was opened behind, if any.
+    pub first: Option<Option<RawDocumentBuf>>,
     /// Its bytes.
     pub permit: Permit,
 }
@@ -137,6 +148,8 @@ pub struct ChangeStream {
     resume: Start,
     /// The next reply is the first since opening.
     fresh: bool,
+    /// The token it was opened behind.
+    behind: Option<RawDocumentBuf>,
     /// A mongos merges several oplogs: an empty reply proves nothing.
     sharded: bool,
     /// Bytes expected in the next reply.
@@ -163,6 +176,7 @@ impl ChangeStream {
                         client: client.clone(),
                         query,
                         cursor,
+                        behind: start.token(),
                         resume: start,
                         fresh: true,
                         sharded,
@@ -277,10 +291,11 @@ impl ChangeStream {
             self.resume = Start::After(token.to_owned());
         }
         let proves_end = !self.fresh && !self.sharded;
-        self.fresh = false;
+        let first = std::mem::take(&mut self.fresh).then(|| self.behind.take());
         Ok(Some(Reply {
             batch,
             proves_end,
+            first,
             permit,
         }))
     }

@@ -15,9 +15,10 @@
 //! Events without a transaction go on at once, also when others may follow with their time: those
 //! have other keys. Only the time that may be called complete stays one below.
 //!
-//! A post-batch token that is not the last event's own says "everything before this time": a
-//! stream just opened answers with the time after the newest operation, which the next write may
-//! bear (6.0.5), so the time complete is one below. (PROTOCOL H2 allows the token's time itself.)
+//! The time of a post-batch token is complete, except of the one that a stream begins with: opened
+//! without a position, it answers with the time after the newest operation, which the next write
+//! may bear (6.0.5). Until another token comes, that time counts as one below. (PROTOCOL H2 makes
+//! no such difference.)
 
 use bson::{RawDocument, RawDocumentBuf};
 use leafcutter_schemas::version::Version;
@@ -42,6 +43,8 @@ pub struct Reply<'a> {
     pub token: Option<&'a RawDocument>,
     /// It answers a `getMore` of a replica set: empty, it proves the end of the oplog.
     pub proves_end: bool,
+    /// It is the first since the stream was opened; with the token it was opened behind, if any.
+    pub first: Option<Option<&'a RawDocument>>,
 }
 
 /// What may go on.
@@ -62,6 +65,8 @@ pub struct HoldBack {
     time: Version,
     /// The token of the last event received.
     last: Option<RawDocumentBuf>,
+    /// The token that the stream begins with: nothing was read to get it.
+    opened: Option<RawDocumentBuf>,
 }
 
 impl HoldBack {
@@ -76,13 +81,19 @@ impl HoldBack {
     /// When an event has no cluster time, or no token.
     pub fn step(&mut self, events: &[&RawDocument], reply: Reply<'_>) -> Result<Step, Error> {
         let reached = reply.token.and_then(token_time);
+        if let Some(behind) = reply.first {
+            self.opened = behind.or(reply.token).map(RawDocument::to_owned);
+        }
         let Some(last) = events.last() else {
             return Ok(self.step_empty(reply, reached));
         };
         let (time, grouped) = time_and_group(last)?;
         let closed = reached.is_some_and(|reached| reached > time);
         if closed || !grouped {
-            let complete = reached.filter(|_| closed).unwrap_or(time).previous();
+            let complete = match reached {
+                Some(reached) if closed => self.complete_at(reached, reply),
+                _ => time.previous(),
+            };
             self.last = Some(token_of(last)?);
             return Ok(Step {
                 released: std::mem::take(&mut self.held),
@@ -105,13 +116,7 @@ impl HoldBack {
         if !self.held.is_empty() && reached <= self.time && !reply.proves_end {
             return Step::default();
         }
-        // The end of the oplog, and nothing since the last event: its time is complete.
-        let at_last = self.last.as_deref() == Some(token);
-        let complete = if at_last && reply.proves_end {
-            reached
-        } else {
-            reached.previous()
-        };
+        let complete = self.complete_at(reached, reply);
         Step {
             released: std::mem::take(&mut self.held),
             ready: 0,
@@ -119,6 +124,17 @@ impl HoldBack {
                 token: token.to_owned(),
                 complete,
             }),
+        }
+    }
+
+    /// What is complete when the end of the oplog was reached at this time.
+    fn complete_at(&self, reached: Version, reply: Reply<'_>) -> Version {
+        let opening = self.opened.as_deref() == reply.token;
+        let of_event = self.last.as_deref() == reply.token;
+        if reply.proves_end && (of_event || !opening) {
+            reached
+        } else {
+            reached.previous()
         }
     }
 
@@ -200,15 +216,13 @@ mod tests {
         proves_end: bool,
     ) -> (usize, usize, Option<Position>) {
         let events: Vec<&RawDocument> = events.iter().map(AsRef::as_ref).collect();
-        let step = hold
-            .step(
-                &events,
-                Reply {
-                    token: Some(token),
-                    proves_end,
-                },
-            )
-            .unwrap();
+        let first = (!proves_end).then_some(None);
+        let reply = Reply {
+            token: Some(token),
+            proves_end,
+            first,
+        };
+        let step = hold.step(&events, reply).unwrap();
         (step.released.len(), step.ready, step.position)
     }
 
@@ -289,28 +303,50 @@ mod tests {
             position.unwrap(),
             Position {
                 token: token(9, "h"),
-                complete: at(9).previous()
+                complete: at(9)
             }
         );
     }
 
     #[test]
-    fn a_token_of_no_event_proves_only_what_is_before_it() {
-        for proves_end in [true, false] {
-            let mut hold = HoldBack::default();
-            let (_, _, position) = step(&mut hold, &[], &token(9, "h"), proves_end);
-            assert_eq!(position.unwrap().complete, at(9).previous());
-            // The very next write may bear the time that the first token had.
-            let (_, _, position) = step(&mut hold, &[], &token(9, "h"), proves_end);
-            assert_eq!(position.unwrap().complete, at(9).previous());
-        }
+    fn the_token_a_stream_is_opened_with_does_not_complete_its_own_time() {
+        let mut hold = HoldBack::default();
+        let complete = |position: Option<Position>| position.unwrap().complete;
+        let (_, _, position) = step(&mut hold, &[], &token(9, "h"), false);
+        assert_eq!(complete(position), at(9).previous());
+        // The very next write may bear the time of that token.
+        let (_, _, position) = step(&mut hold, &[], &token(9, "h"), true);
+        assert_eq!(complete(position), at(9).previous());
+        let (_, _, position) = step(&mut hold, &[event(9, 1, false)], &token(9, "e1"), true);
+        assert_eq!(complete(position), at(9).previous());
+        let (_, _, position) = step(&mut hold, &[], &token(11, "h"), true);
+        assert_eq!(complete(position), at(11), "the oplog was read up to there");
+    }
+
+    #[test]
+    fn a_resumed_stream_knows_its_own_token() {
+        let opened = token(5, "h");
+        let mut hold = HoldBack::default();
+        let mut complete = |token: &RawDocument, first: bool| {
+            let first = first.then_some(Some(opened.as_ref()));
+            let reply = Reply {
+                token: Some(token),
+                proves_end: !first.is_some(),
+                first,
+            };
+            hold.step(&[], reply).unwrap().position.unwrap().complete
+        };
+        assert_eq!(complete(&token(9, "h"), true), at(9).previous());
+        assert_eq!(complete(&token(9, "h"), false), at(9), "read up to there");
+        assert_eq!(complete(&opened, true), at(5).previous());
+        assert_eq!(complete(&opened, false), at(5).previous());
+    }
+
+    #[test]
+    fn a_sharded_cluster_proves_less() {
         let mut hold = HoldBack::default();
         step(&mut hold, &[event(6, 1, false)], &token(6, "e1"), false);
-        let (_, _, position) = step(&mut hold, &[], &token(6, "e1"), false);
-        assert_eq!(
-            position.unwrap().complete,
-            at(6).previous(),
-            "a sharded cluster"
-        );
+        let (_, _, position) = step(&mut hold, &[], &token(8, "h"), false);
+        assert_eq!(position.unwrap().complete, at(8).previous());
     }
 }

@@ -127,7 +127,13 @@ impl<O: Outlet> Relay<O> {
         })?;
         let token = post_batch_token(reply.batch.as_raw_document());
         let proves_end = reply.proves_end;
-        let step = self.hold.step(&events, hold::Reply { token, proves_end })?;
+        let first = reply.first.as_ref().map(Option::as_deref);
+        let known = hold::Reply {
+            token,
+            proves_end,
+            first,
+        };
+        let step = self.hold.step(&events, known)?;
         let ready = events.get(..step.ready).unwrap_or_default();
         let released = step.released.iter().map(AsRef::as_ref);
         let (parsed, reshaped) = self.parse(released.chain(ready.iter().copied()))?;

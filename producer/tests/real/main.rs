@@ -16,3 +16,4 @@ mod restart;
 mod preflight;
 mod limits;
 mod faults;
+mod broker;

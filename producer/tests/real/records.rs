@@ -168,6 +168,24 @@ impl World {
             .iter()
             .filter(|(key, d)| target.get(*key).is_some_and(|t| t != *d))
             .collect();
+        let suspects = missing
+            .iter()
+            .chain(&extra)
+            .copied()
+            .chain(differing.iter().map(|(k, _)| *k));
+        let suspect = suspects.into_iter().next();
+        for record in records.iter().filter(|record| Some(&record.key) == suspect) {
+            println!(
+                "{} {} {} as of {} at {}/{} by {}",
+                record.key,
+                record.operation,
+                record.version,
+                record.as_of,
+                record.partition,
+                record.offset,
+                record.run,
+            );
+        }
         assert!(
             missing.is_empty() && extra.is_empty() && differing.is_empty(),
             "missing {:?}, extra {:?}, differing {}",

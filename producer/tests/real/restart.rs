@@ -337,3 +337,26 @@ async fn a_topic_made_anew_and_a_forgotten_checkpoint() {
     world.assert_converged("a").await;
     world.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backlog_is_taken_up_whole() {
+    for round in 0..6 {
+        let world = World::new("backlog", &["a"]).await;
+        world
+            .collection("a")
+            .insert_many(numbered(50))
+            .await
+            .expect("documents");
+        let producer = world.start("run");
+        world.until_complete("a").await;
+        world.until_caught_up().await;
+        producer.stop().await.expect("it stops");
+        disturb(&world, &["a"], 60, 200, 3 + round).await;
+        let producer = world.start("run");
+        world.until_caught_up().await;
+        producer.stop().await.expect("it stops");
+        world.assert_converged("a").await;
+        assert_heartbeats(&world, &["a"]);
+        world.end().await;
+    }
+}

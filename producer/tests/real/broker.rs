@@ -1,0 +1,269 @@
+//! Faults between the producer and the broker, made by a proxy in the middle.
+//!
+//! The proxy passes bytes on in both directions. In what the broker answers it puts its own port in
+//! place of the broker's, so that the client stays with it; a connection is known by the client id
+//! in the first request. What it does is scripted: pass, hold back what a client sends, or cut.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use bson::doc;
+use leafcutter_runtime::exit::Exit;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::records::{assert_heartbeats, numbered};
+use crate::stream::disturb;
+use crate::world::{World, environment, kill};
+
+const PASS: u8 = 0;
+/// What the data client sends does not arrive; control records do.
+const HOLD_DATA: u8 = 1;
+/// Nobody can connect, and nobody stays connected.
+const CUT: u8 = 2;
+
+struct Proxy {
+    port: u16,
+    mode: Arc<AtomicU8>,
+}
+
+impl Proxy {
+    async fn start() -> Self {
+        let broker = environment("LEAFCUTTER_KAFKA_BROKERS");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let mode = Arc::new(AtomicU8::new(PASS));
+        let script = Arc::clone(&mode);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                if script.load(Ordering::SeqCst) == CUT {
+                    continue;
+                }
+                let Ok(server) = TcpStream::connect(&broker).await else {
+                    continue;
+                };
+                tokio::spawn(serve(
+                    client,
+                    server,
+                    broker.clone(),
+                    port,
+                    Arc::clone(&script),
+                ));
+            }
+        });
+        Self { port, mode }
+    }
+
+    fn set(&self, mode: u8) {
+        self.mode.store(mode, Ordering::SeqCst);
+    }
+
+    fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+}
+
+async fn serve(
+    client: TcpStream,
+    server: TcpStream,
+    broker: String,
+    port: u16,
+    mode: Arc<AtomicU8>,
+) {
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    let script = Arc::clone(&mode);
+    let up = async move {
+        let mut buffer = vec![0; 64 << 10];
+        let mut data = None;
+        loop {
+            let Ok(count @ 1..) = from_client.read(&mut buffer).await else {
+                return;
+            };
+            let data =
+                *data.get_or_insert_with(|| client_id(&buffer[..count]) == "leafcutter-producer");
+            while data && script.load(Ordering::SeqCst) == HOLD_DATA {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            if to_server.write_all(&buffer[..count]).await.is_err() {
+                return;
+            }
+        }
+    };
+    let theirs: u16 = broker
+        .rsplit_once(':')
+        .and_then(|(_, p)| p.parse().ok())
+        .expect("a port");
+    let down = async move {
+        loop {
+            // Answer by answer, so that an address is never cut in two.
+            let Ok(length) = from_server.read_u32().await else {
+                return;
+            };
+            let mut answer = vec![0; length as usize];
+            if from_server.read_exact(&mut answer).await.is_err() {
+                return;
+            }
+            redirect(&mut answer, theirs, port);
+            if to_client.write_u32(length).await.is_err()
+                || to_client.write_all(&answer).await.is_err()
+            {
+                return;
+            }
+        }
+    };
+    let cut = async {
+        while mode.load(Ordering::SeqCst) != CUT {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::select! { () = up => {} () = down => {} () = cut => {} }
+}
+
+/// The client id of a request: length, API key, API version, correlation id, then the id.
+fn client_id(request: &[u8]) -> String {
+    let length = usize::from(u16::from_be_bytes([request[12], request[13]]));
+    String::from_utf8_lossy(&request[14..14 + length]).into_owned()
+}
+
+/// A host is followed by its port as a 32-bit number.
+fn redirect(answer: &mut [u8], from: u16, to: u16) {
+    let mut pattern = b"127.0.0.1".to_vec();
+    pattern.extend(u32::from(from).to_be_bytes());
+    let places: Vec<_> = answer
+        .windows(pattern.len())
+        .enumerate()
+        .filter_map(|(place, window)| (window == pattern).then_some(place))
+        .collect();
+    for place in places {
+        answer[place + 9..place + 13].copy_from_slice(&u32::from(to).to_be_bytes());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_never_covers_what_the_broker_does_not_have() {
+    let mut world = World::new("unsent", &["a"]).await;
+    let proxy = Proxy::start().await;
+    world.flag("kafka-brokers", &proxy.address());
+    world
+        .collection("a")
+        .insert_many(numbered(50))
+        .await
+        .expect("documents");
+    let producer = world.start("run");
+    world.until_complete("a").await;
+    world.until_caught_up().await;
+    producer.stop().await.expect("it stops");
+    // Read, sent, and never arrived.
+    let producer = world.spawn("run");
+    let before = world.heartbeat().expect("a heartbeat").sent_at;
+    world
+        .until("it works", || {
+            world.heartbeat().is_some_and(|b| b.sent_at > before)
+        })
+        .await;
+    proxy.set(HOLD_DATA);
+    disturb(&world, &["a"], 60, 200, 3).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    kill(producer);
+    proxy.set(PASS);
+    let producer = world.start("run");
+    world.until_caught_up().await;
+    producer.stop().await.expect("it stops");
+    world.assert_converged("a").await;
+    assert_heartbeats(&world, &["a"]);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_split_is_done_only_when_the_broker_has_it() {
+    let mut world = World::new("unsentsplit", &["a"]).await;
+    let proxy = Proxy::start().await;
+    world.flag("kafka-brokers", &proxy.address());
+    world.flag("split-bytes", "2000");
+    world
+        .collection("a")
+        .insert_many(numbered(2000))
+        .await
+        .expect("documents");
+    proxy.set(HOLD_DATA);
+    let producer = world.spawn("run");
+    world
+        .until("it works", || world.heartbeat().is_some())
+        .await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(world.complete("a").is_none(), "nothing has arrived");
+    kill(producer);
+    proxy.set(PASS);
+    let producer = world.start("run");
+    world.until_complete("a").await;
+    producer.stop().await.expect("it stops");
+    world.assert_converged("a").await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_goes_and_comes_back_is_waited_for() {
+    let mut world = World::new("outage", &["a"]).await;
+    let proxy = Proxy::start().await;
+    world.flag("kafka-brokers", &proxy.address());
+    world.flag("memory-budget", "8MiB");
+    let producer = world.start("run");
+    world.until_complete("a").await;
+    for round in 0..3 {
+        proxy.set(CUT);
+        // More than the budget holds: reading has to wait, not to fail.
+        let filler = "x".repeat(100_000);
+        for id in 0..150 {
+            let update = doc! { "$set": { "f": &filler, "round": i64::try_from(round).unwrap() } };
+            let key = doc! { "_id": id };
+            world
+                .collection("a")
+                .update_one(key, update)
+                .upsert(true)
+                .await
+                .unwrap();
+        }
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert!(!producer.is_over());
+        proxy.set(PASS);
+        disturb(&world, &["a"], 100, 50, 7 + round).await;
+    }
+    world.until_caught_up().await;
+    assert_eq!(producer.stop().await.expect("it stops"), Exit::Done);
+    world.assert_converged("a").await;
+    assert_heartbeats(&world, &["a"]);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_without_a_broker_ends_at_the_deadline() {
+    let mut world = World::new("deadline", &["a"]).await;
+    let proxy = Proxy::start().await;
+    world.flag("kafka-brokers", &proxy.address());
+    world.flag("drain", "2s");
+    let producer = world.start("run");
+    world.until_complete("a").await;
+    proxy.set(CUT);
+    world
+        .collection("a")
+        .insert_many(numbered(10))
+        .await
+        .expect("documents");
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let start = std::time::Instant::now();
+    let failure = producer.stop().await.expect_err("it cannot drain");
+    assert_eq!(failure.exit, Exit::DrainDeadline, "{failure}");
+    assert!(
+        start.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        start.elapsed()
+    );
+    proxy.set(PASS);
+    let producer = world.start("run");
+    world.until_caught_up().await;
+    producer.stop().await.expect("it stops");
+    world.assert_converged("a").await;
+    world.end().await;
+}
