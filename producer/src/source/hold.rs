@@ -331,7 +331,7 @@ mod tests {
             let first = first.then_some(Some(opened.as_ref()));
             let reply = Reply {
                 token: Some(token),
-                proves_end: !first.is_some(),
+                proves_end: first.is_none(),
                 first,
             };
             hold.step(&[], reply).unwrap().position.unwrap().complete

@@ -174,21 +174,25 @@ impl World {
             .copied()
             .chain(differing.iter().map(|(k, _)| *k));
         let suspect = suspects.into_iter().next();
-        for record in records.iter().filter(|record| Some(&record.key) == suspect) {
-            println!(
-                "{} {} {} as of {} at {}/{} by {}",
-                record.key,
-                record.operation,
-                record.version,
-                record.as_of,
-                record.partition,
-                record.offset,
-                record.run,
-            );
-        }
+        let history: Vec<String> = records
+            .iter()
+            .filter(|record| Some(&record.key) == suspect)
+            .map(|record| {
+                format!(
+                    "{} {} {} as of {} at {}/{} by {}",
+                    record.key,
+                    record.operation,
+                    record.version,
+                    record.as_of,
+                    record.partition,
+                    record.offset,
+                    record.run,
+                )
+            })
+            .collect();
         assert!(
             missing.is_empty() && extra.is_empty() && differing.is_empty(),
-            "missing {:?}, extra {:?}, differing {}",
+            "missing {:?}, extra {:?}, differing {}; the first one's records: {history:#?}",
             missing.iter().take(5).collect::<Vec<_>>(),
             extra.iter().take(5).collect::<Vec<_>>(),
             differing.len(),
