@@ -3,10 +3,7 @@
 //! `cargo bench -p leafcutter-consumer --bench plan --profile dev` (the profile of the demo) takes
 //! half a minute. The plan is to stay under 3 µs a document.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "what cannot be set up is not measured"
-)]
+#![expect(clippy::unwrap_used, reason = "what cannot be set up is not measured")]
 
 use bson::{RawDocumentBuf, doc, oid::ObjectId};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};

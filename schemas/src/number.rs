@@ -96,6 +96,33 @@ impl Number {
         }
     }
 
+    /// The value of a text: digits with at most a sign, a point and an exponent, or one of
+    /// PostgreSQL's words `NaN` and `Infinity` in any case. Nothing is rounded.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (negative, unsigned) = match text.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, text.strip_prefix('+').unwrap_or(text)),
+        };
+        if unsigned.eq_ignore_ascii_case("nan") {
+            return Some(Self::NaN);
+        }
+        if unsigned.eq_ignore_ascii_case("infinity") {
+            return Some(Self::Infinity { negative });
+        }
+        let begins = unsigned.bytes().next()?;
+        let mantissa = unsigned.split(['e', 'E']).next().unwrap_or_default();
+        let digits = mantissa.bytes().any(|byte| byte.is_ascii_digit());
+        if !digits || begins == b'-' {
+            return None;
+        }
+        let decimal = parse_scientific(unsigned)?;
+        let negative = negative && !decimal.digits.is_empty();
+        Some(Self::Finite(Decimal {
+            negative,
+            ..decimal
+        }))
+    }
+
     /// Whether a Decimal128 can hold this value: only then can a double equal one.
     pub fn fits_decimal128(&self) -> bool {
         match self {
@@ -187,6 +214,42 @@ mod tests {
         );
         assert!(!Number::from_f64(0.1).fits_decimal128());
         assert!(Number::from_f64(0.25).fits_decimal128());
+    }
+
+    #[test]
+    fn texts_are_numbers_or_not() {
+        for (text, number) in [
+            ("12", Number::from_i64(12)),
+            ("+12.50", decimal("12.5")),
+            ("-.5", decimal("-0.5")),
+            ("-0", Number::from_i64(0)),
+            ("1e3", Number::from_i64(1000)),
+            ("1.E+03", Number::from_i64(1000)),
+            ("nan", Number::NaN),
+            ("-INFINITY", Number::Infinity { negative: true }),
+        ] {
+            assert_eq!(Number::parse(text), Some(number), "{text}");
+        }
+        for text in [
+            "",
+            "-",
+            "--1",
+            "+-1",
+            ".",
+            "e3",
+            ".e3",
+            "1e",
+            "1e1.5",
+            "1 2",
+            "0x10",
+            "1_0",
+            "١",
+            "1,5",
+            "inf",
+            "1e99999999999",
+        ] {
+            assert_eq!(Number::parse(text), None, "{text}");
+        }
     }
 
     #[test]

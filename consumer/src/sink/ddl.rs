@@ -238,8 +238,9 @@ fn child_key(names: &Names, table: &Table, parent: &Table) -> String {
     constraint(table, &names.name(table, &own, "fkey"), &definition)
 }
 
-fn type_name(pg_type: PgType) -> &'static str {
-    match pg_type {
+/// A type's name in `pg_type`; an array's is that of its element behind a `_`.
+fn type_name(pg_type: PgType) -> String {
+    let name = match pg_type.scalar() {
         PgType::Bool => "bool",
         PgType::Int2 => "int2",
         PgType::Int4 => "int4",
@@ -255,7 +256,12 @@ fn type_name(pg_type: PgType) -> &'static str {
         PgType::Timestamp => "timestamp",
         PgType::Timestamptz => "timestamptz",
         PgType::Json => "json",
-        PgType::Jsonb => "jsonb",
+        PgType::Jsonb | PgType::Array(_) => "jsonb",
+    };
+    if matches!(pg_type, PgType::Array(_)) {
+        format!("_{name}")
+    } else {
+        name.to_owned()
     }
 }
 

@@ -7,7 +7,9 @@
 //! parameters.
 
 use crate::transform::TableId;
-use leafcutter_schemas::mapping::{Column, ColumnSource, PgType, RowSource, Table, TableName};
+use leafcutter_schemas::mapping::{
+    Column, ColumnSource, Element, PgType, RowSource, Table, TableName,
+};
 
 /// Quotes an identifier (PostgreSQL manual, 4.1.1).
 pub fn quote(identifier: &str) -> String {
@@ -47,6 +49,19 @@ fn send_function(pg_type: PgType) -> &'static str {
         PgType::Timestamptz => "timestamptz_send",
         PgType::Json => "json_send",
         PgType::Jsonb => "jsonb_send",
+        PgType::Array(_) => "array_send",
+    }
+}
+
+/// A column's type in a temporary table: the length and the scale were checked when the row was
+/// made. An array keeps its element's type, which its binary form names.
+fn staging_type(pg_type: PgType) -> String {
+    match pg_type {
+        PgType::Varchar(_) => "text".to_owned(),
+        PgType::Numeric(_) => "numeric".to_owned(),
+        PgType::Array(Element::Varchar(_)) => "varchar[]".to_owned(),
+        PgType::Array(Element::Numeric(_)) => "numeric[]".to_owned(),
+        other => other.to_string(),
     }
 }
 
@@ -235,13 +250,7 @@ impl TableSql {
         let typed = |positions: &mut dyn Iterator<Item = usize>| {
             list(positions.map(|p| {
                 let column = n.column(p);
-                // The length and scale were checked when the row was made.
-                let pg_type = match column.pg_type {
-                    PgType::Varchar(_) => PgType::Text,
-                    PgType::Numeric(_) => PgType::Numeric(None),
-                    other => other,
-                };
-                format!("{} {pg_type}", quote(&column.name))
+                format!("{} {}", quote(&column.name), staging_type(column.pg_type))
             }))
         };
         let key = list(table.key.iter().map(|&p| quote(&n.column(p).name)));
@@ -494,7 +503,8 @@ fn vacate(n: &Names<'_>, columns: &[usize]) -> Option<String> {
             | PgType::Timestamp
             | PgType::Timestamptz
             | PgType::Json
-            | PgType::Jsonb => return None,
+            | PgType::Jsonb
+            | PgType::Array(_) => return None,
         };
         Some((quote(&column.name), free))
     })?;

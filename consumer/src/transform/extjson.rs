@@ -3,6 +3,7 @@
 
 use super::Bad;
 use bson::{RawBsonRef, RawDocument, raw::RawArray};
+use leafcutter_schemas::mapping::{PgType, Policy};
 use std::io::Write as _;
 
 /// Writes to a `Vec`, which cannot fail.
@@ -12,18 +13,55 @@ fn push(out: &mut Vec<u8>, args: std::fmt::Arguments<'_>) {
 
 /// What to do with NUL characters, which PostgreSQL's JSON types do not take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Nul {
+enum Nul {
     /// Refuse the value.
     Refuse,
     /// Leave the character out.
     Remove,
 }
 
+/// What the column can hold.
+#[derive(Debug, Clone, Copy)]
+pub struct Form {
+    nul: Nul,
+    /// `jsonb` keeps the last of two fields of one name, and so would lose the other.
+    names_once: bool,
+}
+
+impl Form {
+    /// What a column of this type can hold, with this policy for NUL characters.
+    pub fn of(pg_type: PgType, nul: Policy) -> Self {
+        Self {
+            nul: match nul {
+                Policy::Truncate => Nul::Remove,
+                Policy::Reject | Policy::Null => Nul::Refuse,
+            },
+            names_once: pg_type == PgType::Jsonb,
+        }
+    }
+}
+
+/// MongoDB nests no deeper than 200 (`BSONDepth::kDefaultMaxAllowableDepth`); what pretends to
+/// would use up the stack.
+const DEPTH_MAX: usize = 250;
+
 /// Appends `value` as JSON.
 ///
 /// # Errors
-/// [`Bad::Nul`] where a text has one and it is to be refused; [`Bad::Malformed`] for broken BSON.
-pub fn write(out: &mut Vec<u8>, value: RawBsonRef<'_>, nul: Nul) -> Result<(), Bad> {
+/// [`Bad::Nul`] where a text has one and it is to be refused, [`Bad::DuplicateName`] where `jsonb`
+/// would lose a field, [`Bad::TooDeep`] and [`Bad::Malformed`] for BSON that MongoDB has not made.
+pub fn write(out: &mut Vec<u8>, value: RawBsonRef<'_>, form: Form) -> Result<(), Bad> {
+    write_at(out, value, form, 0)
+}
+
+/// The same for a value that lies so deep.
+pub(super) fn write_at(
+    out: &mut Vec<u8>,
+    value: RawBsonRef<'_>,
+    form: Form,
+    depth: usize,
+) -> Result<(), Bad> {
+    let nul = form.nul;
     match value {
         RawBsonRef::String(text) => quote(out, text, nul)?,
         RawBsonRef::Int32(n) => push(out, format_args!("{n}")),
@@ -57,15 +95,15 @@ pub fn write(out: &mut Vec<u8>, value: RawBsonRef<'_>, nul: Nul) -> Result<(), B
                 format_args!(r#"","subType":"{:02x}"}}}}"#, u8::from(binary.subtype)),
             );
         }
-        RawBsonRef::Document(document) => object(out, document, nul)?,
-        RawBsonRef::Array(array) => list(out, array, nul)?,
+        RawBsonRef::Document(document) => object(out, document, form, depth + 1)?,
+        RawBsonRef::Array(array) => list(out, array, form, depth + 1)?,
         RawBsonRef::Symbol(text) => wrapped(out, "$symbol", text, nul)?,
         RawBsonRef::JavaScriptCode(code) => wrapped(out, "$code", code, nul)?,
         RawBsonRef::JavaScriptCodeWithScope(code) => {
             out.extend_from_slice(br#"{"$code":"#);
             quote(out, code.code, nul)?;
             out.extend_from_slice(br#","$scope":"#);
-            object(out, code.scope, nul)?;
+            object(out, code.scope, form, depth + 1)?;
             out.push(b'}');
         }
         RawBsonRef::RegularExpression(regex) => {
@@ -91,28 +129,83 @@ fn wrapped(out: &mut Vec<u8>, name: &str, text: &str, nul: Nul) -> Result<(), Ba
     Ok(())
 }
 
-fn object(out: &mut Vec<u8>, document: &RawDocument, nul: Nul) -> Result<(), Bad> {
-    out.push(b'{');
-    for (index, element) in document.iter().enumerate() {
+fn object(out: &mut Vec<u8>, document: &RawDocument, form: Form, depth: usize) -> Result<(), Bad> {
+    let mut fields = Fields::open(out, form, depth)?;
+    for element in document {
         let (name, value) = element.map_err(|_| Bad::Malformed)?;
-        if index > 0 {
-            out.push(b',');
-        }
-        quote(out, name.as_str(), nul)?;
-        out.push(b':');
-        write(out, value, nul)?;
+        fields.name(out, name.as_str())?;
+        write_at(out, value, form, depth)?;
     }
-    out.push(b'}');
-    Ok(())
+    fields.close(out)
 }
 
-fn list(out: &mut Vec<u8>, array: &RawArray, nul: Nul) -> Result<(), Bad> {
+/// The fields of an object that is being written.
+pub(super) struct Fields<'n> {
+    form: Form,
+    names: Vec<&'n str>,
+    first: bool,
+}
+
+impl<'n> Fields<'n> {
+    /// Begins an object that lies so deep.
+    pub(super) fn open(out: &mut Vec<u8>, form: Form, depth: usize) -> Result<Self, Bad> {
+        if depth > DEPTH_MAX {
+            return Err(Bad::TooDeep);
+        }
+        out.push(b'{');
+        Ok(Self {
+            form,
+            names: Vec::new(),
+            first: true,
+        })
+    }
+
+    /// Begins a field; its value is to follow.
+    pub(super) fn name(&mut self, out: &mut Vec<u8>, name: &'n str) -> Result<(), Bad> {
+        if !self.first {
+            out.push(b',');
+        }
+        self.first = false;
+        if self.form.names_once {
+            self.names.push(name);
+        }
+        quote(out, name, self.form.nul)?;
+        out.push(b':');
+        Ok(())
+    }
+
+    /// How far the object is.
+    pub(super) fn mark(&self) -> (usize, bool) {
+        (self.names.len(), self.first)
+    }
+
+    /// Forgets the fields after a mark.
+    pub(super) fn back(&mut self, (names, first): (usize, bool)) {
+        self.names.truncate(names);
+        self.first = first;
+    }
+
+    /// Ends the object.
+    pub(super) fn close(mut self, out: &mut Vec<u8>) -> Result<(), Bad> {
+        out.push(b'}');
+        self.names.sort_unstable();
+        if self.names.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(Bad::DuplicateName);
+        }
+        Ok(())
+    }
+}
+
+fn list(out: &mut Vec<u8>, array: &RawArray, form: Form, depth: usize) -> Result<(), Bad> {
+    if depth > DEPTH_MAX {
+        return Err(Bad::TooDeep);
+    }
     out.push(b'[');
     for (index, element) in array.into_iter().enumerate() {
         if index > 0 {
             out.push(b',');
         }
-        write(out, element.map_err(|_| Bad::Malformed)?, nul)?;
+        write_at(out, element.map_err(|_| Bad::Malformed)?, form, depth)?;
     }
     out.push(b']');
     Ok(())
@@ -157,7 +250,7 @@ fn date(out: &mut Vec<u8>, millis: i64) {
 /// A date as `2025-01-15T10:30:00Z`, with milliseconds only where there are any, as MongoDB's
 /// drivers write it.
 fn rfc3339(millis: i64) -> String {
-    let text = super::value::timestamp_text(millis);
+    let text = super::time::timestamp_text(millis);
     match text.strip_suffix(".000Z") {
         Some(whole) => format!("{whole}Z"),
         None => text,
@@ -184,12 +277,17 @@ fn base64(out: &mut Vec<u8>, bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bson::{Bson, RawDocumentBuf, doc, oid::ObjectId, spec::BinarySubtype};
+    use bson::{Bson, RawBson, RawDocumentBuf, cstr, doc, oid::ObjectId, spec::BinarySubtype};
+
+    const REFUSE: Form = Form {
+        nul: Nul::Refuse,
+        names_once: true,
+    };
 
     fn json(value: Bson) -> serde_json::Value {
         let document = RawDocumentBuf::try_from(&doc! { "v": value }).unwrap();
         let mut out = Vec::new();
-        write(&mut out, document.get("v").unwrap().unwrap(), Nul::Refuse).unwrap();
+        write(&mut out, document.get("v").unwrap().unwrap(), REFUSE).unwrap();
         serde_json::from_slice(&out).unwrap()
     }
 
@@ -267,9 +365,45 @@ mod tests {
         let document = RawDocumentBuf::try_from(&doc! { "v": "a\0b" }).unwrap();
         let value = document.get("v").unwrap().unwrap();
         let mut out = Vec::new();
-        assert_eq!(write(&mut out, value, Nul::Refuse), Err(Bad::Nul));
+        assert_eq!(write(&mut out, value, REFUSE), Err(Bad::Nul));
         out.clear();
-        write(&mut out, value, Nul::Remove).unwrap();
+        write(&mut out, value, Form::of(PgType::Jsonb, Policy::Truncate)).unwrap();
         assert_eq!(out, b"\"ab\"");
+    }
+
+    #[test]
+    fn jsonb_takes_no_name_twice_and_nothing_bottomless() {
+        let mut twice = RawDocumentBuf::new();
+        twice.append(cstr!("a"), 1);
+        twice.append(cstr!("b"), 1);
+        twice.append(cstr!("a"), 2);
+        let value = RawBsonRef::Document(&twice);
+        let mut out = Vec::new();
+        assert_eq!(write(&mut out, value, REFUSE), Err(Bad::DuplicateName));
+        out.clear();
+        write(&mut out, value, Form::of(PgType::Json, Policy::Reject)).unwrap();
+        assert_eq!(out, br#"{"a":1,"b":1,"a":2}"#);
+
+        let nested = |depth: usize| {
+            let mut inner = RawDocumentBuf::new();
+            for level in 0..depth {
+                let mut outer = RawDocumentBuf::new();
+                if level % 2 == 0 {
+                    outer.append(cstr!("a"), inner);
+                } else {
+                    let array = bson::RawArrayBuf::from_iter([RawBson::Document(inner)]);
+                    outer.append(cstr!("a"), array);
+                }
+                inner = outer;
+            }
+            inner
+        };
+        let fine = nested(150);
+        assert_eq!(write(&mut out, RawBsonRef::Document(&fine), REFUSE), Ok(()));
+        let deep = nested(20_000);
+        assert_eq!(
+            write(&mut out, RawBsonRef::Document(&deep), REFUSE),
+            Err(Bad::TooDeep)
+        );
     }
 }

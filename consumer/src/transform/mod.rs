@@ -9,13 +9,22 @@
 
 pub mod plan;
 pub mod value;
+mod values;
+mod array;
+mod parse;
+mod numbers;
+mod text;
+mod time;
 pub mod extjson;
+mod rest;
 pub mod numeric;
+mod constant;
 pub mod rows;
 
 pub use plan::{Plan, TableId, TablePlan};
 pub use rows::{Row, Rows};
 
+use bson::RawBsonRef;
 use leafcutter_schemas::dead_letter::{Reason, Stage};
 use leafcutter_schemas::mapping::{Column, TableName};
 
@@ -30,6 +39,12 @@ pub enum Bad {
     Nul,
     /// A number or date that the type has no place for.
     OutOfRange,
+    /// It is none of the column's values.
+    Unlisted,
+    /// A field name stands twice, which `jsonb` cannot hold.
+    DuplicateName,
+    /// It is nested deeper than MongoDB nests anything.
+    TooDeep,
     /// The column is required and there is no value.
     Missing,
     /// The BSON cannot be read.
@@ -37,6 +52,11 @@ pub enum Bad {
 }
 
 impl Bad {
+    /// The value is of a type that its column does not take.
+    fn of_type(value: &RawBsonRef<'_>) -> Self {
+        Self::WrongType(value::type_name(value))
+    }
+
     /// The reason's short name, to count by.
     pub fn code(&self) -> &'static str {
         match self {
@@ -44,6 +64,9 @@ impl Bad {
             Self::TooLong(_) => "too-long",
             Self::Nul => "nul",
             Self::OutOfRange => "out-of-range",
+            Self::Unlisted => "unlisted",
+            Self::DuplicateName => "duplicate-name",
+            Self::TooDeep => "too-deep",
             Self::Missing => "missing",
             Self::Malformed => "malformed",
         }
@@ -60,6 +83,11 @@ impl Bad {
             }
             Self::Nul => format!("text with a NUL character, which {wants} cannot hold"),
             Self::OutOfRange => format!("a value outside the range of {wants}"),
+            Self::Unlisted => "a value that is none of the column's".to_owned(),
+            Self::DuplicateName => {
+                format!("a field name stands twice, of which {wants} would keep the last")
+            }
+            Self::TooDeep => "a value is nested too deeply".to_owned(),
             Self::Missing => "no value in a required column".to_owned(),
             Self::Malformed => "the document's BSON cannot be read".to_owned(),
         }
@@ -78,3 +106,6 @@ impl Bad {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

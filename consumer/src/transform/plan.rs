@@ -7,11 +7,19 @@
 //! queries. Fields mostly come in the same order in every document, so the look-up begins behind
 //! the last match.
 
-use super::{Bad, rows::Rows, value};
+use super::{
+    Bad,
+    extjson::{self, Form},
+    rest::Rest,
+    rows::Rows,
+    value::{self, Target},
+};
 use bson::{RawBsonRef, RawDocument};
 use leafcutter_schemas::{
     dead_letter::{Reason, Stage},
-    mapping::{Collection, Column, ColumnSource, Mapping, Path, RowSource, Table, TableName},
+    mapping::{
+        Collection, Column, ColumnSource, Mapping, Path, PgType, RowSource, Table, TableName,
+    },
 };
 use std::{collections::BTreeMap, sync::Arc};
 use uuid::Uuid;
@@ -38,26 +46,47 @@ pub struct TablePlan {
     pub id: TableId,
     /// The position in [`Plan::tables`] of the table above.
     pub parent: Option<usize>,
+    /// What the value of each column becomes.
+    targets: Vec<Target>,
+    /// Where the value of each column comes from.
+    fills: Vec<Fill>,
     /// Constants and defaults, encoded, per column.
     encoded: Vec<Option<Vec<u8>>>,
-    /// Where in the document or element the columns are.
+    /// How many values a walk may find: one for each column, and further ones for further paths.
+    slots: usize,
+    /// Where in the document or element they are.
     trie: Trie,
-    /// Columns whose path is the element itself.
+    /// Slots whose path is the element itself.
     whole: Vec<usize>,
     /// Per array below: the position of its table in [`Plan::tables`].
     arrays: Vec<usize>,
 }
 
-#[derive(Debug, Default)]
-struct Trie {
-    nodes: Vec<(Box<str>, Node)>,
+/// Where the value of a column comes from.
+#[derive(Debug)]
+enum Fill {
+    /// The slot of the column itself.
+    Own,
+    /// The first of these slots that has a value.
+    First(Vec<usize>),
+    /// A column of the parent's row.
+    Parent(usize),
+    Position,
+    Constant,
+    /// What no other column and no child table takes.
+    Rest(Form),
 }
 
 #[derive(Debug, Default)]
-struct Node {
-    columns: Vec<usize>,
-    arrays: Vec<usize>,
-    below: Trie,
+pub(super) struct Trie {
+    pub(super) nodes: Vec<(Box<str>, Node)>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Node {
+    pub(super) slots: Vec<usize>,
+    pub(super) arrays: Vec<usize>,
+    pub(super) below: Trie,
 }
 
 impl Trie {
@@ -86,7 +115,8 @@ impl Trie {
 
 /// What one walk found, by reference.
 struct Found<'a> {
-    columns: Vec<Option<RawBsonRef<'a>>>,
+    source: RawBsonRef<'a>,
+    slots: Vec<Option<RawBsonRef<'a>>>,
     arrays: Vec<Option<RawBsonRef<'a>>>,
 }
 
@@ -109,8 +139,8 @@ fn walk<'a>(
         next = position + 1;
         let node = &trie.nodes[position].1;
         let value = element.value().map_err(|_| Bad::Malformed)?;
-        for &column in &node.columns {
-            found.columns[column].get_or_insert(value);
+        for &slot in &node.slots {
+            found.slots[slot].get_or_insert(value);
         }
         for &array in &node.arrays {
             found.arrays[array].get_or_insert(value);
@@ -134,6 +164,17 @@ fn walk<'a>(
     Ok(())
 }
 
+impl Found<'_> {
+    /// The first of the slots that has a value, else the first with a null.
+    fn first(&self, slots: &[usize]) -> Option<usize> {
+        let there = |slot: &&usize| self.slots[**slot].is_some();
+        let valued = |slot: &&usize| self.slots[**slot].is_some_and(|v| !value::is_null(&v));
+        let mut all = slots.iter();
+        let found = all.clone().find(valued).or_else(|| all.find(there));
+        found.copied()
+    }
+}
+
 impl TablePlan {
     fn compile(
         table: &Table,
@@ -145,33 +186,67 @@ impl TablePlan {
             table: Arc::new(table.clone()),
             id,
             parent,
+            targets: Vec::new(),
+            fills: Vec::new(),
             encoded: Vec::new(),
+            slots: table.columns.len(),
             trie: Trie::default(),
             whole: Vec::new(),
             arrays: Vec::new(),
         };
         for (position, column) in table.columns.iter().enumerate() {
-            let text = match &column.source {
-                ColumnSource::Constant(text) => Some(text),
-                ColumnSource::Path(_) | ColumnSource::Parent(_) | ColumnSource::Position => {
-                    column.default.as_ref()
-                }
-            };
-            let encoded = text.map(|text| value::encode_text(column, text, namespace));
-            plan.encoded.push(encoded.transpose().map_err(|_| {
+            let refuse = |_| {
                 format!(
                     "column `{}` of table `{}`: the constant does not fit",
                     column.name, table.name
                 )
-            })?);
-            if let ColumnSource::Path(path) = &column.source {
-                match plan.trie.node(path) {
-                    Some(node) => node.columns.push(position),
-                    None => plan.whole.push(position),
-                }
-            }
+            };
+            let target = Target::compile(column, namespace).map_err(refuse)?;
+            let text = match &column.source {
+                ColumnSource::Constant(text) => Some(text),
+                ColumnSource::Path(_)
+                | ColumnSource::FirstOf(_)
+                | ColumnSource::Parent(_)
+                | ColumnSource::Position
+                | ColumnSource::Rest => column.default.as_ref(),
+            };
+            let encoded = text.map(|text| target.constant(column, text, namespace));
+            plan.encoded.push(encoded.transpose().map_err(refuse)?);
+            plan.targets.push(target);
+            let fill = plan.fill(position, column);
+            plan.fills.push(fill);
         }
         Ok(plan)
+    }
+
+    fn fill(&mut self, position: usize, column: &Column) -> Fill {
+        match &column.source {
+            ColumnSource::Path(path) => {
+                self.watch(path, position);
+                Fill::Own
+            }
+            ColumnSource::FirstOf(paths) => {
+                let slots = paths.iter().map(|path| {
+                    let slot = self.slots;
+                    self.slots += 1;
+                    self.watch(path, slot);
+                    slot
+                });
+                Fill::First(slots.collect())
+            }
+            ColumnSource::Parent(above) => Fill::Parent(*above),
+            ColumnSource::Position => Fill::Position,
+            ColumnSource::Constant(_) => Fill::Constant,
+            ColumnSource::Rest => Fill::Rest(Form::of(column.pg_type, column.invalid.nul)),
+        }
+    }
+
+    /// Has the walk put what is at a path into a slot.
+    fn watch(&mut self, path: &Path, slot: usize) {
+        match self.trie.node(path) {
+            Some(node) => node.slots.push(slot),
+            None => self.whole.push(slot),
+        }
     }
 
     /// The position of this table's key columns.
@@ -181,11 +256,12 @@ impl TablePlan {
 
     fn find<'a>(&self, source: RawBsonRef<'a>) -> Result<Found<'a>, Bad> {
         let mut found = Found {
-            columns: vec![None; self.table.columns.len()],
+            source,
+            slots: vec![None; self.slots],
             arrays: vec![None; self.arrays.len()],
         };
-        for &column in &self.whole {
-            found.columns[column] = Some(source);
+        for &slot in &self.whole {
+            found.slots[slot] = Some(source);
         }
         if let RawBsonRef::Document(document) = source {
             walk(document.iter_elements(), &self.trie, &mut found)?;
@@ -193,9 +269,31 @@ impl TablePlan {
         Ok(found)
     }
 
-    fn path_of(&self, column: &Column, element: Option<usize>) -> Option<String> {
+    /// The path of a column's value in the document, as far as one can tell.
+    fn path_of(
+        &self,
+        column: &Column,
+        found: Option<&Found<'_>>,
+        element: Option<usize>,
+    ) -> Option<String> {
         let own = match &column.source {
             ColumnSource::Path(path) => path.to_string(),
+            ColumnSource::FirstOf(paths) => {
+                let slots = self
+                    .fills
+                    .iter()
+                    .zip(&self.table.columns)
+                    .find_map(|(fill, c)| {
+                        let Fill::First(slots) = fill else {
+                            return None;
+                        };
+                        (c.name == column.name).then_some(slots)
+                    })?;
+                let chosen = found.and_then(|found| found.first(slots));
+                let index = slots.iter().position(|slot| Some(*slot) == chosen);
+                paths.get(index.unwrap_or(0))?.to_string()
+            }
+            ColumnSource::Rest => ".".to_owned(),
             ColumnSource::Parent(_) | ColumnSource::Position | ColumnSource::Constant(_) => {
                 return None;
             }
@@ -207,6 +305,27 @@ impl TablePlan {
             (RowSource::Array(array), Some(index)) => Some(format!("{array}.{index}.{own}")),
             _ => Some(own),
         }
+    }
+
+    /// Writes what no other column and no child table takes.
+    fn rest(&self, form: Form, found: &Found<'_>, out: &mut Vec<u8>) -> Result<(), Bad> {
+        let mut spare = Vec::new();
+        for fill in &self.fills {
+            if let Fill::First(slots) = fill {
+                let chosen = found.first(slots);
+                let mut after = slots.iter().skip_while(|slot| Some(**slot) != chosen);
+                after.next();
+                spare.extend(after);
+            }
+        }
+        let rest = Rest {
+            form,
+            spare: &spare,
+        };
+        value::json_field(PgType::Jsonb, out, |out| match found.source {
+            RawBsonRef::Document(document) => rest.write(out, document, &self.trie),
+            other => extjson::write(out, other, form),
+        })
     }
 }
 
@@ -277,22 +396,15 @@ impl Plan {
     pub fn root_key(&self, document_key: &RawDocument) -> Result<Vec<u8>, Reason> {
         let root = self.root();
         let malformed =
-            |bad: Bad| self.refuse(root, &root.table.columns[root.key()[0]], &bad, None);
+            |bad: Bad| self.refuse(root, &root.table.columns[root.key()[0]], &bad, None, None);
         let found = root
             .find(RawBsonRef::Document(document_key))
             .map_err(malformed)?;
         let mut fields = Vec::with_capacity(32);
         for &position in root.key() {
             let column = &root.table.columns[position];
-            self.column(
-                root,
-                position,
-                found.columns[position],
-                None,
-                None,
-                &mut fields,
-            )
-            .map_err(|bad| self.refuse(root, column, &bad, None))?;
+            self.column(root, position, &found, None, None, &mut fields)
+                .map_err(|bad| self.refuse(root, column, &bad, Some(&found), None))?;
         }
         let positions: Vec<usize> = (0..root.key().len()).collect();
         Ok(super::rows::key_of(&fields, &positions))
@@ -310,22 +422,15 @@ impl Plan {
         let columns = &plan.table.columns;
         let found = plan
             .find(source)
-            .map_err(|bad| self.refuse(plan, &columns[0], &bad, element))?;
+            .map_err(|bad| self.refuse(plan, &columns[0], &bad, None, element))?;
         let start = rows.begin();
         for (position, column) in columns.iter().enumerate() {
-            let parent = match (&column.source, parent_row) {
-                (ColumnSource::Parent(above), Some(row)) => Some(rows.field_of(row, *above)),
+            let parent = match (&plan.fills[position], parent_row) {
+                (Fill::Parent(above), Some(row)) => Some(rows.field_of(row, *above)),
                 _ => None,
             };
-            self.column(
-                plan,
-                position,
-                found.columns[position],
-                parent,
-                element,
-                rows.buffer(),
-            )
-            .map_err(|bad| self.refuse(plan, column, &bad, element))?;
+            self.column(plan, position, &found, parent, element, rows.buffer())
+                .map_err(|bad| self.refuse(plan, column, &bad, Some(&found), element))?;
         }
         let row = rows.finish(start, table, plan.id, plan.key(), parent_row);
         for (slot, value) in found.arrays.iter().enumerate() {
@@ -340,6 +445,7 @@ impl Plan {
                                 child,
                                 &child.table.columns[0],
                                 &Bad::Malformed,
+                                None,
                                 Some(index),
                             )
                         })?;
@@ -356,34 +462,44 @@ impl Plan {
         &self,
         plan: &TablePlan,
         position: usize,
-        found: Option<RawBsonRef<'_>>,
+        found: &Found<'_>,
         parent: Option<Vec<u8>>,
         element: Option<usize>,
         out: &mut Vec<u8>,
     ) -> Result<(), Bad> {
-        let column = &plan.table.columns[position];
-        match &column.source {
-            ColumnSource::Parent(_) => {
+        let target = &plan.targets[position];
+        let slot = match &plan.fills[position] {
+            Fill::Own => Some(position),
+            Fill::First(slots) => found.first(slots),
+            Fill::Parent(_) => {
                 out.extend_from_slice(&parent.ok_or(Bad::Missing)?);
-                Ok(())
+                return Ok(());
             }
-            ColumnSource::Position => {
+            Fill::Position => {
                 let index = i64::try_from(element.unwrap_or(0)).map_err(|_| Bad::OutOfRange)?;
-                value::encode(column, RawBsonRef::Int64(index), &self.namespace, out)
+                return target.encode(RawBsonRef::Int64(index), &self.namespace, out);
             }
-            ColumnSource::Constant(_) => {
+            Fill::Constant => {
                 let constant = plan.encoded[position].as_ref().ok_or(Bad::Missing)?;
                 out.extend_from_slice(constant);
+                return Ok(());
+            }
+            Fill::Rest(form) => {
+                let start = out.len();
+                let written = plan.rest(*form, found, out);
+                return target.settle(written, start, out);
+            }
+        };
+        match (
+            slot.and_then(|slot| found.slots[slot]),
+            &plan.encoded[position],
+        ) {
+            (Some(value), _) => target.encode(value, &self.namespace, out),
+            (None, Some(default)) => {
+                out.extend_from_slice(default);
                 Ok(())
             }
-            ColumnSource::Path(_) => match (found, &plan.encoded[position]) {
-                (Some(value), _) => value::encode(column, value, &self.namespace, out),
-                (None, Some(default)) => {
-                    out.extend_from_slice(default);
-                    Ok(())
-                }
-                (None, None) => value::encode_null(column, out),
-            },
+            (None, None) => target.encode_null(out),
         }
     }
 
@@ -392,9 +508,11 @@ impl Plan {
         plan: &TablePlan,
         column: &Column,
         bad: &Bad,
+        found: Option<&Found<'_>>,
         element: Option<usize>,
     ) -> Reason {
-        bad.reason(&plan.table.name, column, plan.path_of(column, element))
+        let path = plan.path_of(column, found, element);
+        bad.reason(&plan.table.name, column, path)
     }
 
     fn not_an_array(&self, below: usize, value: &RawBsonRef<'_>) -> Reason {

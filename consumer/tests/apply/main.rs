@@ -9,3 +9,6 @@
 
 mod world;
 mod rules;
+mod shell;
+mod documented;
+mod fidelity;

@@ -49,6 +49,11 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn new() -> Self {
+        Self::of(MAPPING).await
+    }
+
+    /// A world with the tables of a mapping.
+    pub(crate) async fn of(mapping: &str) -> Self {
         let uri = Secret::new(setting("LEAFCUTTER_POSTGRES_URI"));
         let admin = session::config(&uri).unwrap();
         let database = format!("apply_{}", Uuid::new_v4().simple());
@@ -59,7 +64,8 @@ impl World {
             .unwrap();
         let mut config = admin.clone();
         config.dbname(&database);
-        let mapping = parse::load(MAPPING, "mapping.yaml").unwrap();
+        let mapping = parse::load(mapping, "mapping.yaml")
+            .unwrap_or_else(|faults| panic!("{faults}\nin\n{mapping}"));
         let model = Arc::new(Model::compile(mapping, "t").unwrap());
         let mut session = Session::open(&config, "test").await.unwrap();
         migrations::migrate(&mut session, &model, true)

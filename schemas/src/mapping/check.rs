@@ -10,7 +10,9 @@ mod key;
 mod name;
 mod policy;
 mod reference;
+mod rest;
 mod table;
+mod values;
 
 use super::{Collection, fault::Faults, raw::RawMapping};
 use uuid::Uuid;

@@ -16,7 +16,7 @@ pub mod schema;
 
 pub use fault::{MappingFault, MappingFaults};
 pub use path::Path;
-pub use pg_type::PgType;
+pub use pg_type::{Element, PgType};
 
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -95,12 +95,14 @@ impl Table {
     /// which carries nothing else, cannot name its row, and a document whose key changes leaves
     /// its old row behind.
     pub fn key_from_id(&self) -> bool {
+        let of_id = |path: &Path| path.steps().first().is_some_and(|step| step == "_id");
         self.key
             .iter()
             .all(|&position| match &self.columns[position].source {
-                ColumnSource::Path(path) => path.steps().first().is_some_and(|step| step == "_id"),
+                ColumnSource::Path(path) => of_id(path),
+                ColumnSource::FirstOf(paths) => paths.iter().all(of_id),
                 ColumnSource::Constant(_) => true,
-                ColumnSource::Parent(_) | ColumnSource::Position => false,
+                ColumnSource::Parent(_) | ColumnSource::Position | ColumnSource::Rest => false,
             })
     }
 
@@ -139,6 +141,8 @@ pub struct Column {
     /// The text of a constant in the column's type, used where the path is missing in the
     /// document (an explicit null stays null), and as the column's default in DDL.
     pub default: Option<String>,
+    /// The values it may have, where the mapping says so.
+    pub values: Option<Values>,
     /// What becomes of values that the column cannot hold.
     pub invalid: Policies,
     /// The table it points to.
@@ -157,6 +161,19 @@ pub enum ColumnSource {
     Position,
     /// Always the same: the text of a constant in the column's type.
     Constant(String),
+    /// The first of several paths at which there is a value; with no value, a null at any of them
+    /// is one.
+    FirstOf(Vec<Path>),
+    /// Everything of the document or element that no other column and no child table takes.
+    Rest,
+}
+
+impl ColumnSource {
+    /// Whether the value is what stands somewhere in the document, so that it is converted, may be
+    /// missing, and may be wrong.
+    pub fn is_path(&self) -> bool {
+        matches!(self, Self::Path(_) | Self::FirstOf(_))
+    }
 }
 
 /// How a BSON value becomes a value of the column's type.
@@ -172,6 +189,24 @@ pub enum Conversion {
     Text,
     /// `uuid-v5`: the deterministic UUID of [`crate::key::uuid_v5`], of a value of any type.
     UuidV5,
+    /// `object-id-time`: the time within an ObjectId.
+    ObjectIdTime,
+    /// `epoch-seconds`: a number of seconds since 1970.
+    EpochSeconds,
+    /// `epoch-millis`: a number of milliseconds since 1970.
+    EpochMillis,
+    /// `parse`: text that is a number, a boolean or a point in time; anything else as `auto`.
+    Parse,
+}
+
+/// The values that a column may have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Values {
+    /// Constants of the column's type: a value is converted as usual and has to be one of them.
+    Listed(Vec<String>),
+    /// For the text, the number or the boolean in the document, the constant of the column's type,
+    /// or null, that stands for it.
+    Mapped(Vec<(String, Option<String>)>),
 }
 
 /// What becomes of a value that the column cannot hold.
@@ -197,6 +232,8 @@ pub struct Policies {
     pub nul: Policy,
     /// A number or date outside the type's range; NaN and infinities where it has no place for them.
     pub out_of_range: Policy,
+    /// A value that is none of the column's `values`.
+    pub unlisted: Policy,
 }
 
 /// A reference to a root table of the same mapping.

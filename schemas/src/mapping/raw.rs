@@ -48,17 +48,28 @@ pub(super) struct RawTable {
 pub(super) struct RawColumn {
     pub(super) name: Spotted<String>,
     pub(super) pg_type: Given<PgType>,
-    pub(super) path: Given<Path>,
+    pub(super) path: Given<Vec<Spotted<Path>>>,
     pub(super) parent: Given<String>,
     pub(super) position: Given<bool>,
     pub(super) constant: Given<String>,
+    pub(super) rest: Given<bool>,
     pub(super) convert: Given<Conversion>,
     pub(super) required: Given<bool>,
     pub(super) default: Given<String>,
     pub(super) unique: Given<bool>,
     pub(super) index: Given<bool>,
+    pub(super) values: Given<RawValues>,
     pub(super) invalid: Given<RawPolicies>,
     pub(super) references: Given<RawReference>,
+}
+
+/// The values that a column may have.
+#[derive(Debug)]
+pub(super) enum RawValues {
+    /// As they stand.
+    Listed(Vec<Spotted<String>>),
+    /// Each as another one, or as null.
+    Mapped(Vec<(Spotted<String>, Option<Spotted<String>>)>),
 }
 
 /// What becomes of values that do not fit.
@@ -76,6 +87,8 @@ pub(super) enum RawPolicies {
         nul: Given<Policy>,
         /// A number or date outside the type's range.
         out_of_range: Given<Policy>,
+        /// A value that is none of the column's.
+        unlisted: Given<Policy>,
     },
 }
 

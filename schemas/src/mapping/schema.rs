@@ -126,14 +126,17 @@ struct ColumnKeys {
     #[schemars(rename = "type")]
     pg_type: Option<TypeName>,
     /// Where the value is: `profile.language`, `items.0.sku`, a dot in a name as `\.`, the element
-    /// itself as `.`. If left out, the field of the column's name.
-    path: Option<String>,
+    /// itself as `.`. If left out, the field of the column's name. Of several, the first at which
+    /// there is a value.
+    path: Option<Paths>,
     /// The same value as that column of the parent table.
     parent: Option<String>,
     /// The element's position in its array, from 0.
     position: Option<bool>,
     /// Always this value.
     constant: Option<Constant>,
+    /// Everything of the document or element that no other column and no child table takes.
+    rest: Option<bool>,
     /// How the value becomes one of the column's type.
     convert: Option<ConversionWord>,
     /// Whether a document without the value, or with null, is refused.
@@ -144,10 +147,28 @@ struct ColumnKeys {
     unique: Option<bool>,
     /// Whether there is an index.
     index: Option<bool>,
+    /// The values it may have: a list, or for each value of the document the one that stands for it.
+    values: Option<Values>,
     /// What becomes of values that the column cannot hold.
     invalid: Option<Invalid>,
     /// The table of this mapping that the column points to, by its key.
     references: Option<Reference>,
+}
+
+/// One path or several.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Paths {
+    One(String),
+    FirstOf(Vec<String>),
+}
+
+/// The values that a column may have, as they stand or each as another one.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Values {
+    Listed(Vec<Constant>),
+    Mapped(BTreeMap<String, ConstantOrNull>),
 }
 
 /// One policy for everything that can be wrong with a value, or one for each.
@@ -170,6 +191,8 @@ struct Policies {
     nul: Option<PolicyWord>,
     /// A number or date outside the type's range.
     out_of_range: Option<PolicyWord>,
+    /// A value that is none of the column's `values`.
+    unlisted: Option<PolicyWord>,
 }
 
 /// A reference to a collection's own table, whose key is one column of the same type.
@@ -206,9 +229,11 @@ macro_rules! by_hand {
 by_hand! {
     Version: "The version of the mapping language.", json_schema!({ "enum": [1, "1"] });
     Constant: "The text of a constant.", json_schema!({ "type": ["string", "number", "boolean"] });
+    ConstantOrNull: "The text of a constant, or null.",
+        json_schema!({ "type": ["string", "number", "boolean", "null"] });
     TypeName: "A PostgreSQL type.", types();
     ConversionWord:
-        "`auto`: without loss of meaning; `text`: ids, numbers, booleans and dates as text too; `uuid-v5`: the UUID made of any value.",
+        "`auto`: without loss of meaning; `text`: ids, numbers, booleans and dates as text too; `uuid-v5`: the UUID made of any value; `object-id-time`: the time within an ObjectId; `epoch-seconds`, `epoch-millis`: numbers since 1970; `parse`: text that is a number, a boolean or a time.",
         words(&word::CONVERSIONS);
     PolicyWord:
         "`reject`: the document goes to the dead letters; `null`: the column becomes null; `truncate`: the text is cut to what fits.",
@@ -241,5 +266,18 @@ fn types() -> Schema {
         )
         .collect();
     let with_parameters = format!("^({}) ?\\([0-9, ]+\\)$", word::WITH_PARAMETERS.join("|"));
-    json_schema!({ "anyOf": [{ "enum": names }, { "type": "string", "pattern": with_parameters }] })
+    let elements = names.iter().filter(|name| !name.starts_with("json"));
+    let arrays: Vec<String> = elements.map(|name| format!("{name}[]")).collect();
+    let other_arrays = format!(
+        "^[a-z0-9 ]+(\\([0-9, ]+\\))?({})$",
+        word::ARRAY_ENDINGS
+            .map(|end| end.replace("[]", "\\[\\]"))
+            .join("|")
+    );
+    json_schema!({ "anyOf": [
+        { "enum": names },
+        { "type": "string", "pattern": with_parameters },
+        { "enum": arrays },
+        { "type": "string", "pattern": other_arrays },
+    ] })
 }

@@ -13,6 +13,7 @@ mod never_panics;
 mod schema;
 mod table_faults;
 mod together;
+mod value_faults;
 
 use super::{Mapping, parse::load};
 

@@ -33,14 +33,22 @@ pub(super) fn build(
             }
         }
         converts(raw, pg_type, faults);
-        whole_document(&source, pg_type, above.is_none(), raw, faults);
+        whole_document(pg_type, above.is_none(), raw, faults);
+        if let (ColumnSource::Rest, Some(flag)) = (&source, raw.rest.get())
+            && pg_type != PgType::Jsonb
+        {
+            let message = format!("the rest of a document is `jsonb`, not `{pg_type}`");
+            faults.suggest(&flag.at, message, Some("jsonb".to_owned()));
+        }
     }
     let required = match &source {
-        ColumnSource::Path(_) => raw.required.value().copied().unwrap_or(false),
+        ColumnSource::Path(_) | ColumnSource::FirstOf(_) => {
+            raw.required.value().copied().unwrap_or(false)
+        }
         ColumnSource::Parent(position) => {
             above.is_some_and(|above| above.table.columns[*position].required)
         }
-        ColumnSource::Position | ColumnSource::Constant(_) => true,
+        ColumnSource::Position | ColumnSource::Constant(_) | ColumnSource::Rest => true,
     };
     let column = Column {
         name: raw.name.value.clone(),
@@ -49,6 +57,7 @@ pub(super) fn build(
         conversion: raw.convert.value().copied().unwrap_or(Conversion::Auto),
         required,
         default: raw.default.value().cloned(),
+        values: None,
         invalid: Policies::default(),
         reference: None,
     };
@@ -64,11 +73,13 @@ pub(super) fn build(
 /// The field that says where a value comes from, and its place.
 fn sources(raw: &RawColumn) -> Vec<(&'static str, &At)> {
     let position = raw.position.get().filter(|flag| flag.value);
+    let rest = raw.rest.get().filter(|flag| flag.value);
     [
         ("path", raw.path.get().map(|s| &s.at)),
         ("parent", raw.parent.get().map(|s| &s.at)),
         ("position", position.map(|s| &s.at)),
         ("constant", raw.constant.get().map(|s| &s.at)),
+        ("rest", rest.map(|s| &s.at)),
     ]
     .into_iter()
     .filter_map(|(name, at)| Some((name, at?)))
@@ -81,6 +92,7 @@ fn source(raw: &RawColumn, above: Option<&Built>, faults: &mut Faults) -> Option
         matches!(raw.parent, Given::Faulty),
         matches!(raw.position, Given::Faulty),
         matches!(raw.constant, Given::Faulty),
+        matches!(raw.rest, Given::Faulty),
     ];
     let sources = sources(raw);
     if let [(first, _), (second, at), ..] = sources[..] {
@@ -103,13 +115,31 @@ fn source(raw: &RawColumn, above: Option<&Built>, faults: &mut Faults) -> Option
         (Some(("parent", _)), Some(above)) => parent(raw, above, faults),
         (Some(("position", _)), Some(_)) => Some(ColumnSource::Position),
         (Some(("constant", _)), _) => raw.constant.value().cloned().map(ColumnSource::Constant),
-        _ => {
-            let own = || Path::name(&raw.name.value);
-            Some(ColumnSource::Path(
-                raw.path.value().cloned().unwrap_or_else(own),
-            ))
+        (Some(("rest", _)), _) => Some(ColumnSource::Rest),
+        _ => Some(match raw.path.value().map(Vec::as_slice) {
+            None => ColumnSource::Path(Path::name(&raw.name.value)),
+            Some([path]) => ColumnSource::Path(path.value.clone()),
+            Some(paths) => first_of(paths, faults),
+        }),
+    }
+}
+
+/// The element itself is always there, so only the last of several paths can be it.
+fn first_of(paths: &[Spotted<Path>], faults: &mut Faults) -> ColumnSource {
+    for (index, path) in paths.iter().enumerate() {
+        if paths[..index]
+            .iter()
+            .any(|before| before.value == path.value)
+        {
+            faults.add(&path.at, format!("the path `{}` stands twice", path.value));
+        } else if index > 0 && paths[index - 1].value.is_self() {
+            faults.add(
+                &path.at,
+                "what stands behind `.`, which is always there, is never looked at",
+            );
         }
     }
+    ColumnSource::FirstOf(paths.iter().map(|path| path.value.clone()).collect())
 }
 
 fn parent(raw: &RawColumn, above: &Built, faults: &mut Faults) -> Option<ColumnSource> {
@@ -151,7 +181,10 @@ fn pg_type(
                 return None;
             }
         }
-        ColumnSource::Path(_) | ColumnSource::Constant(_) => {}
+        ColumnSource::Path(_)
+        | ColumnSource::FirstOf(_)
+        | ColumnSource::Constant(_)
+        | ColumnSource::Rest => {}
     }
     if raw.pg_type.is_absent() && raw.parent.is_absent() {
         faults.add(
@@ -172,9 +205,12 @@ fn meaningless(raw: &RawColumn, faults: &mut Faults) {
         ("default", raw.default.get().map(|s| &s.at)),
         ("invalid", raw.invalid.get().map(|s| &s.at)),
         ("required", raw.required.get().map(|s| &s.at)),
+        ("values", raw.values.get().map(|s| &s.at)),
     ];
     for (key, at) in given {
-        if let Some(at) = at {
+        // A NUL character may be anywhere.
+        let says = kind == "rest" && key == "invalid";
+        if let (Some(at), false) = (at, says) {
             faults.add(
                 at,
                 format!("`{key}` says nothing for a column with `{kind}`"),
@@ -191,26 +227,54 @@ fn converts(raw: &RawColumn, pg_type: PgType, faults: &mut Faults) {
     else {
         return;
     };
+    let time = matches!(
+        pg_type.scalar(),
+        PgType::Date | PgType::Timestamp | PgType::Timestamptz
+    );
     let (word, gives) = match conversion {
         Conversion::Auto => return,
-        Conversion::Text => ("text", matches!(pg_type, PgType::Text | PgType::Varchar(_))),
-        Conversion::UuidV5 => ("uuid-v5", pg_type == PgType::Uuid),
+        Conversion::Text => (
+            "text",
+            matches!(pg_type.scalar(), PgType::Text | PgType::Varchar(_)),
+        ),
+        Conversion::UuidV5 => ("uuid-v5", pg_type.scalar() == PgType::Uuid),
+        Conversion::ObjectIdTime => ("object-id-time", time),
+        Conversion::EpochSeconds => ("epoch-seconds", time),
+        Conversion::EpochMillis => ("epoch-millis", time),
+        Conversion::Parse => ("parse", time || is_number_or_boolean(pg_type.scalar())),
     };
     if !gives {
         faults.add(at, format!("`convert: {word}` does not give `{pg_type}`"));
     }
 }
 
-fn whole_document(
-    source: &ColumnSource,
-    pg_type: PgType,
-    root: bool,
-    raw: &RawColumn,
-    faults: &mut Faults,
-) {
-    let whole = matches!(source, ColumnSource::Path(path) if path.is_self());
+fn is_number_or_boolean(pg_type: PgType) -> bool {
+    match pg_type {
+        PgType::Bool
+        | PgType::Int2
+        | PgType::Int4
+        | PgType::Int8
+        | PgType::Float4
+        | PgType::Float8
+        | PgType::Numeric(_) => true,
+        PgType::Text
+        | PgType::Varchar(_)
+        | PgType::Uuid
+        | PgType::Bytea
+        | PgType::Date
+        | PgType::Timestamp
+        | PgType::Timestamptz
+        | PgType::Json
+        | PgType::Jsonb
+        | PgType::Array(_) => false,
+    }
+}
+
+fn whole_document(pg_type: PgType, root: bool, raw: &RawColumn, faults: &mut Faults) {
+    let mut paths = raw.path.value().into_iter().flatten();
+    let whole = paths.find(|path| path.value.is_self());
     let json = matches!(pg_type, PgType::Json | PgType::Jsonb);
-    if let Some(path) = raw.path.get().filter(|_| root && whole && !json) {
+    if let Some(path) = whole.filter(|_| root && !json) {
         let message = format!("the whole document, `.`, is `json` or `jsonb`, not `{pg_type}`");
         faults.suggest(&path.at, message, Some("jsonb".to_owned()));
     }

@@ -38,6 +38,8 @@ pub(super) fn fits(text: &str, pg_type: PgType) -> Result<(), String> {
         PgType::Timestamptz => timestamp(text, false),
         PgType::Json => json(text).map(|_| ()),
         PgType::Jsonb => jsonb(text),
+        PgType::Array(_) if text == "{}" => Ok(()),
+        PgType::Array(_) => Err("write \"{}\", the empty array"),
     };
     fits.or_else(refuse)
 }
@@ -184,6 +186,7 @@ fn holds_nul(value: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mapping::Element;
 
     const NUMERIC_6_2: PgType = PgType::Numeric(Some((6, 2)));
 
@@ -219,6 +222,7 @@ mod tests {
             ),
             (PgType::Json, &["{}", "[1, null]", "\"\\u0000\""]),
             (PgType::Jsonb, &["{\"a\": [true]}", "0"]),
+            (PgType::Array(Element::Int4), &["{}"]),
         ] {
             for text in texts {
                 assert_eq!(fits(text, pg_type), Ok(()));
@@ -261,6 +265,7 @@ mod tests {
             ),
             (PgType::Json, &["", "{a: 1}"]),
             (PgType::Jsonb, &["[\"\\u0000\"]", "{\"\\u0000\": 1}"]),
+            (PgType::Array(Element::Int4), &["", "{1}", "[]", "1"]),
         ] {
             for text in texts {
                 assert!(fits(text, pg_type).is_err(), "{text} as {pg_type}");

@@ -24,6 +24,16 @@ pub(super) fn resolve(
     };
     comparable(&key, &names.at, built, faults);
     for (&position, name) in key.iter().zip(&names.value) {
+        if built.table.columns[position].source == ColumnSource::Rest {
+            let message = format!("`{}` is the rest, which tells nothing apart", name.value);
+            faults.add(&name.at, message);
+        }
+        if let Some(pg_type @ PgType::Array(_)) = built.known[position].pg_type {
+            let message = format!("`{}` is `{pg_type}`; a key has no arrays", name.value);
+            faults.add(&name.at, message);
+        }
+    }
+    for (&position, name) in key.iter().zip(&names.value) {
         required(raw, position, &name.at, above.is_some(), built, faults);
     }
     built.table.key = key;
@@ -68,7 +78,11 @@ fn required(
     let always = match &column.source {
         // Every document has an `_id`; elements need not.
         ColumnSource::Path(path) => !child && path.steps().first().is_some_and(|s| s == "_id"),
-        ColumnSource::Parent(_) | ColumnSource::Position | ColumnSource::Constant(_) => true,
+        ColumnSource::FirstOf(_) => false,
+        ColumnSource::Parent(_)
+        | ColumnSource::Position
+        | ColumnSource::Constant(_)
+        | ColumnSource::Rest => true,
     };
     if let Some(flag) = given.get().filter(|flag| !flag.value) {
         faults.add(&flag.at, "a column of the key is never null");
@@ -83,8 +97,7 @@ fn required(
 }
 
 fn root(table: &Table, at: &At, faults: &mut Faults) {
-    let from_document =
-        |&position: &usize| matches!(table.columns[position].source, ColumnSource::Path(_));
+    let from_document = |&position: &usize| table.columns[position].source.is_path();
     if !table.key.iter().any(from_document) {
         faults.add(
             at,
@@ -110,8 +123,8 @@ fn child(table: &Table, above: &Built, at: &At, faults: &mut Faults) {
         }
     }
     let own = |source: &ColumnSource| match source {
-        ColumnSource::Path(_) | ColumnSource::Position => true,
-        ColumnSource::Parent(_) | ColumnSource::Constant(_) => false,
+        ColumnSource::Path(_) | ColumnSource::FirstOf(_) | ColumnSource::Position => true,
+        ColumnSource::Parent(_) | ColumnSource::Constant(_) | ColumnSource::Rest => false,
     };
     if !sources().any(own) {
         faults.add(

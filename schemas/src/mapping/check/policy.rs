@@ -15,6 +15,7 @@ enum Wrong {
     Long,
     Nul,
     Range,
+    Unlisted,
 }
 
 /// Judges the policies of a column and gives them to it.
@@ -26,17 +27,20 @@ pub(super) fn judge(raw: &RawColumn, position: usize, built: &mut Built, faults:
         return;
     };
     let column = &mut built.table.columns[position];
-    if !matches!(column.source, ColumnSource::Path(_)) {
+    if !column.source.is_path() && column.source != ColumnSource::Rest {
         return;
     }
-    let required = column.required;
+    // The rest of a document is never null by itself.
+    let required = column.required && column.source.is_path();
+    let listed = !raw.values.is_absent();
     column.invalid = match value {
-        RawPolicies::All(policy) => all(*policy, pg_type, required, at, faults),
+        RawPolicies::All(policy) => all(*policy, (pg_type, listed), required, at, faults),
         RawPolicies::Each {
             wrong_type,
             too_long,
             nul,
             out_of_range,
+            unlisted,
         } => {
             let mut each = |given: &Given<Policy>, key, wrong| {
                 let Some(Spotted { value: policy, at }) = given.get() else {
@@ -45,7 +49,7 @@ pub(super) fn judge(raw: &RawColumn, position: usize, built: &mut Built, faults:
                 one(
                     *policy,
                     (key, wrong),
-                    (pg_type, column.conversion),
+                    (pg_type, column.conversion, listed),
                     required,
                     at,
                     faults,
@@ -57,15 +61,22 @@ pub(super) fn judge(raw: &RawColumn, position: usize, built: &mut Built, faults:
                 too_long: each(too_long, "too_long", Wrong::Long),
                 nul: each(nul, "nul", Wrong::Nul),
                 out_of_range: each(out_of_range, "out_of_range", Wrong::Range),
+                unlisted: each(unlisted, "unlisted", Wrong::Unlisted),
             }
         }
     };
 }
 
 /// One word for everything: it counts where it can.
-fn all(policy: Policy, pg_type: PgType, required: bool, at: &At, faults: &mut Faults) -> Policies {
+fn all(
+    policy: Policy,
+    (pg_type, listed): (PgType, bool),
+    required: bool,
+    at: &At,
+    faults: &mut Faults,
+) -> Policies {
     let cut = |wrong| {
-        if happens(wrong, pg_type, Conversion::Auto) {
+        if happens(wrong, pg_type, Conversion::Auto, listed) {
             Policy::Truncate
         } else {
             Policy::Reject
@@ -80,6 +91,7 @@ fn all(policy: Policy, pg_type: PgType, required: bool, at: &At, faults: &mut Fa
                 too_long: policy,
                 nul: policy,
                 out_of_range: policy,
+                unlisted: policy,
             }
         }
         Policy::Truncate => {
@@ -98,14 +110,20 @@ fn all(policy: Policy, pg_type: PgType, required: bool, at: &At, faults: &mut Fa
 fn one(
     policy: Policy,
     (key, wrong): (&str, Wrong),
-    (pg_type, conversion): (PgType, Conversion),
+    (pg_type, conversion, listed): (PgType, Conversion, bool),
     required: bool,
     at: &At,
     faults: &mut Faults,
 ) {
-    if !happens(wrong, pg_type, conversion) {
-        faults.add(at, format!("`{key}` cannot happen to `{pg_type}`"));
-    } else if policy == Policy::Truncate && matches!(wrong, Wrong::Type | Wrong::Range) {
+    if !happens(wrong, pg_type, conversion, listed) {
+        let to = match wrong {
+            Wrong::Unlisted => "a column without `values`".to_owned(),
+            Wrong::Type | Wrong::Long | Wrong::Nul | Wrong::Range => format!("`{pg_type}`"),
+        };
+        faults.add(at, format!("`{key}` cannot happen to {to}"));
+    } else if policy == Policy::Truncate
+        && matches!(wrong, Wrong::Type | Wrong::Range | Wrong::Unlisted)
+    {
         faults.add(
             at,
             format!("`{key}` cannot be mended by truncating: `reject` or `null`"),
@@ -122,13 +140,17 @@ fn not_null(required: bool, at: &At, faults: &mut Faults) {
 }
 
 /// Whether that can be wrong with a value for such a column at all.
-fn happens(wrong: Wrong, pg_type: PgType, conversion: Conversion) -> bool {
-    let json = matches!(pg_type, PgType::Json | PgType::Jsonb);
+fn happens(wrong: Wrong, pg_type: PgType, conversion: Conversion, listed: bool) -> bool {
+    // What is no array is of the wrong type for one; the rest can be wrong with each element.
+    let array = matches!(pg_type, PgType::Array(_));
+    let scalar = pg_type.scalar();
+    let json = matches!(scalar, PgType::Json | PgType::Jsonb);
     match wrong {
-        Wrong::Type => !json && conversion != Conversion::UuidV5,
-        Wrong::Long => matches!(pg_type, PgType::Varchar(_)),
-        Wrong::Nul => json || matches!(pg_type, PgType::Text | PgType::Varchar(_)),
-        Wrong::Range => match pg_type {
+        Wrong::Unlisted => listed,
+        Wrong::Type => array || (!json && conversion != Conversion::UuidV5),
+        Wrong::Long => matches!(scalar, PgType::Varchar(_)),
+        Wrong::Nul => json || matches!(scalar, PgType::Text | PgType::Varchar(_)),
+        Wrong::Range => match scalar {
             PgType::Int2
             | PgType::Int4
             | PgType::Int8
@@ -144,7 +166,8 @@ fn happens(wrong: Wrong, pg_type: PgType, conversion: Conversion) -> bool {
             | PgType::Uuid
             | PgType::Bytea
             | PgType::Json
-            | PgType::Jsonb => false,
+            | PgType::Jsonb
+            | PgType::Array(_) => false,
         },
     }
 }

@@ -1,6 +1,6 @@
 //! One table: its columns, its keys and indexes, and the tables below it.
 
-use super::{column, key, policy, reference};
+use super::{column, key, policy, reference, rest, values};
 use crate::mapping::{
     PgType, RowSource, Table, TableName,
     fault::{Faults, Spotted, nearest},
@@ -55,9 +55,11 @@ pub(super) fn build(
     }
     key::resolve(raw, above, &mut built, faults);
     for (position, column) in raw.columns.iter().enumerate() {
+        values::judge(column, position, &mut built, faults);
         policy::judge(column, position, &mut built, faults);
         reference::judge(column, position, &mut built, targets, faults);
     }
+    rest::judge(raw, &built, faults);
     indexes(raw, &mut built, faults);
     for child in &raw.children {
         let child = self::build(child, Some(&built), targets, faults);

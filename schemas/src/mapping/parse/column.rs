@@ -9,7 +9,7 @@ use super::{
 use crate::mapping::{
     Path, PgType,
     fault::{Faults, Spotted},
-    raw::{RawColumn, RawPolicies, RawReference},
+    raw::{RawColumn, RawPolicies, RawReference, RawValues},
 };
 
 /// Reads a column. `None` where it is neither a type nor a block.
@@ -27,17 +27,19 @@ pub(super) fn read(
     let mut fields = item.fields("a column's type or its keys", faults)?;
     let column = RawColumn {
         pg_type: fields.given("type", |item| pg_type(item, faults)),
-        path: fields.given("path", |item| path(item, faults)),
+        path: fields.given("path", |item| paths(item, faults)),
         parent: fields.given("parent", |item| {
             item.text("the name of a parent's column", faults)
         }),
         position: fields.given("position", |item| item.flag(faults)),
         constant: fields.given("constant", |item| item.text("a constant", faults)),
+        rest: fields.given("rest", |item| item.flag(faults)),
         convert: fields.given("convert", |item| item.word(&word::CONVERSIONS, faults)),
         required: fields.given("required", |item| item.flag(faults)),
         default: fields.given("default", |item| item.text("a constant", faults)),
         unique: fields.given("unique", |item| item.flag(faults)),
         index: fields.given("index", |item| item.flag(faults)),
+        values: fields.given("values", |item| values(item, faults)),
         invalid: fields.given("invalid", |item| policies(item, faults)),
         references: fields.given("references", |item| reference(item, faults)),
         name,
@@ -58,11 +60,13 @@ fn empty(name: Spotted<String>) -> RawColumn {
         parent: Given::Absent,
         position: Given::Absent,
         constant: Given::Absent,
+        rest: Given::Absent,
         convert: Given::Absent,
         required: Given::Absent,
         default: Given::Absent,
         unique: Given::Absent,
         index: Given::Absent,
+        values: Given::Absent,
         invalid: Given::Absent,
         references: Given::Absent,
     }
@@ -93,6 +97,67 @@ pub(super) fn path(item: &Item<'_>, faults: &mut Faults) -> Option<Spotted<Path>
     Some(Spotted { value, at: text.at })
 }
 
+/// Reads one path or a list of them.
+fn paths(item: &Item<'_>, faults: &mut Faults) -> Option<Spotted<Vec<Spotted<Path>>>> {
+    if !matches!(item.node.value, Value::List(_)) {
+        let path = path(item, faults)?;
+        return Some(Spotted {
+            at: path.at.clone(),
+            value: vec![path],
+        });
+    }
+    let items = item.list("a path or a list of paths", faults)?;
+    let count = items.len();
+    let value: Vec<_> = items.iter().filter_map(|item| path(item, faults)).collect();
+    if count == 0 {
+        faults.add(&item.at(), "the list names no path");
+    }
+    (count > 0 && value.len() == count).then(|| Spotted {
+        value,
+        at: item.at(),
+    })
+}
+
+/// Reads a list of values, or a block that says what stands for each.
+fn values(item: &Item<'_>, faults: &mut Faults) -> Option<Spotted<RawValues>> {
+    let value = if let Value::Map(_) = &item.node.value {
+        let entries = item.entries("a block of values", faults)?;
+        let mut pairs = Vec::new();
+        let mut whole = true;
+        for (from, item) in entries {
+            if item.node.is_null() {
+                pairs.push((from, None));
+                continue;
+            }
+            match item.text("a constant or null", faults) {
+                Some(to) => pairs.push((from, Some(to))),
+                None => whole = false,
+            }
+        }
+        whole.then_some(RawValues::Mapped(pairs))?
+    } else {
+        let items = item.list("a list or a block of values", faults)?;
+        let count = items.len();
+        let read = items
+            .iter()
+            .filter_map(|item| item.text("a constant", faults));
+        let texts: Vec<_> = read.collect();
+        (texts.len() == count).then_some(RawValues::Listed(texts))?
+    };
+    let empty = match &value {
+        RawValues::Listed(texts) => texts.is_empty(),
+        RawValues::Mapped(pairs) => pairs.is_empty(),
+    };
+    if empty {
+        faults.add(&item.at(), "there are no values");
+        return None;
+    }
+    Some(Spotted {
+        value,
+        at: item.at(),
+    })
+}
+
 fn policies(item: &Item<'_>, faults: &mut Faults) -> Option<Spotted<RawPolicies>> {
     if let Value::Scalar { .. } = &item.node.value {
         let policy = item.word(&word::POLICIES, faults)?;
@@ -111,6 +176,7 @@ fn policies(item: &Item<'_>, faults: &mut Faults) -> Option<Spotted<RawPolicies>
         too_long: policy("too_long"),
         nul: policy("nul"),
         out_of_range: policy("out_of_range"),
+        unlisted: policy("unlisted"),
     };
     fields.finish(faults);
     Some(Spotted {

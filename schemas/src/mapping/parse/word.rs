@@ -1,12 +1,16 @@
 //! The words of the mapping language: types, conversions, policies.
 
-use crate::mapping::{Conversion, OnDelete, OnMissing, PgType, Policy, fault::nearest};
+use crate::mapping::{Conversion, Element, OnDelete, OnMissing, PgType, Policy, fault::nearest};
 
 /// `convert`.
-pub(in crate::mapping) const CONVERSIONS: [(&str, Conversion); 3] = [
+pub(in crate::mapping) const CONVERSIONS: [(&str, Conversion); 7] = [
     ("auto", Conversion::Auto),
     ("text", Conversion::Text),
     ("uuid-v5", Conversion::UuidV5),
+    ("object-id-time", Conversion::ObjectIdTime),
+    ("epoch-seconds", Conversion::EpochSeconds),
+    ("epoch-millis", Conversion::EpochMillis),
+    ("parse", Conversion::Parse),
 ];
 
 /// `invalid`.
@@ -86,11 +90,35 @@ const PRECISION_MAX: u16 = 1000;
 /// Why a type cannot be read, and what was probably meant.
 pub(super) type Refused = (String, Option<String>);
 
+/// What makes an array of a type, as PostgreSQL and as the SQL standard write it. The second needs
+/// no quotes inside `{ }`.
+pub(in crate::mapping) const ARRAY_ENDINGS: [&str; 2] = ["[]", " array"];
+
 /// Reads a type as PostgreSQL writes it, in any case and with any spaces.
 pub(super) fn pg_type(text: &str) -> Result<PgType, Refused> {
     let lower = text.to_lowercase();
+    let whole = lower.trim_end();
+    match ARRAY_ENDINGS.iter().find_map(|end| whole.strip_suffix(end)) {
+        Some(of) => array(text, of),
+        None => scalar(text, &lower),
+    }
+}
+
+fn array(text: &str, of: &str) -> Result<PgType, Refused> {
+    let of =
+        pg_type(of).map_err(|(message, near)| (message, near.map(|near| format!("{near}[]"))))?;
+    match Element::of(of) {
+        Some(element) => Ok(PgType::Array(element)),
+        None => Err((
+            format!("there are no arrays of `{of}`: `{text}` is a `jsonb`"),
+            Some("jsonb".to_owned()),
+        )),
+    }
+}
+
+fn scalar(text: &str, lower: &str) -> Result<PgType, Refused> {
     let (name, parameters) = match lower.split_once('(') {
-        None => (lower.as_str(), None),
+        None => (lower, None),
         Some((name, rest)) => match rest.trim_end().strip_suffix(')') {
             Some(inner) => (name, Some(inner)),
             None => {

@@ -156,7 +156,8 @@ fn the_word_null_with_and_without_quotes() {
                 wrong_type: all,
                 too_long: all,
                 nul: all,
-                out_of_range: all
+                out_of_range: all,
+                unlisted: all,
             }
         );
         assert_eq!(

@@ -14,7 +14,7 @@ collections:
       x: ";
 
 /// Asserts the faults of columns; places are written from the column on.
-fn assert_faults(cases: &[(&str, &[&str])]) {
+pub(super) fn assert_faults(cases: &[(&str, &[&str])]) {
     for (column, expected) in cases {
         let found = faults(&format!("{HEAD}{column}\n"));
         let found: Vec<_> = found
@@ -95,7 +95,7 @@ fn keys_and_their_values() {
         (
             "{ type: text, zzzzz: true }",
             &[
-                "mapping.yaml:9:24: x.zzzzz: unknown key `zzzzz`: known are type, path, parent, position, constant, convert, required, default, unique, index, invalid, references",
+                "mapping.yaml:9:24: x.zzzzz: unknown key `zzzzz`: known are type, path, parent, position, constant, rest, convert, required, default, unique, index, values, invalid, references",
             ],
         ),
         (
@@ -183,19 +183,19 @@ fn conversions() {
         (
             "{ type: text, convert: uuid_v5 }",
             &[
-                "mapping.yaml:9:33: x.convert: unknown word `uuid_v5`: known are `auto`, `text`, `uuid-v5`; did you mean `uuid-v5`?",
+                "mapping.yaml:9:33: x.convert: unknown word `uuid_v5`: known are `auto`, `text`, `uuid-v5`, `object-id-time`, `epoch-seconds`, `epoch-millis`, `parse`; did you mean `uuid-v5`?",
             ],
         ),
         (
             "{ type: text, convert: [] }",
             &[
-                "mapping.yaml:9:33: x.convert: a list stands where one of `auto`, `text`, `uuid-v5` should be",
+                "mapping.yaml:9:33: x.convert: a list stands where one of `auto`, `text`, `uuid-v5`, `object-id-time`, `epoch-seconds`, `epoch-millis`, `parse` should be",
             ],
         ),
         (
             "{ type: text, convert: }",
             &[
-                "mapping.yaml:9:31: x.convert: there is nothing where one of `auto`, `text`, `uuid-v5` should be",
+                "mapping.yaml:9:31: x.convert: there is nothing where one of `auto`, `text`, `uuid-v5`, `object-id-time`, `epoch-seconds`, `epoch-millis`, `parse` should be",
             ],
         ),
         (

@@ -34,6 +34,7 @@ fn what_is_no_mapping_is_not() {
         ("required: true", "requird: true"),
         ("required: true", "required: yes"),
         ("on_missing: null", "on_missing: nul"),
+        ("type: varchar(50)", "type: \"text]\""),
         ("key: learner_id", "key: {}"),
         ("from: media", "form: media"),
         ("{ out_of_range: null }", "drop"),
@@ -119,10 +120,17 @@ fn invalid(root: &Value, schema: &Value, value: &Value) -> Option<String> {
                 (!known).then(|| format!("{value} is not in {rule}"))
             }
             "type" => wrong_type(rule, value),
-            // Our only pattern says: a name with numbers in brackets.
+            // Our patterns say: a name with numbers in brackets, and any array.
             "pattern" => {
-                let name = value.as_str().and_then(|text| text.split_once('('));
-                let fits = name.is_some_and(|(name, _)| rule.as_str().unwrap().contains(name));
+                let (rule, text) = (rule.as_str().unwrap(), value.as_str().unwrap_or_default());
+                let fits = if rule.contains("array") {
+                    text.ends_with("[]") || text.ends_with(" array")
+                } else {
+                    text.ends_with(')')
+                        && text
+                            .split_once('(')
+                            .is_some_and(|(name, _)| rule.contains(name))
+                };
                 (!fits).then(|| format!("{value} is not like {rule}"))
             }
             "required" => rule
