@@ -19,4 +19,5 @@ pub mod codec;
 pub mod control;
 pub mod class;
 pub mod dead_letter;
+pub mod expression;
 pub mod mapping;

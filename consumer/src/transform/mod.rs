@@ -17,6 +17,7 @@ mod text;
 mod time;
 pub mod extjson;
 mod rest;
+pub mod expression;
 pub mod numeric;
 mod constant;
 pub mod rows;
@@ -45,6 +46,8 @@ pub enum Bad {
     DuplicateName,
     /// It is nested deeper than MongoDB nests anything.
     TooDeep,
+    /// The expression fails, and why.
+    Expression(String),
     /// The column is required and there is no value.
     Missing,
     /// The BSON cannot be read.
@@ -67,6 +70,7 @@ impl Bad {
             Self::Unlisted => "unlisted",
             Self::DuplicateName => "duplicate-name",
             Self::TooDeep => "too-deep",
+            Self::Expression(_) => "expression",
             Self::Missing => "missing",
             Self::Malformed => "malformed",
         }
@@ -88,6 +92,7 @@ impl Bad {
                 format!("a field name stands twice, of which {wants} would keep the last")
             }
             Self::TooDeep => "a value is nested too deeply".to_owned(),
+            Self::Expression(why) => format!("the expression fails: {why}"),
             Self::Missing => "no value in a required column".to_owned(),
             Self::Malformed => "the document's BSON cannot be read".to_owned(),
         }

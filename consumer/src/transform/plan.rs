@@ -8,13 +8,13 @@
 //! the last match.
 
 use super::{
-    Bad,
+    Bad, expression,
     extjson::{self, Form},
     rest::Rest,
     rows::Rows,
     value::{self, Target},
 };
-use bson::{RawBsonRef, RawDocument};
+use bson::{RawBsonRef, RawDocument, RawDocumentBuf};
 use leafcutter_schemas::{
     dead_letter::{Reason, Stage},
     mapping::{
@@ -75,6 +75,8 @@ enum Fill {
     Constant,
     /// What no other column and no child table takes.
     Rest(Form),
+    /// What an expression gives.
+    Expression(Box<expression::Program>),
 }
 
 #[derive(Debug, Default)]
@@ -208,19 +210,20 @@ impl TablePlan {
                 | ColumnSource::FirstOf(_)
                 | ColumnSource::Parent(_)
                 | ColumnSource::Position
-                | ColumnSource::Rest => column.default.as_ref(),
+                | ColumnSource::Rest
+                | ColumnSource::Expression { .. } => column.default.as_ref(),
             };
             let encoded = text.map(|text| target.constant(column, text, namespace));
             plan.encoded.push(encoded.transpose().map_err(refuse)?);
             plan.targets.push(target);
-            let fill = plan.fill(position, column);
+            let fill = plan.fill(position, column)?;
             plan.fills.push(fill);
         }
         Ok(plan)
     }
 
-    fn fill(&mut self, position: usize, column: &Column) -> Fill {
-        match &column.source {
+    fn fill(&mut self, position: usize, column: &Column) -> Result<Fill, String> {
+        Ok(match &column.source {
             ColumnSource::Path(path) => {
                 self.watch(path, position);
                 Fill::Own
@@ -238,7 +241,10 @@ impl TablePlan {
             ColumnSource::Position => Fill::Position,
             ColumnSource::Constant(_) => Fill::Constant,
             ColumnSource::Rest => Fill::Rest(Form::of(column.pg_type, column.invalid.nul)),
-        }
+            ColumnSource::Expression { text, .. } => {
+                Fill::Expression(Box::new(expression::compile(text)?))
+            }
+        })
     }
 
     /// Has the walk put what is at a path into a slot.
@@ -294,9 +300,10 @@ impl TablePlan {
                 paths.get(index.unwrap_or(0))?.to_string()
             }
             ColumnSource::Rest => ".".to_owned(),
-            ColumnSource::Parent(_) | ColumnSource::Position | ColumnSource::Constant(_) => {
-                return None;
-            }
+            ColumnSource::Parent(_)
+            | ColumnSource::Position
+            | ColumnSource::Constant(_)
+            | ColumnSource::Expression { .. } => return None,
         };
         match (&self.table.rows, element) {
             (RowSource::Array(array), Some(index)) if own == "." => {
@@ -483,6 +490,16 @@ impl Plan {
                 let constant = plan.encoded[position].as_ref().ok_or(Bad::Missing)?;
                 out.extend_from_slice(constant);
                 return Ok(());
+            }
+            Fill::Expression(program) => {
+                let given = program.value(found.source)?;
+                let document = RawDocumentBuf::try_from(&bson::doc! { "v": given })
+                    .map_err(|_| Bad::Malformed)?;
+                let given = document.get("v").map_err(|_| Bad::Malformed)?;
+                return match given {
+                    Some(value) => target.encode(value, &self.namespace, out),
+                    None => target.encode_null(out),
+                };
             }
             Fill::Rest(form) => {
                 let start = out.len();

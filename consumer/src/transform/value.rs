@@ -137,7 +137,11 @@ impl Target {
             Bad::Nul => self.rule.invalid.nul,
             Bad::OutOfRange => self.rule.invalid.out_of_range,
             Bad::Unlisted => self.rule.invalid.unlisted,
-            Bad::Missing | Bad::Malformed | Bad::DuplicateName | Bad::TooDeep => Policy::Reject,
+            Bad::Missing
+            | Bad::Malformed
+            | Bad::DuplicateName
+            | Bad::TooDeep
+            | Bad::Expression(_) => Policy::Reject,
         }
     }
 

@@ -102,6 +102,7 @@ impl Table {
                 ColumnSource::Path(path) => of_id(path),
                 ColumnSource::FirstOf(paths) => paths.iter().all(of_id),
                 ColumnSource::Constant(_) => true,
+                ColumnSource::Expression { of_id, .. } => *of_id,
                 ColumnSource::Parent(_) | ColumnSource::Position | ColumnSource::Rest => false,
             })
     }
@@ -166,13 +167,23 @@ pub enum ColumnSource {
     FirstOf(Vec<Path>),
     /// Everything of the document or element that no other column and no child table takes.
     Rest,
+    /// What a CEL expression gives (see [`crate::expression`]).
+    Expression {
+        /// The expression.
+        text: String,
+        /// It names nothing but the `_id`.
+        of_id: bool,
+    },
 }
 
 impl ColumnSource {
-    /// Whether the value is what stands somewhere in the document, so that it is converted, may be
+    /// Whether the value is BSON of the document, or made of it, so that it is converted, may be
     /// missing, and may be wrong.
-    pub fn is_path(&self) -> bool {
-        matches!(self, Self::Path(_) | Self::FirstOf(_))
+    pub fn is_converted(&self) -> bool {
+        matches!(
+            self,
+            Self::Path(_) | Self::FirstOf(_) | Self::Expression { .. }
+        )
     }
 }
 

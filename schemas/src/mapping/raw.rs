@@ -53,6 +53,7 @@ pub(super) struct RawColumn {
     pub(super) position: Given<bool>,
     pub(super) constant: Given<String>,
     pub(super) rest: Given<bool>,
+    pub(super) expression: Given<String>,
     pub(super) convert: Given<Conversion>,
     pub(super) required: Given<bool>,
     pub(super) default: Given<String>,

@@ -137,6 +137,8 @@ struct ColumnKeys {
     constant: Option<Constant>,
     /// Everything of the document or element that no other column and no child table takes.
     rest: Option<bool>,
+    /// A CEL expression on `doc`, the document or element, and `id`, its `_id`.
+    expression: Option<String>,
     /// How the value becomes one of the column's type.
     convert: Option<ConversionWord>,
     /// Whether a document without the value, or with null, is refused.

@@ -4,6 +4,7 @@ use super::{
     constant, name,
     table::{Built, Known},
 };
+use crate::expression;
 use crate::mapping::{
     Column, ColumnSource, Conversion, Path, PgType, Policies,
     fault::{At, Faults, Spotted, nearest},
@@ -42,7 +43,7 @@ pub(super) fn build(
         }
     }
     let required = match &source {
-        ColumnSource::Path(_) | ColumnSource::FirstOf(_) => {
+        ColumnSource::Path(_) | ColumnSource::FirstOf(_) | ColumnSource::Expression { .. } => {
             raw.required.value().copied().unwrap_or(false)
         }
         ColumnSource::Parent(position) => {
@@ -80,6 +81,7 @@ fn sources(raw: &RawColumn) -> Vec<(&'static str, &At)> {
         ("position", position.map(|s| &s.at)),
         ("constant", raw.constant.get().map(|s| &s.at)),
         ("rest", rest.map(|s| &s.at)),
+        ("expression", raw.expression.get().map(|s| &s.at)),
     ]
     .into_iter()
     .filter_map(|(name, at)| Some((name, at?)))
@@ -93,6 +95,7 @@ fn source(raw: &RawColumn, above: Option<&Built>, faults: &mut Faults) -> Option
         matches!(raw.position, Given::Faulty),
         matches!(raw.constant, Given::Faulty),
         matches!(raw.rest, Given::Faulty),
+        matches!(raw.expression, Given::Faulty),
     ];
     let sources = sources(raw);
     if let [(first, _), (second, at), ..] = sources[..] {
@@ -116,11 +119,27 @@ fn source(raw: &RawColumn, above: Option<&Built>, faults: &mut Faults) -> Option
         (Some(("position", _)), Some(_)) => Some(ColumnSource::Position),
         (Some(("constant", _)), _) => raw.constant.value().cloned().map(ColumnSource::Constant),
         (Some(("rest", _)), _) => Some(ColumnSource::Rest),
+        (Some(("expression", _)), _) => self::expression(raw.expression.get()?, faults),
         _ => Some(match raw.path.value().map(Vec::as_slice) {
             None => ColumnSource::Path(Path::name(&raw.name.value)),
             Some([path]) => ColumnSource::Path(path.value.clone()),
             Some(paths) => first_of(paths, faults),
         }),
+    }
+}
+
+fn expression(text: &Spotted<String>, faults: &mut Faults) -> Option<ColumnSource> {
+    match expression::read(&text.value) {
+        Ok(read) => Some(ColumnSource::Expression {
+            text: text.value.clone(),
+            of_id: read.is_of_id(),
+        }),
+        Err(refused) => {
+            let names = ["doc", "id"].into_iter().chain(expression::FUNCTIONS);
+            let near = refused.word.and_then(|word| nearest(&word, names));
+            faults.suggest(&text.at, refused.message, near);
+            None
+        }
     }
 }
 
@@ -184,7 +203,8 @@ fn pg_type(
         ColumnSource::Path(_)
         | ColumnSource::FirstOf(_)
         | ColumnSource::Constant(_)
-        | ColumnSource::Rest => {}
+        | ColumnSource::Rest
+        | ColumnSource::Expression { .. } => {}
     }
     if raw.pg_type.is_absent() && raw.parent.is_absent() {
         faults.add(
@@ -208,8 +228,9 @@ fn meaningless(raw: &RawColumn, faults: &mut Faults) {
         ("values", raw.values.get().map(|s| &s.at)),
     ];
     for (key, at) in given {
-        // A NUL character may be anywhere.
-        let says = kind == "rest" && key == "invalid";
+        // A NUL character may be anywhere, and what an expression gives is nothing but missing.
+        let says =
+            (kind == "rest" && key == "invalid") || (kind == "expression" && key != "default");
         if let (Some(at), false) = (at, says) {
             faults.add(
                 at,

@@ -78,7 +78,7 @@ fn required(
     let always = match &column.source {
         // Every document has an `_id`; elements need not.
         ColumnSource::Path(path) => !child && path.steps().first().is_some_and(|s| s == "_id"),
-        ColumnSource::FirstOf(_) => false,
+        ColumnSource::FirstOf(_) | ColumnSource::Expression { .. } => false,
         ColumnSource::Parent(_)
         | ColumnSource::Position
         | ColumnSource::Constant(_)
@@ -97,7 +97,7 @@ fn required(
 }
 
 fn root(table: &Table, at: &At, faults: &mut Faults) {
-    let from_document = |&position: &usize| table.columns[position].source.is_path();
+    let from_document = |&position: &usize| table.columns[position].source.is_converted();
     if !table.key.iter().any(from_document) {
         faults.add(
             at,
@@ -123,7 +123,10 @@ fn child(table: &Table, above: &Built, at: &At, faults: &mut Faults) {
         }
     }
     let own = |source: &ColumnSource| match source {
-        ColumnSource::Path(_) | ColumnSource::FirstOf(_) | ColumnSource::Position => true,
+        ColumnSource::Path(_)
+        | ColumnSource::FirstOf(_)
+        | ColumnSource::Position
+        | ColumnSource::Expression { .. } => true,
         ColumnSource::Parent(_) | ColumnSource::Constant(_) | ColumnSource::Rest => false,
     };
     if !sources().any(own) {

@@ -27,11 +27,11 @@ pub(super) fn judge(raw: &RawColumn, position: usize, built: &mut Built, faults:
         return;
     };
     let column = &mut built.table.columns[position];
-    if !column.source.is_path() && column.source != ColumnSource::Rest {
+    if !column.source.is_converted() && column.source != ColumnSource::Rest {
         return;
     }
     // The rest of a document is never null by itself.
-    let required = column.required && column.source.is_path();
+    let required = column.required && column.source.is_converted();
     let listed = !raw.values.is_absent();
     column.invalid = match value {
         RawPolicies::All(policy) => all(*policy, (pg_type, listed), required, at, faults),

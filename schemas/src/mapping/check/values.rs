@@ -13,7 +13,7 @@ pub(super) fn judge(raw: &RawColumn, position: usize, built: &mut Built, faults:
         return;
     };
     let column = &mut built.table.columns[position];
-    if !column.source.is_path() {
+    if !column.source.is_converted() {
         return;
     }
     let Some(pg_type) = built.known[position].pg_type.map(PgType::scalar) else {

@@ -307,3 +307,19 @@ fn the_hash_names_the_bytes_of_the_file() {
     let small = "version: 1\ndatabase: d\ncollections:\n  c: { table: t, key: k, columns: { k: { path: _id, type: text } } }\n";
     assert_eq!(mapping(small).hash, "1d79b8fdd931fcb7");
 }
+
+#[test]
+fn keys_of_expressions_follow_from_what_they_name() {
+    let key = |text: &str| {
+        mapping(&format!(
+            "version: 1\ndatabase: d\ncollections:\n  c:\n    table: t\n    key: k\n    columns:\n      k: {{ type: text, required: true, expression: \"{text}\" }}\n"
+        ))
+        .collections[0]
+            .root
+            .key_from_id()
+    };
+    assert!(key("id + '-a'"));
+    assert!(key("string(doc._id.number)"));
+    assert!(!key("doc.mail"));
+    assert!(!key("id + doc.mail"));
+}

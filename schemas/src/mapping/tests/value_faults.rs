@@ -204,3 +204,41 @@ fn the_rest() {
         ),
     ]);
 }
+
+#[test]
+fn expressions() {
+    assert_faults(&[
+        (
+            r#"{ type: text, expression: "doc.a +" }"#,
+            &["mapping.yaml:9:36: x.expression: it is no CEL expression: mismatched input '<EOF>'"],
+        ),
+        (
+            r#"{ type: text, expression: "dco.a" }"#,
+            &[
+                "mapping.yaml:9:36: x.expression: there is no `dco`: an expression sees `doc`, the document or element, and `id`, its `_id`; did you mean `doc`?",
+            ],
+        ),
+        (
+            r#"{ type: boolean, expression: "doc.a.startWith('b')" }"#,
+            &[
+                "mapping.yaml:9:39: x.expression: there is no function `startWith`; did you mean `startsWith`?",
+            ],
+        ),
+        (
+            r#"{ type: text, expression: "doc.a", default: b }"#,
+            &[
+                "mapping.yaml:9:54: x.default: `default` says nothing for a column with `expression`",
+            ],
+        ),
+        (
+            r#"{ type: text, expression: "doc.a", path: b }"#,
+            &[
+                "mapping.yaml:9:36: x.expression: a column has one source, not both `path` and `expression`",
+            ],
+        ),
+        (
+            "{ type: text, expression: }",
+            &["mapping.yaml:9:34: x.expression: there is nothing where a CEL expression should be"],
+        ),
+    ]);
+}
