@@ -74,12 +74,16 @@ pub struct Parked {
     pub wait_column: Option<String>,
     /// The table it waits for.
     pub wait_table: String,
+    /// The version of the tombstone of the row it waits for; zero where there is none.
+    pub wait_tombstone: Version,
 }
 
 /// The columns that [`Parked::read`] expects, of `leafcutter.parked p`.
 pub const COLUMNS: &str = "p.table_name, p.row_key, p.version, p.as_of, p.state, p.reason, \
     p.topic, p.partition, p.\"offset\", p.record_time, p.record_key, p.record_value, \
-    extract(epoch from now() - p.parked_at)::float8, p.wait_column, p.wait_table";
+    extract(epoch from now() - p.parked_at)::float8, p.wait_column, p.wait_table, \
+    coalesce((select s.version from leafcutter.tombstones s \
+    where s.table_name = p.wait_table and s.row_key = p.wait_key), 0)";
 
 impl Parked {
     /// Reads a row; `None` where its table or topic is none of this mapping.
@@ -106,6 +110,7 @@ impl Parked {
             age_seconds: row.get(12),
             wait_column: row.get(13),
             wait_table: row.get(14),
+            wait_tombstone: Version::from_i64(row.get(15))?,
         })
     }
 }

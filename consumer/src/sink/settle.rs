@@ -243,6 +243,7 @@ fn parent_never_comes(model: &Model, parked: &Parked, patience: &Patience) -> bo
         topic: &model.collections[parked.provenance.collection].topic,
         partition: parked.provenance.partition,
         parent_topics: &topics,
+        parent_tombstone: parked.wait_tombstone,
     };
     orphan::is_orphan(&waiting, &patience.control, &patience.progress)
 }

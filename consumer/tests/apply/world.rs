@@ -6,6 +6,7 @@ use leafcutter_consumer::{
     dead_letter::DeadLetters,
     decode::{self, Record},
     model::Model,
+    orphan::{ControlState, Progress},
     sink::{
         ApplyError,
         apply::{Applied, Applier},
@@ -19,6 +20,7 @@ use leafcutter_consumer::{
 use leafcutter_runtime::{kafka::KafkaSettings, secret::Secret};
 use leafcutter_schemas::{
     codec::avro,
+    control::{Control, Heartbeat, SnapshotComplete},
     envelope::{Envelope, Source},
     key::DocumentKey,
     mapping::parse,
@@ -156,9 +158,54 @@ impl World {
     pub(crate) async fn settle(&mut self) -> Settled {
         let patience = Patience {
             orphan_after: Duration::from_secs(3600),
-            control: Default::default(),
-            progress: Default::default(),
+            control: ControlState::default(),
+            progress: Progress::new(),
         };
+        self.settle_with(patience).await
+    }
+
+    /// One round, when the producer has just said that everything up to `time` is in the topics,
+    /// and these records are all there is.
+    pub(crate) async fn settle_at(&mut self, time: i64) -> Settled {
+        let time = Version::from_i64(time).unwrap();
+        let mut control = ControlState::default();
+        let mut progress = Progress::new();
+        let mut heartbeat = Heartbeat {
+            producer: "p".into(),
+            run: "r".into(),
+            time,
+            low_water: Version::ZERO,
+            sent_at: 0,
+            offsets: BTreeMap::new(),
+            snapshots: BTreeMap::new(),
+        };
+        for (index, collection) in self.model.collections.iter().enumerate() {
+            let next = self.next.get(&(index, 0)).copied().unwrap_or(0);
+            let topic = &collection.topic;
+            heartbeat.offsets.insert(topic.clone(), vec![next]);
+            progress.insert(topic.clone(), BTreeMap::from([(0, next)]));
+            control.take(Control::SnapshotComplete(SnapshotComplete {
+                producer: "p".into(),
+                run: "r".into(),
+                collection: collection.name.clone(),
+                topic: topic.clone(),
+                offsets: vec![0],
+                complete_time: Version::ZERO,
+                documents: 0,
+                snapshot: true,
+            }));
+        }
+        control.take(Control::Heartbeat(heartbeat));
+        let orphan_after = Duration::ZERO;
+        self.settle_with(Patience {
+            orphan_after,
+            control,
+            progress,
+        })
+        .await
+    }
+
+    async fn settle_with(&mut self, patience: Patience) -> Settled {
         let model = Arc::clone(&self.model);
         // Everything is due at once.
         self.execute("update leafcutter.parked set tried_at = now() - interval '1 hour'")
