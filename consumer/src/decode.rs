@@ -45,8 +45,8 @@ pub enum Prepared {
     Ignored,
     /// It can never be applied.
     Refused {
-        /// Why.
-        reason: Reason,
+        /// Why. Seldom there, so it lies elsewhere: a batch is thousands of these.
+        reason: Box<Reason>,
         /// The root row's key, where it could be told.
         key: Option<Vec<u8>>,
         /// Its version, where it could be told.
@@ -88,7 +88,7 @@ pub fn prepare(
         return Prepared::Ignored;
     };
     let refused = |reason, key, version| Prepared::Refused {
-        reason,
+        reason: Box::new(reason),
         key,
         version,
     };

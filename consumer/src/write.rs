@@ -313,8 +313,8 @@ impl Record {
             }
             Prepared::Refused { .. } | Prepared::Ignored => return,
         };
-        let reason = reason.map_or_else(
-            || Reason {
+        let reason = reason.unwrap_or_else(|| {
+            Box::new(Reason {
                 stage: leafcutter_schemas::dead_letter::Stage::Apply,
                 code: "refused",
                 message: "the target changes under every attempt".to_owned(),
@@ -322,9 +322,8 @@ impl Record {
                 column: None,
                 path: None,
                 sqlstate: None,
-            },
-            |reason| *reason,
-        );
+            })
+        });
         self.prepared = Prepared::Refused {
             reason,
             key,

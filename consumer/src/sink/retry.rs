@@ -119,7 +119,7 @@ async fn try_again(
         }
         match &record.prepared {
             Prepared::Refused { reason, .. } => {
-                outcomes[index] = Retried::Refused(reason.clone());
+                outcomes[index] = Retried::Refused(Reason::clone(reason));
             }
             Prepared::Ignored => outcomes[index] = Retried::Superseded,
             Prepared::Upsert { key, stamp, rows } => {

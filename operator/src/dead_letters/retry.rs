@@ -350,7 +350,7 @@ impl Retry {
                 }
                 Err(reason) if part.len() == 1 => {
                     part[0].prepared = Prepared::Refused {
-                        reason,
+                        reason: Box::new(reason),
                         key: None,
                         version: None,
                     };
