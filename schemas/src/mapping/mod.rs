@@ -91,19 +91,6 @@ impl Table {
         self.columns.iter().position(|column| column.name == name)
     }
 
-    /// Whether a root table's key follows from the document's `_id` alone. Where not, a delete,
-    /// which carries nothing else, cannot name its row, and a document whose key changes leaves
-    /// its old row behind.
-    pub fn key_from_id(&self) -> bool {
-        self.key
-            .iter()
-            .all(|&position| match &self.columns[position].source {
-                ColumnSource::Path(path) => path.steps().first().is_some_and(|step| step == "_id"),
-                ColumnSource::Constant(_) => true,
-                ColumnSource::Parent(_) | ColumnSource::Position => false,
-            })
-    }
-
     /// This table and all below it, parents first.
     pub fn with_descendants(&self) -> Vec<&Table> {
         let mut all = vec![self];
@@ -143,6 +130,18 @@ pub struct Column {
     pub invalid: Policies,
     /// The table it points to.
     pub reference: Option<Reference>,
+}
+
+impl Column {
+    /// Whether its value follows from the document's `_id` alone. A key of other columns could not
+    /// be told from a delete, and a document whose key changes would leave its old row behind.
+    pub fn follows_from_id(&self) -> bool {
+        match &self.source {
+            ColumnSource::Path(path) => path.steps().first().is_some_and(|step| step == "_id"),
+            ColumnSource::Constant(_) => true,
+            ColumnSource::Parent(_) | ColumnSource::Position => false,
+        }
+    }
 }
 
 /// Where a column's value comes from.

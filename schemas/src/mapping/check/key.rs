@@ -72,6 +72,13 @@ fn required(
     };
     if let Some(flag) = given.get().filter(|flag| !flag.value) {
         faults.add(&flag.at, "a column of the key is never null");
+    } else if known && !child && !column.follows_from_id() {
+        let message = format!(
+            "`{}` does not follow from `_id`, which is all that a delete tells of its document: \
+             such keys are not supported yet",
+            column.name
+        );
+        faults.add(at, message);
     } else if known && !always && given.is_absent() {
         let message = format!(
             "`{}` may be missing, so it cannot be in the key: make it `required: true`",

@@ -52,7 +52,6 @@ fn finlit() {
         (PgType::Uuid, Conversion::UuidV5, true)
     );
     assert_eq!(id.source, path("_id"));
-    assert!(learners.key_from_id());
     let email = &learners.columns[1];
     assert_eq!(
         (email.pg_type, email.required),
@@ -232,19 +231,12 @@ collections:
 }
 
 #[test]
-fn keys_that_are_not_of_the_id_are_marked() {
-    let key = |key: &str| {
-        let text = "      mail: { type: text, required: true }\n      tenant: { type: text, constant: a }\n";
+fn keys_that_follow_from_the_id() {
+    for key in ["id", "[tenant, id]", "[part]"] {
         let whole = "version: 1\ndatabase: d\ncollections:\n  people:\n    table: people\n";
-        let id = "      id: { path: _id, type: text }\n";
-        mapping(&format!("{whole}    key: {key}\n    columns:\n{id}{text}")).collections[0]
-            .root
-            .key_from_id()
-    };
-    assert!(key("id"));
-    assert!(key("[tenant, id]"));
-    assert!(!key("mail"));
-    assert!(!key("[id, mail]"));
+        let columns = "      id: { path: _id, type: text }\n      part: { path: _id.part, type: text }\n      tenant: { type: text, constant: a }\n";
+        mapping(&format!("{whole}    key: {key}\n    columns:\n{columns}"));
+    }
 }
 
 #[test]

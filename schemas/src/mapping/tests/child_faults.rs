@@ -11,7 +11,7 @@ fn references_between_tables() {
     key: [id, b]
     columns:
       id: { path: _id, type: uuid, convert: uuid-v5 }
-      b: { type: text, required: true }
+      b: { type: text, path: _id.b }
   others:
     table: others
     key: id

@@ -123,7 +123,7 @@ fn keys() {
       mail: { type: text }
 ",
             &[
-                "mapping.yaml:6:15: collections.people.key[1]: `mail` may be missing, so it cannot be in the key: make it `required: true`",
+                "mapping.yaml:6:15: collections.people.key[1]: `mail` does not follow from `_id`, which is all that a delete tells of its document: such keys are not supported yet",
             ],
         ),
         (
@@ -147,6 +147,18 @@ fn keys() {
 ",
             &[
                 "mapping.yaml:6:10: collections.people.key: nothing of the document is in the key, so all documents would be one row",
+            ],
+        ),
+        (
+            "  people:
+    table: people
+    key: [id, mail]
+    columns:
+      id: { path: _id, type: uuid, convert: uuid-v5 }
+      mail: { type: text, required: true }
+",
+            &[
+                "mapping.yaml:6:15: collections.people.key[1]: `mail` does not follow from `_id`, which is all that a delete tells of its document: such keys are not supported yet",
             ],
         ),
         (
@@ -224,7 +236,7 @@ fn more_columns_than_postgresql_indexes() {
     let names: Vec<String> = (0..33).map(|n| format!("c{n}")).collect();
     let columns: String = names
         .iter()
-        .map(|name| format!("      {name}: {{ type: text, required: true }}\n"))
+        .map(|name| format!("      {name}: {{ type: text, path: _id.{name} }}\n"))
         .collect();
     let table = format!(
         "  a:\n    table: a\n    key: [{}]\n    columns:\n{columns}",
