@@ -41,6 +41,14 @@ pub enum Prepared {
         /// Version and time of the event.
         stamp: Stamp,
     },
+    /// Its document does not match the table's filter: its rows are to be deleted, if there are
+    /// any.
+    Filtered {
+        /// The root row's key.
+        key: Vec<u8>,
+        /// Version and time of the image.
+        stamp: Stamp,
+    },
     /// A record without a value: nothing to do.
     Ignored,
     /// It can never be applied.
@@ -123,10 +131,14 @@ pub fn prepare(
                 .map_err(|error| malformed(format!("the document is no BSON: {error}")))
                 .and_then(|document| plan.transform(document, rows));
             match made {
-                Ok(()) => Prepared::Upsert {
+                Ok(true) => Prepared::Upsert {
                     key: rows.key(start).to_vec(),
                     stamp,
                     rows: start..rows.len(),
+                },
+                Ok(false) => match key {
+                    Ok(key) => Prepared::Filtered { key, stamp },
+                    Err(reason) => refused(reason, None, Some(stamp.version)),
                 },
                 Err(reason) => refused(reason, key.ok(), Some(stamp.version)),
             }

@@ -344,7 +344,8 @@ fn collect(records: &[Record], model: &Model) -> (Work, BTreeMap<Partition, Coun
         let counted = counts.entry(partition).or_default();
         let (key, stamp, wish) = match &record.prepared {
             Prepared::Upsert { key, stamp, rows } => (key, stamp, Wish::Upsert(rows.clone())),
-            Prepared::Delete { key, stamp } => (key, stamp, Wish::Delete),
+            Prepared::Delete { key, stamp } => (key, stamp, Wish::Delete { filtered: false }),
+            Prepared::Filtered { key, stamp } => (key, stamp, Wish::Delete { filtered: true }),
             Prepared::Ignored => {
                 counted.add(Outcome::Ignored);
                 continue;
@@ -502,7 +503,7 @@ impl Transaction<'_> {
                 .get(*row)
                 .map(|&index| &self.work.candidates[index]);
             !self.model.table(row.0).sql.referenced_deletes.is_empty()
-                && candidate.is_some_and(|c| c.fate == Fate::Open && c.wish != Wish::Delete)
+                && candidate.is_some_and(|c| c.fate == Fate::Open && !c.wish.is_delete())
         })
         .cloned()
         .collect()
@@ -536,7 +537,10 @@ impl Transaction<'_> {
             }
             // It was parked under another mapping, by which it could be rows. It stays parked until
             // its topic is replayed.
-            Prepared::Delete { .. } | Prepared::Ignored | Prepared::Refused { .. } => return,
+            Prepared::Delete { .. }
+            | Prepared::Filtered { .. }
+            | Prepared::Ignored
+            | Prepared::Refused { .. } => return,
         };
         self.work.offer(parked.row.clone(), candidate);
         self.pulled.push(parked);
@@ -706,7 +710,8 @@ async fn count(
     for record in records {
         let (stamp, delete) = match &record.prepared {
             Prepared::Upsert { stamp, .. } => (stamp, false),
-            Prepared::Delete { stamp, .. } => (stamp, true),
+            // Both leave a tombstone.
+            Prepared::Delete { stamp, .. } | Prepared::Filtered { stamp, .. } => (stamp, true),
             Prepared::Ignored | Prepared::Refused { .. } => continue,
         };
         let entry = times

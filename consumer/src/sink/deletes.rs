@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// # Errors
 /// As [`super::apply`] has it.
 pub async fn delete_documents(t: &mut Transaction<'_>, root: TableId) -> Result<(), ApplyError> {
-    let documents = t.open(root, |wish| *wish == Wish::Delete);
+    let documents = t.open(root, Wish::is_delete);
     if documents.is_empty() {
         return Ok(());
     }
@@ -61,7 +61,12 @@ pub async fn delete_documents(t: &mut Transaction<'_>, root: TableId) -> Result<
             Fate::Done(Outcome::Unchanged)
         } else {
             alive.insert(document);
-            Fate::Done(Outcome::Deleted)
+            let filtered = t.work.candidates[document].wish == Wish::Delete { filtered: true };
+            Fate::Done(if filtered {
+                Outcome::Filtered
+            } else {
+                Outcome::Deleted
+            })
         };
         t.work.candidates[document].fate = fate;
     }

@@ -132,7 +132,12 @@ async fn try_again(
                 ));
             }
             Prepared::Delete { key, stamp } => {
-                candidates.push(candidate(record, index, key, *stamp, Wish::Delete));
+                let wish = Wish::Delete { filtered: false };
+                candidates.push(candidate(record, index, key, *stamp, wish));
+            }
+            Prepared::Filtered { key, stamp } => {
+                let wish = Wish::Delete { filtered: true };
+                candidates.push(candidate(record, index, key, *stamp, wish));
             }
         }
     }

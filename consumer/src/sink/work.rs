@@ -118,7 +118,17 @@ pub enum Wish {
     /// These rows, the root's first.
     Upsert(Range<usize>),
     /// The row and its children gone.
-    Delete,
+    Delete {
+        /// The document exists, but the table's filter leaves it out.
+        filtered: bool,
+    },
+}
+
+impl Wish {
+    /// Whether the row is to go.
+    pub fn is_delete(&self) -> bool {
+        matches!(self, Self::Delete { .. })
+    }
 }
 
 /// What keeps a candidate from being written.

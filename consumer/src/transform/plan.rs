@@ -7,7 +7,7 @@
 //! queries. Fields mostly come in the same order in every document, so the look-up begins behind
 //! the last match.
 
-use super::{Bad, rows::Rows, value};
+use super::{Bad, filter, rows::Rows, value};
 use bson::{RawBsonRef, RawDocument};
 use leafcutter_schemas::{
     dead_letter::{Reason, Stage},
@@ -44,6 +44,8 @@ pub struct TablePlan {
     trie: Trie,
     /// Columns whose path is the element itself.
     whole: Vec<usize>,
+    /// Conditions on the element itself: positions in the table's filter.
+    whole_conditions: Vec<usize>,
     /// Per array below: the position of its table in [`Plan::tables`].
     arrays: Vec<usize>,
 }
@@ -56,6 +58,7 @@ struct Trie {
 #[derive(Debug, Default)]
 struct Node {
     columns: Vec<usize>,
+    conditions: Vec<usize>,
     arrays: Vec<usize>,
     below: Trie,
 }
@@ -87,6 +90,7 @@ impl Trie {
 /// What one walk found, by reference.
 struct Found<'a> {
     columns: Vec<Option<RawBsonRef<'a>>>,
+    conditions: Vec<Option<RawBsonRef<'a>>>,
     arrays: Vec<Option<RawBsonRef<'a>>>,
 }
 
@@ -111,6 +115,9 @@ fn walk<'a>(
         let value = element.value().map_err(|_| Bad::Malformed)?;
         for &column in &node.columns {
             found.columns[column].get_or_insert(value);
+        }
+        for &condition in &node.conditions {
+            found.conditions[condition].get_or_insert(value);
         }
         for &array in &node.arrays {
             found.arrays[array].get_or_insert(value);
@@ -148,6 +155,7 @@ impl TablePlan {
             encoded: Vec::new(),
             trie: Trie::default(),
             whole: Vec::new(),
+            whole_conditions: Vec::new(),
             arrays: Vec::new(),
         };
         for (position, column) in table.columns.iter().enumerate() {
@@ -171,6 +179,12 @@ impl TablePlan {
                 }
             }
         }
+        for (position, condition) in table.filter.iter().enumerate() {
+            match plan.trie.node(&condition.path) {
+                Some(node) => node.conditions.push(position),
+                None => plan.whole_conditions.push(position),
+            }
+        }
         Ok(plan)
     }
 
@@ -182,10 +196,14 @@ impl TablePlan {
     fn find<'a>(&self, source: RawBsonRef<'a>) -> Result<Found<'a>, Bad> {
         let mut found = Found {
             columns: vec![None; self.table.columns.len()],
+            conditions: vec![None; self.table.filter.len()],
             arrays: vec![None; self.arrays.len()],
         };
         for &column in &self.whole {
             found.columns[column] = Some(source);
+        }
+        for &condition in &self.whole_conditions {
+            found.conditions[condition] = Some(source);
         }
         if let RawBsonRef::Document(document) = source {
             walk(document.iter_elements(), &self.trie, &mut found)?;
@@ -260,11 +278,12 @@ impl Plan {
         &self.tables[0]
     }
 
-    /// Turns a document into its rows, which are appended to `rows`, the root's first.
+    /// Turns a document into its rows, which are appended to `rows`, the root's first. `false`
+    /// where the root table's filter leaves the document out, so that it has none.
     ///
     /// # Errors
     /// The reason for the dead letter. `rows` is left as it was.
-    pub fn transform(&self, document: &RawDocument, rows: &mut Rows) -> Result<(), Reason> {
+    pub fn transform(&self, document: &RawDocument, rows: &mut Rows) -> Result<bool, Reason> {
         let mark = rows.mark();
         self.table_rows(0, RawBsonRef::Document(document), None, None, rows)
             .inspect_err(|_| rows.reset(mark))
@@ -305,12 +324,15 @@ impl Plan {
         parent_row: Option<usize>,
         element: Option<usize>,
         rows: &mut Rows,
-    ) -> Result<(), Reason> {
+    ) -> Result<bool, Reason> {
         let plan = &self.tables[table];
         let columns = &plan.table.columns;
         let found = plan
             .find(source)
             .map_err(|bad| self.refuse(plan, &columns[0], &bad, element))?;
+        if !filter::holds(&plan.table.filter, &found.conditions) {
+            return Ok(false);
+        }
         let start = rows.begin();
         for (position, column) in columns.iter().enumerate() {
             let parent = match (&column.source, parent_row) {
@@ -349,7 +371,7 @@ impl Plan {
                 Some(other) => return Err(self.not_an_array(below, other)),
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn column(

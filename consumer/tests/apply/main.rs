@@ -9,3 +9,4 @@
 
 mod world;
 mod rules;
+mod filters;

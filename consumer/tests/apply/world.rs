@@ -51,6 +51,11 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn new() -> Self {
+        Self::with(MAPPING).await
+    }
+
+    /// A database with the tables of this mapping.
+    pub(crate) async fn with(mapping: &str) -> Self {
         let uri = Secret::new(setting("LEAFCUTTER_POSTGRES_URI"));
         let admin = session::config(&uri).unwrap();
         let database = format!("apply_{}", Uuid::new_v4().simple());
@@ -61,7 +66,7 @@ impl World {
             .unwrap();
         let mut config = admin.clone();
         config.dbname(&database);
-        let mapping = parse::load(MAPPING, "mapping.yaml").unwrap();
+        let mapping = parse::load(mapping, "mapping.yaml").unwrap();
         let model = Arc::new(Model::compile(mapping, "t").unwrap());
         let mut session = Session::open(&config, "test").await.unwrap();
         migrations::migrate(&mut session, &model, true)

@@ -29,6 +29,16 @@ const PLAIN: [Op; 4] = [
     Op::Delete(C),
 ];
 
+/// Documents that leave their tables' filters and enter them again.
+const FILTERED: [Op; 6] = [
+    Op::Put(P, None),
+    Op::Leave(P),
+    Op::Delete(P),
+    Op::Put(C, Some(P)),
+    Op::Leave(C),
+    Op::Delete(C),
+];
+
 /// A child that moves between two parents.
 const MOVES: [Op; 7] = [
     Op::Put(P, None),
@@ -133,17 +143,19 @@ fn id(run: usize, key: Key) -> i64 {
 fn wire(run: usize, layout: Layout, record: &Record) -> Made {
     let table = layout.table(record.key);
     let operation = match record.image {
+        None if record.left => Operation::Replace,
         None => Operation::Delete,
         Some(_) if record.snapshot => Operation::Read,
         Some(_) => Operation::Replace,
     };
-    let fields = record.image.map(|Image { parent, note }| {
+    let left = record.left.then(|| doc! { "out": true });
+    let fields = left.or(record.image.map(|Image { parent, note }| {
         let parent = parent.map(|key| id(run, key));
         match table {
             Table::Parents => doc! { "note": note },
             Table::Children | Table::Nodes => doc! { "note": note, "parent_id": parent },
         }
-    });
+    }));
     made(
         table,
         operation,
@@ -264,6 +276,15 @@ async fn parent_and_child() {
         runs.add(Layout::Two, &Script::all(&PLAIN, length), copies, false);
     }
     run_all("parent and child", runs, PACK).await;
+}
+
+#[tokio::test]
+async fn filters_left_and_entered_again() {
+    let mut runs = Runs::default();
+    for (length, copies) in [(4, 0), (3, 1), (2, 2)] {
+        runs.add(Layout::Two, &Script::all(&FILTERED, length), copies, false);
+    }
+    run_all("filters", runs, PACK).await;
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@
 
 pub mod pg_type;
 pub mod path;
+pub mod condition;
 mod fault;
 mod raw;
 pub mod parse;
@@ -81,6 +82,8 @@ pub struct Table {
     pub indexes: Vec<Vec<usize>>,
     /// Where its rows come from; [`RowSource::Document`] for a root table only.
     pub rows: RowSource,
+    /// What must hold for a document or element to have a row; all of it.
+    pub filter: Vec<condition::Condition>,
     /// The tables filled from arrays inside this table's document or element.
     pub children: Vec<Table>,
 }

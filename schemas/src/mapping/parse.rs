@@ -5,6 +5,7 @@
 //! alone. Only text that is not YAML ends the reading, since nothing behind it can be trusted.
 
 mod column;
+mod condition;
 mod item;
 mod table;
 pub(super) mod word;

@@ -2,6 +2,7 @@
 
 use super::{
     Conversion, OnDelete, OnMissing, Path, PgType, Policy, TableName,
+    condition::Condition,
     fault::{At, Spotted},
     parse::Given,
 };
@@ -34,6 +35,7 @@ pub(super) struct RawTable {
     pub(super) name: Given<TableName>,
     /// The array of a child table.
     pub(super) from: Given<Path>,
+    pub(super) filter: Given<Vec<Condition>>,
     pub(super) key: Given<Names>,
     pub(super) unique: Vec<Spotted<Names>>,
     pub(super) indexes: Vec<Spotted<Names>>,

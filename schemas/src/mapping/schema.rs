@@ -70,7 +70,10 @@ struct Collection {
     database: Option<String>,
     /// The table that gets one row per document, as `table` or `schema.table`.
     table: String,
-    /// The primary key. Every row is found again by it, so it has to follow from the document.
+    /// What must hold for a document to have a row, by path; all of it.
+    #[schemars(rename = "where")]
+    filter: Option<BTreeMap<String, ConditionValue>>,
+    /// The primary key. Every row is found again by it, so it has to follow from the document's `_id`.
     key: Key,
     /// Further unique keys, each a list of columns.
     unique: Option<Vec<Vec<String>>>,
@@ -90,6 +93,9 @@ struct ChildTable {
     table: String,
     /// The path of the array in the parent's document or element.
     from: String,
+    /// What must hold for an element to have a row, by path; all of it.
+    #[schemars(rename = "where")]
+    filter: Option<BTreeMap<String, ConditionValue>>,
     /// The primary key: the parent's key and what tells the elements apart.
     key: Key,
     /// Further unique keys, each a list of columns.
@@ -206,6 +212,12 @@ macro_rules! by_hand {
 by_hand! {
     Version: "The version of the mapping language.", json_schema!({ "enum": [1, "1"] });
     Constant: "The text of a constant.", json_schema!({ "type": ["string", "number", "boolean"] });
+    ConditionValue:
+        "`exists`, `missing` (not there, or null), a constant or a list of constants.",
+        json_schema!({ "anyOf": [
+            { "type": ["string", "number", "boolean"] },
+            { "type": "array", "items": { "type": ["string", "number", "boolean"] } }
+        ] });
     TypeName: "A PostgreSQL type.", types();
     ConversionWord:
         "`auto`: without loss of meaning; `text`: ids, numbers, booleans and dates as text too; `uuid-v5`: the UUID made of any value.",

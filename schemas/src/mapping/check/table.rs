@@ -3,6 +3,7 @@
 use super::{column, key, policy, reference};
 use crate::mapping::{
     PgType, RowSource, Table, TableName,
+    condition::Condition,
     fault::{Faults, Spotted, nearest},
     raw::{Names, RawTable},
 };
@@ -43,6 +44,7 @@ pub(super) fn build(
             unique: Vec::new(),
             indexes: Vec::new(),
             rows: rows(raw, above, faults),
+            filter: filter(raw, above, faults),
             children: Vec::new(),
         },
         known: Vec::new(),
@@ -84,6 +86,16 @@ fn rows(raw: &RawTable, above: Option<&Built>, faults: &mut Faults) -> RowSource
         );
     }
     RowSource::Array(from.value.clone())
+}
+
+fn filter(raw: &RawTable, above: Option<&Built>, faults: &mut Faults) -> Vec<Condition> {
+    let Some(Spotted { value, at }) = raw.filter.get() else {
+        return Vec::new();
+    };
+    if above.is_none() && value.iter().any(|condition| condition.path.is_self()) {
+        faults.add(at, "a condition on the whole document, `.`, says nothing");
+    }
+    value.clone()
 }
 
 /// The positions of columns by name, or `None` with the fault noted.

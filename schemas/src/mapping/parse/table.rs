@@ -1,7 +1,7 @@
 //! Tables of the file: a collection's own, and those of the arrays inside.
 
 use super::{
-    column,
+    column, condition,
     item::{Fields, Given, Item},
     yaml::Value,
 };
@@ -21,6 +21,7 @@ pub(super) fn read(at: At, mut fields: Fields<'_>, child: bool, faults: &mut Fau
         } else {
             Given::Absent
         },
+        filter: fields.given("where", |item| condition::read(item, faults)),
         key: fields.given("key", |item| key(item, faults)),
         unique: lists(fields.take("unique"), faults),
         indexes: lists(fields.take("indexes"), faults),

@@ -123,7 +123,7 @@ fn children() {
           n: { position: true, type: integer }
 ",
             &[
-                "mapping.yaml:12:9: collections.people.children[0].database: unknown key `database`: known are table, from, key, unique, indexes, columns, children",
+                "mapping.yaml:12:9: collections.people.children[0].database: unknown key `database`: known are table, from, where, key, unique, indexes, columns, children",
             ],
         ),
         (

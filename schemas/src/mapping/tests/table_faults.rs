@@ -43,7 +43,7 @@ fn what_a_table_needs() {
     indices: [[id]]
 ",
             &[
-                "mapping.yaml:9:5: collections.people.from: unknown key `from`: known are database, table, key, unique, indexes, columns, children",
+                "mapping.yaml:9:5: collections.people.from: unknown key `from`: known are database, table, where, key, unique, indexes, columns, children",
                 "mapping.yaml:10:5: collections.people.keys: unknown key `keys`; did you mean `key`?",
                 "mapping.yaml:11:5: collections.people.indices: unknown key `indices`; did you mean `indexes`?",
             ],
@@ -185,6 +185,62 @@ fn keys() {
             ],
         ),
     ]);
+}
+
+#[test]
+fn conditions() {
+    let table = |filter: &str| {
+        format!(
+            "  people:
+    table: people
+    where: {filter}
+    key: id
+    columns:
+      id: {{ path: _id, type: uuid, convert: uuid-v5 }}
+"
+        )
+    };
+    for (filter, expected) in [
+        (
+            "{}",
+            "6:12: collections.people.where: the block names no condition",
+        ),
+        (
+            "[a]",
+            "6:12: collections.people.where: a list stands where a block of conditions such as `{ kind: basic }` should be",
+        ),
+        (
+            "{ a..b: exists }",
+            "6:14: collections.people.where.a..b: `a..b` is not a path: steps are separated by single dots, a dot in a name is written `\\.`",
+        ),
+        (
+            "{ a: null }",
+            "6:17: collections.people.where.a: null is no constant here: `missing` means not there, or null; did you mean `missing`?",
+        ),
+        (
+            "{ a: }",
+            "6:15: collections.people.where.a: there is nothing where a constant should be",
+        ),
+        (
+            "{ a: [] }",
+            "6:17: collections.people.where.a: the list names no constant",
+        ),
+        (
+            "{ a: [[b]] }",
+            "6:18: collections.people.where.a[0]: a list stands where a constant should be",
+        ),
+        (
+            "{ a: { b: c } }",
+            "6:17: collections.people.where.a: a block of keys stands where `exists`, `missing`, a constant or a list of constants should be",
+        ),
+        (
+            "{ .: exists }",
+            "6:12: collections.people.where: a condition on the whole document, `.`, says nothing",
+        ),
+    ] {
+        let found = faults(&format!("{HEAD}{}", table(filter)));
+        assert_eq!(found, [format!("mapping.yaml:{expected}")], "{filter}");
+    }
 }
 
 #[test]
