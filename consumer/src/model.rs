@@ -2,14 +2,20 @@
 //! statements, and each collection's plan and topic. Compiled once at the start.
 
 use crate::{
-    sink::statement::TableSql,
+    sink::{
+        gone::{GoneSql, Place},
+        statement::TableSql,
+    },
     transform::{Plan, TableId},
 };
 use leafcutter_schemas::{
-    mapping::{Mapping, Table, TableName, tier},
+    mapping::{Mapping, OnDelete, Table, TableName, tier},
     name::{self, NameError},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// One table.
 #[derive(Debug)]
@@ -24,6 +30,11 @@ pub struct TableModel {
     pub state_name: String,
     /// Its statements.
     pub sql: TableSql,
+    /// Statements for what goes with its rows, or changes; none where nothing does and its rows go
+    /// with no others.
+    pub gone: Option<GoneSql>,
+    /// Whether its rows may go with others.
+    pub cascaded: bool,
 }
 
 /// One collection.
@@ -113,6 +124,8 @@ impl Model {
                         above: above.iter().map(|&p| plan.tables[p].id).collect(),
                         state_name: entry.table.name.to_string(),
                         sql,
+                        gone: None,
+                        cascaded: false,
                     },
                 );
             }
@@ -127,6 +140,7 @@ impl Model {
             });
         }
         drop(referrers);
+        cascades(&mut tables);
         Ok(Self {
             mapping,
             tables: tables.into_values().collect(),
@@ -150,6 +164,92 @@ impl Model {
     /// The collection whose topic this is.
     pub fn collection_of_topic(&self, topic: &str) -> Option<usize> {
         self.collections.iter().position(|c| c.topic == topic)
+    }
+}
+
+/// Adds the statements for what goes with rows of each root table.
+fn cascades(tables: &mut BTreeMap<TableId, TableModel>) {
+    let by_name: BTreeMap<TableName, TableId> = tables
+        .iter()
+        .map(|(id, entry)| (entry.table.name.clone(), *id))
+        .collect();
+    let mut references = Vec::new();
+    for (&id, entry) in &*tables {
+        for (column, definition) in entry.table.columns.iter().enumerate() {
+            if let Some(reference) = &definition.reference
+                && let Some(&parent) = by_name.get(&reference.table)
+            {
+                references.push((parent, id, column, reference.on_delete));
+            }
+        }
+    }
+    let is_root = |id: TableId| tables[&id].above.is_empty();
+    let goes = |&(_, id, _, on_delete): &(TableId, TableId, usize, OnDelete)| {
+        on_delete == OnDelete::Cascade && is_root(id)
+    };
+    let mut involved: BTreeSet<TableId> = references
+        .iter()
+        .filter(|(.., on_delete)| *on_delete != OnDelete::Hold)
+        .map(|(parent, ..)| *parent)
+        .collect();
+    let cascaded: BTreeSet<TableId> = references.iter().filter(|r| goes(r)).map(|r| r.1).collect();
+    involved.extend(&cascaded);
+    let reach = |from: TableId| {
+        let mut found = BTreeSet::from([from]);
+        loop {
+            let edges = references
+                .iter()
+                .filter(|r| goes(r) && found.contains(&r.0));
+            let next: BTreeSet<TableId> = edges.map(|r| r.1).collect();
+            let before = found.len();
+            found.extend(next);
+            if found.len() == before {
+                return found.into_iter().rev().collect::<Vec<_>>();
+            }
+        }
+    };
+    let place = |id: TableId| {
+        let entry = &tables[&id];
+        let chain = |entry: &'_ TableModel| -> Vec<TableId> { entry.above.clone() };
+        let over = |ids: &[TableId]| {
+            ids.iter()
+                .map(|&a| (&*tables[&a].table, a))
+                .collect::<Vec<_>>()
+        };
+        let below = tables.values().filter(|other| chain(other).contains(&id));
+        let below = below.map(|other| {
+            let from = other.above.iter().position(|&a| a == id).unwrap_or(0);
+            (&*other.table, over(&other.above[from..]))
+        });
+        Place {
+            table: &entry.table,
+            id,
+            above: over(&entry.above),
+            below: below.collect(),
+        }
+    };
+    let made: Vec<(TableId, GoneSql)> = involved
+        .iter()
+        .map(|&id| {
+            let pointing = references.iter().filter(|r| r.0 == id);
+            let referrers: Vec<_> = pointing.map(|r| (place(r.1), r.2, r.3)).collect();
+            let own = place(id);
+            (
+                id,
+                GoneSql::new(
+                    &own,
+                    &referrers,
+                    &|other| involved.contains(&other),
+                    reach(id),
+                ),
+            )
+        })
+        .collect();
+    for (id, sql) in made {
+        if let Some(entry) = tables.get_mut(&id) {
+            entry.gone = Some(sql);
+            entry.cascaded = cascaded.contains(&id);
+        }
     }
 }
 

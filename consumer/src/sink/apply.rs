@@ -250,6 +250,7 @@ impl Applier {
             t.careful = careful || !t.session.enforced(t.model).await?;
             t.flags = Flags::read(t.session).await?;
             t.work = work;
+            t.look_for_cascaded().await?;
             t.pull_along().await?;
             // Listed first, so that a newer document of the same batch supersedes its letter.
             t.flags.dead_letters |= list_refused(t, records).await?;
@@ -400,6 +401,34 @@ impl Work {
 impl Transaction<'_> {
     fn root_of(&self, candidate: &Candidate) -> TableId {
         self.model.collections[candidate.provenance.collection].root
+    }
+
+    /// Rows that go with their parents leave tombstones that their own partitions know nothing of.
+    async fn look_for_cascaded(&mut self) -> Result<(), ApplyError> {
+        let mut tables: Vec<TableId> = self.work.by_row.keys().map(|row| row.0).collect();
+        tables.dedup();
+        tables.retain(|&table| self.model.table(table).cascaded);
+        if !self.tombstones && !tables.is_empty() && self.any_tombstone(&tables).await? {
+            self.tombstones = true;
+            self.fresh = false;
+        }
+        Ok(())
+    }
+
+    /// Whether these tables have any tombstone.
+    pub(super) async fn any_tombstone(&mut self, tables: &[TableId]) -> Result<bool, ApplyError> {
+        let names: Vec<&str> = tables
+            .iter()
+            .map(|&table| self.model.table(table).state_name.as_str())
+            .collect();
+        let sql = "select exists (select 1 from leafcutter.tombstones where table_name = any($1))";
+        let statement = self.session.prepared(sql).await?;
+        let row = self
+            .session
+            .client()
+            .query_one(&statement, &[&names])
+            .await?;
+        Ok(row.get(0))
     }
 
     /// The open candidates of one root table.

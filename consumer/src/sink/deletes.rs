@@ -4,6 +4,8 @@
 //! the same, because the document is gone. The row is locked before anything looks for its children,
 //! in a later statement (S4), so a child that is being written at this moment is seen.
 //!
+//! What goes with a row, or changes with it, where references say so, is [`cascade`]'s.
+//!
 //! Deletes come last in a transaction and never wait: a row that somebody has locked, most likely to
 //! point to it, is held too, and the settling task lets it go. A lock that deletes a row is the only
 //! one that stands in the way of those that point to it; taken by those who wait for nothing any
@@ -12,6 +14,7 @@
 use super::{
     ApplyError,
     apply::Transaction,
+    cascade,
     copy::CopyBuffer,
     work::{Fate, Outcome, Wish},
 };
@@ -75,13 +78,24 @@ pub async fn delete_documents(t: &mut Transaction<'_>, root: TableId) -> Result<
     if t.flags.dead_letters {
         execute_plain(t, &sql.supersede_dead_letters[1]).await?;
     }
+    if t.flags.lost {
+        execute(t, &sql.forget_lost[1], &alive).await?;
+    }
     let busy = alive
         .iter()
         .copied()
         .filter(|document| there.contains_key(document) && !locked.contains_key(document))
         .collect();
     hold(t, root, busy, &mut alive).await?;
-    hold_referenced(t, root, &there, &mut alive).await?;
+    if entry.gone.is_some() {
+        let here = alive.iter().copied();
+        let here = here.filter(|d| there.contains_key(d)).collect();
+        let held = cascade::clear_way(t, root, &here).await?;
+        hold(t, root, held, &mut alive).await?;
+        cascade::carry_out(t, root).await?;
+    } else {
+        hold_referenced(t, root, &there, &mut alive).await?;
+    }
     for &child in model.collections[entry.collection].children.iter().rev() {
         execute(t, &model.table(child).sql.delete, &alive).await?;
     }

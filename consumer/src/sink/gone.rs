@@ -245,7 +245,13 @@ impl GoneSql {
                     key = key_list(place.table, ""),
                     r_key = key_list(place.table, "r"),
                 ));
-                self.list.push(list("cascade", ""));
+                // What is deleted itself is not lost.
+                let kept = format!(
+                    " and not exists (select 1 from pg_temp.lc_{}_deletes o where {})",
+                    root_id.0,
+                    same_key(place.table, "r", "o")
+                );
+                self.list.push(list("cascade", &kept));
                 return;
             }
             (OnDelete::Cascade, false) => {

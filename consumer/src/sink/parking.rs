@@ -27,6 +27,8 @@ pub struct Flags {
     pub held: bool,
     /// There are open dead letters.
     pub dead_letters: bool,
+    /// Rows are listed as lost.
+    pub lost: bool,
 }
 
 impl Flags {
@@ -39,7 +41,8 @@ impl Flags {
             .prepared(
                 "select exists (select 1 from leafcutter.parked), \
                  exists (select 1 from leafcutter.held), \
-                 exists (select 1 from leafcutter.dead_letters where state = 'open')",
+                 exists (select 1 from leafcutter.dead_letters where state = 'open'), \
+                 exists (select 1 from leafcutter.lost)",
             )
             .await?;
         let row = session.client().query_one(&statement, &[]).await?;
@@ -47,6 +50,7 @@ impl Flags {
             parked: row.get(0),
             held: row.get(1),
             dead_letters: row.get(2),
+            lost: row.get(3),
         })
     }
 }

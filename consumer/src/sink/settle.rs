@@ -9,6 +9,7 @@
 use super::{
     ApplyError,
     apply::{self, Applier, Transaction},
+    cascade,
     copy::CopyBuffer,
     deletes::key_fields,
     parking::{COLUMNS, Flags, Parked},
@@ -408,13 +409,14 @@ async fn settle_held_table(
     let free: Vec<i32> = keys.keys().copied().collect();
     let mut let_go = 0;
     if !free.is_empty() {
+        let_go = cascade::carry_out(t, table).await?;
         let children = &model.collections[entry.collection].children;
         for child in children.iter().rev() {
             let statement = t.session.prepared(&model.table(*child).sql.delete).await?;
             t.session.client().execute(&statement, &[&free]).await?;
         }
         let statement = t.session.prepared(&entry.sql.delete).await?;
-        let_go = t.session.client().execute(&statement, &[&free]).await?;
+        let_go += t.session.client().execute(&statement, &[&free]).await?;
         let forget = "delete from leafcutter.held where table_name = $1 and row_key = any($2)";
         let statement = t.session.prepared(forget).await?;
         let gone: Vec<&[u8]> = keys.values().map(Vec::as_slice).collect();
@@ -494,6 +496,14 @@ async fn keep_free(
         leave_out(t, table, &kept).await?;
         keys.retain(|ordinal, _| !kept.contains(ordinal));
         kept.clear();
+        if entry.gone.is_some() {
+            let documents = keys.keys().filter_map(|&d| usize::try_from(d).ok());
+            let held = cascade::clear_way(t, table, &documents.collect()).await?;
+            kept.extend(held.into_iter().filter_map(|d| i32::try_from(d).ok()));
+            leave_out(t, table, &kept).await?;
+            keys.retain(|ordinal, _| !kept.contains(ordinal));
+            return Ok(());
+        }
         for look in &entry.sql.referenced_deletes {
             let statement = t.session.prepared(look).await?;
             let rows = t.session.client().query(&statement, &[]).await?;

@@ -7,7 +7,9 @@
 //! parameters.
 
 use crate::transform::TableId;
-use leafcutter_schemas::mapping::{Column, ColumnSource, PgType, RowSource, Table, TableName};
+use leafcutter_schemas::mapping::{
+    Column, ColumnSource, OnMissing, PgType, RowSource, Table, TableName,
+};
 
 /// Quotes an identifier (PostgreSQL manual, 4.1.1).
 pub fn quote(identifier: &str) -> String {
@@ -108,6 +110,11 @@ pub struct TableSql {
     pub upsert: String,
     /// For a child table: deletes the rows that the written documents no longer have.
     pub delete_vanished: Option<String>,
+    /// Whether a tombstone is newer than one of the rows.
+    pub newer_tombstone: String,
+    /// Forgets that rows were lost which were written; or those in `$1`, whose documents were
+    /// deleted.
+    pub forget_lost: [String; 2],
     /// Forgets tombstones of rows that were written.
     pub forget_tombstones: String,
     /// Forgets what is held of rows that were written.
@@ -165,7 +172,7 @@ impl Names<'_> {
 
     /// The bytes of a row's key as [`crate::transform::Rows::key`] has them.
     fn key_bytes(&self, alias: &str) -> String {
-        key_bytes(self.table, alias)
+        row_key_bytes(self.table, alias)
     }
 
     /// Whether any column beside the key differs.
@@ -194,23 +201,53 @@ impl Names<'_> {
     }
 }
 
-fn key_bytes(table: &Table, alias: &str) -> String {
-    let send = |position: &usize| {
-        let column = &table.columns[*position];
-        format!(
-            "{}({alias}.{})",
-            send_function(column.pg_type),
-            quote(&column.name)
-        )
+/// The bytes of a row's key.
+pub(super) fn row_key_bytes(table: &Table, alias: &str) -> String {
+    key_bytes(table.key.iter().map(|&position| {
+        let column = &table.columns[position];
+        (column.pg_type, format!("{alias}.{}", quote(&column.name)))
+    }))
+}
+
+/// The bytes of the root row's key of a child table's row; of a root's own without tables above.
+pub(super) fn root_key_bytes(table: &Table, above: &[(&Table, TableId)], alias: &str) -> String {
+    let Some((root, _)) = above.first() else {
+        return row_key_bytes(table, alias);
     };
-    match table.key.as_slice() {
-        [only] => send(only),
+    let repeated = root_columns(table, above);
+    key_bytes(root.key.iter().filter_map(|&position| {
+        let (own, _) = repeated.iter().find(|(_, of_root)| *of_root == position)?;
+        let column = &table.columns[*own];
+        Some((column.pg_type, format!("{alias}.{}", quote(&column.name))))
+    }))
+}
+
+fn key_bytes(columns: impl Iterator<Item = (PgType, String)>) -> String {
+    let sent: Vec<String> = columns
+        .map(|(pg_type, value)| format!("{}({value})", send_function(pg_type)))
+        .collect();
+    match sent.as_slice() {
+        [only] => only.clone(),
         several => several
             .iter()
-            .map(|c| format!("int4send(length({0})) || {0}", send(c)))
+            .map(|c| format!("int4send(length({c})) || {c}"))
             .collect::<Vec<_>>()
             .join(" || "),
     }
+}
+
+/// The definitions of these columns in a temporary table. Length and scale were checked when the
+/// row was made.
+pub(super) fn typed(table: &Table, positions: &mut dyn Iterator<Item = usize>) -> String {
+    list(positions.map(|p| {
+        let column = &table.columns[p];
+        let pg_type = match column.pg_type {
+            PgType::Varchar(_) => PgType::Text,
+            PgType::Numeric(_) => PgType::Numeric(None),
+            other => other,
+        };
+        format!("{} {pg_type}", quote(&column.name))
+    }))
 }
 
 impl TableSql {
@@ -232,18 +269,6 @@ impl TableSql {
         };
         let n = &names;
         let all = list(table.columns.iter().map(|c| quote(&c.name)));
-        let typed = |positions: &mut dyn Iterator<Item = usize>| {
-            list(positions.map(|p| {
-                let column = n.column(p);
-                // The length and scale were checked when the row was made.
-                let pg_type = match column.pg_type {
-                    PgType::Varchar(_) => PgType::Text,
-                    PgType::Numeric(_) => PgType::Numeric(None),
-                    other => other,
-                };
-                format!("{} {pg_type}", quote(&column.name))
-            }))
-        };
         let key = list(table.key.iter().map(|&p| quote(&n.column(p).name)));
         let see_deletes = format!(
             "select d.lc_doc, x.lc_version from {} d join {} x on {} order by {}",
@@ -263,12 +288,12 @@ impl TableSql {
             create_temp: format!(
                 "create temp table if not exists lc_{} ({}, lc_version bigint not null, lc_doc int not null, lc_row int not null)",
                 id.0,
-                typed(&mut (0..table.columns.len()))
+                typed(table, &mut (0..table.columns.len()))
             ),
             create_temp_deletes: format!(
                 "create temp table if not exists lc_{}_deletes ({}, lc_version bigint not null, lc_doc int not null)",
                 id.0,
-                typed(&mut table.key.iter().copied())
+                typed(table, &mut table.key.iter().copied())
             ),
             copy: format!(
                 "copy {} ({all}, lc_version, lc_doc, lc_row) from stdin (format binary)",
@@ -294,6 +319,17 @@ impl TableSql {
             delete_vanished: above
                 .first()
                 .map(|(_, root)| delete_vanished(n, above, *root)),
+            newer_tombstone: format!(
+                "select exists (select 1 from {} t join leafcutter.tombstones s on s.table_name = {} \
+                 and s.row_key = {} where s.version > t.lc_version)",
+                n.temp,
+                n.literal,
+                n.key_bytes("t")
+            ),
+            forget_lost: [
+                forget_lost(n, &n.temp),
+                format!("{} and t.lc_doc = any($1)", forget_lost(n, &n.deletes)),
+            ],
             forget_tombstones: format!(
                 "delete from leafcutter.tombstones s using {} t where s.table_name = {} and s.row_key = {}",
                 n.temp,
@@ -379,6 +415,9 @@ fn reference_checks(
         let Some(reference) = &column.reference else {
             continue;
         };
+        if reference.on_missing == OnMissing::Keep {
+            continue;
+        }
         let Some((parent, parent_id)) = tables(&reference.table) else {
             continue;
         };
@@ -538,24 +577,19 @@ fn upsert(n: &Names<'_>, all: &str, version: &str, key: &str) -> String {
     format!("{insert} do update set {} where {guard}", sets.join(", "))
 }
 
-/// `child.c = root.k and …`: a child row's root, by the columns that repeat the root's key.
-fn on_root(n: &Names<'_>, above: &[(&Table, TableId)], child: &str, root: &str) -> String {
-    let mut conditions = Vec::new();
-    for column in &n.table.columns {
+/// For each of its columns that repeats a key column of its root: the position here and there.
+fn root_columns(table: &Table, above: &[(&Table, TableId)]) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
+    for (own, column) in table.columns.iter().enumerate() {
         let ColumnSource::Parent(mut position) = column.source else {
             continue;
         };
         let mut over = above.iter().rev().map(|(table, _)| *table);
         let mut table = over.next();
         while let Some(current) = table {
-            let source = &current.columns[position];
-            match (over.next(), &source.source) {
+            match (over.next(), &current.columns[position].source) {
                 (None, _) if current.key.contains(&position) => {
-                    conditions.push(format!(
-                        "{child}.{} = {root}.{}",
-                        quote(&column.name),
-                        quote(&source.name)
-                    ));
+                    found.push((own, position));
                     table = None;
                 }
                 (Some(next), ColumnSource::Parent(higher)) => {
@@ -566,6 +600,30 @@ fn on_root(n: &Names<'_>, above: &[(&Table, TableId)], child: &str, root: &str) 
             }
         }
     }
+    found
+}
+
+/// `child.c = root.k and …`: a child row's root, or any table of `above` that it begins with, by
+/// the columns that repeat its key.
+pub(super) fn on_root(
+    table: &Table,
+    above: &[(&Table, TableId)],
+    child: &str,
+    root: &str,
+) -> String {
+    let Some((first, _)) = above.first() else {
+        return "true".to_owned();
+    };
+    let conditions: Vec<String> = root_columns(table, above)
+        .into_iter()
+        .map(|(own, of_root)| {
+            format!(
+                "{child}.{} = {root}.{}",
+                quote(&table.columns[own].name),
+                quote(&first.columns[of_root].name)
+            )
+        })
+        .collect();
     conditions.join(" and ")
 }
 
@@ -575,7 +633,7 @@ fn delete_vanished(n: &Names<'_>, above: &[(&Table, TableId)], root: TableId) ->
          and not exists (select 1 from {temp} t where {same})",
         target = n.target,
         root = root.0,
-        same_root = on_root(n, above, "c", "w"),
+        same_root = on_root(n.table, above, "c", "w"),
         temp = n.temp,
         same = n.same_key("t", "c"),
     )
@@ -585,6 +643,14 @@ fn supersede(n: &Names<'_>, temp: &str) -> String {
     format!(
         "update leafcutter.dead_letters d set state = 'superseded' from {temp} t \
          where d.state = 'open' and d.table_name = {} and d.row_key = {} and d.version <= t.lc_version",
+        n.literal,
+        n.key_bytes("t")
+    )
+}
+
+fn forget_lost(n: &Names<'_>, temp: &str) -> String {
+    format!(
+        "delete from leafcutter.lost l using {temp} t where l.table_name = {} and l.row_key = {}",
         n.literal,
         n.key_bytes("t")
     )
@@ -626,7 +692,7 @@ fn delete(n: &Names<'_>, above: &[(&Table, TableId)]) -> String {
         None => (n.deletes.clone(), n.same_key("x", "d")),
         Some((_, root)) => (
             format!("pg_temp.lc_{}_deletes", root.0),
-            on_root(n, above, "x", "d"),
+            on_root(n.table, above, "x", "d"),
         ),
     };
     format!(

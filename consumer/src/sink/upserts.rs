@@ -164,6 +164,12 @@ async fn write_direct(
     }
     t.session.client().batch_execute("savepoint direct").await?;
     let copied = copy_direct(t, root, documents).await;
+    let copied = match copied {
+        Ok(()) if t.model.table(root).cascaded && t.any_tombstone(&[root]).await? => {
+            Err(ApplyError::Again(None))
+        }
+        copied => copied,
+    };
     let succeeded = match copied {
         Ok(()) => true,
         Err(ApplyError::Again(_) | ApplyError::Definite(_)) => false,
@@ -433,11 +439,21 @@ async fn write_children(
 
 /// A placed row takes its tombstone, its hold and its dead letters away.
 async fn after_write(t: &mut Transaction<'_>, root: TableId) -> Result<(), ApplyError> {
-    let sql = &t.model.table(root).sql;
+    let entry = t.model.table(root);
+    let sql = &entry.sql;
+    // A parent's batch that took a newer row along may have been committed since the comparison.
+    if entry.cascaded {
+        let statement = t.session.prepared(&sql.newer_tombstone).await?;
+        let row = t.session.client().query_one(&statement, &[]).await?;
+        if row.get(0) {
+            return Err(ApplyError::Again(None));
+        }
+    }
     let due = [
         (t.tombstones, &sql.forget_tombstones),
         (t.flags.held, &sql.forget_held),
         (t.flags.dead_letters, &sql.supersede_dead_letters[0]),
+        (t.flags.lost, &sql.forget_lost[0]),
     ];
     for (wanted, sql) in due {
         if wanted {

@@ -10,3 +10,4 @@
 mod world;
 mod rules;
 mod filters;
+mod cascades;

@@ -276,6 +276,94 @@ async fn child_comes_to_a_held_parent_while_it_is_settled() {
     world.end().await;
 }
 
+/// A master that is there with its servant, and the owners of both.
+async fn household() -> (World, Consumer, Consumer) {
+    let world = World::new().await;
+    let (mut one, mut other) = (world.consumer("one"), world.consumer("other"));
+    one.take_over(Table::Masters, 0).await;
+    other.take_over(Table::Servants, 0).await;
+    apply(&mut one, put(Table::Masters, 1, 1, doc! { "note": 1 })).await;
+    apply(&mut one, put(Table::Masters, 1, 2, doc! { "note": 1 })).await;
+    (world, one, other)
+}
+
+fn servant(version: i64, note: i64, master: i64) -> Made {
+    let fields = doc! { "note": note, "parent_id": master };
+    put(Table::Servants, version, 10, fields)
+}
+
+const SERVANTS: &str = "select id, lc_version, parent_id from servants";
+const LOST: &str = "select table_name, column_name, parent_table, on_delete from leafcutter.lost";
+
+/// Somebody writes a row that would go with its parent: the parent is held until that is done.
+#[tokio::test]
+async fn parent_deleted_while_what_goes_with_it_is_written() {
+    let (world, mut one, mut other) = household().await;
+    apply(&mut other, servant(2, 2, 1)).await;
+    let pause = Pause::new(&world).await;
+    let writing = pause
+        .stopped(&world, applying(other, servant(4, STOP, 1)))
+        .await;
+    let gone = delete(Table::Masters, 3, 1);
+    assert_eq!(apply(&mut one, gone).await, Outcome::Held);
+    pause.end().await;
+    assert_eq!(writing.await.unwrap().0, Outcome::Applied);
+    assert_eq!(world.text(LOST).await, "");
+    one.settle(&world).await.unwrap();
+    assert_eq!(world.text(SERVANTS).await, "");
+    assert_eq!(world.text("select id from masters").await, "2");
+    assert_eq!(world.text(LOST).await, "servants|parent_id|masters|cascade");
+    world.end().await;
+}
+
+/// A row goes with its parent while a newer record of it is written.
+#[tokio::test]
+async fn child_replaced_while_it_goes_with_its_parent() {
+    for (master, outcome, rows) in [(1, Outcome::Parked, ""), (2, Outcome::Applied, "10|4|2")] {
+        let (world, one, mut other) = household().await;
+        apply(&mut other, servant(2, STOP, 1)).await;
+        let pause = Pause::new(&world).await;
+        let gone = delete(Table::Masters, 3, 1);
+        let going = pause.stopped(&world, applying(one, gone)).await;
+        let replacing = pause
+            .beside(&world, applying(other, servant(4, 4, master)))
+            .await;
+        pause.end().await;
+        assert_eq!(going.await.unwrap().0, Outcome::Deleted);
+        let (replaced, mut other) = replacing.await.unwrap();
+        assert_eq!(replaced, outcome);
+        other.settle(&world).await.unwrap();
+        assert_eq!(world.text(SERVANTS).await, rows);
+        world.end().await;
+    }
+}
+
+/// A row goes with its parent while an older record of it arrives, which points to another parent
+/// that is there: it is older than what was there, whoever looks when.
+#[tokio::test]
+async fn older_record_while_the_row_goes_with_its_parent() {
+    let (world, one, mut other) = household().await;
+    apply(&mut other, servant(5, STOP, 1)).await;
+    let pause = Pause::new(&world).await;
+    let gone = delete(Table::Masters, 6, 1);
+    let going = pause.stopped(&world, applying(one, gone)).await;
+    let late = pause
+        .beside(&world, applying(other, servant(2, 2, 2)))
+        .await;
+    pause.end().await;
+    assert_eq!(going.await.unwrap().0, Outcome::Deleted);
+    let (late, mut other) = late.await.unwrap();
+    assert_eq!(late, Outcome::Stale);
+    // And after it.
+    assert_eq!(apply(&mut other, servant(3, 3, 2)).await, Outcome::Stale);
+    assert_eq!(world.text(SERVANTS).await, "");
+    // The very record that was lost brings the row back, if its parent is there.
+    assert_eq!(apply(&mut other, servant(5, 5, 2)).await, Outcome::Applied);
+    assert_eq!(world.text(SERVANTS).await, "10|5|2");
+    assert_eq!(world.text(LOST).await, "");
+    world.end().await;
+}
+
 /// Two settling tasks: what one works on, the other leaves out, and a delete waits for it.
 #[tokio::test]
 async fn settled_once_and_deleted_afterwards() {

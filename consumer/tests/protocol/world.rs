@@ -45,16 +45,32 @@ pub(crate) enum Table {
     Parents = 0,
     Children = 1,
     Nodes = 2,
+    Masters = 3,
+    Servants = 4,
+    Friends = 5,
+    Boxes = 6,
 }
 
 impl Table {
-    pub(crate) const ALL: [Self; 3] = [Self::Parents, Self::Children, Self::Nodes];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Parents,
+        Self::Children,
+        Self::Nodes,
+        Self::Masters,
+        Self::Servants,
+        Self::Friends,
+        Self::Boxes,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Parents => "parents",
             Self::Children => "children",
             Self::Nodes => "nodes",
+            Self::Masters => "masters",
+            Self::Servants => "servants",
+            Self::Friends => "friends",
+            Self::Boxes => "boxes",
         }
     }
 

@@ -18,6 +18,7 @@ use uuid::Uuid;
 /// Judges a file and builds its mapping, which is sound if no fault was added.
 pub(super) fn mapping(raw: &RawMapping, faults: &mut Faults) -> (Uuid, Vec<Collection>) {
     name::tables(raw, faults);
+    reference::circles(raw, faults);
     let targets = reference::Targets::of(raw);
     let collections = raw.collections.iter().map(|collection| {
         name::collection(collection, faults);

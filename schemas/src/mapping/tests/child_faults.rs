@@ -70,6 +70,26 @@ fn references_between_tables() {
 }
 
 #[test]
+fn cascades_in_circles() {
+    let table = |name: &str, to: &str, on_delete: &str| {
+        format!(
+            "  {name}: {{ table: {name}, key: id, columns: {{ id: {{ path: _id, type: text }}, \
+             p: {{ type: text, references: {{ table: {to}, on_delete: {on_delete} }} }} }} }}\n"
+        )
+    };
+    let text = [
+        table("a", "b", "cascade"),
+        table("b", "c", "hold"),
+        table("c", "a", "set-null"),
+        table("d", "d", "cascade"),
+        table("e", "a", "cascade"),
+    ]
+    .concat();
+    let expected = "mapping.yaml:4:121: collections.a.columns.p.references.on_delete: `a` and `b` point to each other in a circle, where `cascade` cannot tell what goes first";
+    assert_faults(&[(&text, &[expected])]);
+}
+
+#[test]
 fn children() {
     assert_faults(&[
         (
