@@ -11,3 +11,4 @@ mod world;
 mod rules;
 mod filters;
 mod cascades;
+mod elements;

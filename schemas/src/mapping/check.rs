@@ -6,6 +6,7 @@
 
 mod column;
 mod constant;
+mod elements;
 mod key;
 mod name;
 mod policy;

@@ -94,6 +94,21 @@ impl Table {
         self.columns.iter().position(|column| column.name == name)
     }
 
+    /// Whether a root table's column follows from the document's `_id` alone. A key of other columns
+    /// could not be told from a delete, and a document whose key changes would leave its old row
+    /// behind.
+    pub fn follows_from_id(&self, position: usize) -> bool {
+        match &self.columns[position].source {
+            ColumnSource::Path(path) => path.steps().first().is_some_and(|step| step == "_id"),
+            ColumnSource::Constant(_) => true,
+            ColumnSource::Derived(of) => of.iter().all(|&column| self.follows_from_id(column)),
+            ColumnSource::Parent(_)
+            | ColumnSource::Position
+            | ColumnSource::MapKey
+            | ColumnSource::Set => false,
+        }
+    }
+
     /// This table and all below it, parents first.
     pub fn with_descendants(&self) -> Vec<&Table> {
         let mut all = vec![self];
@@ -109,8 +124,20 @@ impl Table {
 pub enum RowSource {
     /// One row per document.
     Document,
-    /// One row per element of the array at this path, relative to the parent's document or element.
-    Array(Path),
+    /// One row per element of these arrays and per field of these maps. Never empty.
+    Elements(Vec<Elements>),
+}
+
+/// An array, or a document with free keys, whose elements become rows of a child table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Elements {
+    /// Where it is, relative to the parent's document or element; itself the parent's element where
+    /// [`Path::is_self`].
+    pub path: Path,
+    /// It is a document, and its fields are the elements.
+    pub map: bool,
+    /// The constants that its rows have in columns with [`ColumnSource::Set`], by position.
+    pub set: Vec<(usize, String)>,
 }
 
 /// One column.
@@ -135,18 +162,6 @@ pub struct Column {
     pub reference: Option<Reference>,
 }
 
-impl Column {
-    /// Whether its value follows from the document's `_id` alone. A key of other columns could not
-    /// be told from a delete, and a document whose key changes would leave its old row behind.
-    pub fn follows_from_id(&self) -> bool {
-        match &self.source {
-            ColumnSource::Path(path) => path.steps().first().is_some_and(|step| step == "_id"),
-            ColumnSource::Constant(_) => true,
-            ColumnSource::Parent(_) | ColumnSource::Position => false,
-        }
-    }
-}
-
 /// Where a column's value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ColumnSource {
@@ -157,6 +172,13 @@ pub enum ColumnSource {
     Parent(usize),
     /// The element's position in its array, from 0.
     Position,
+    /// The name of the element's field in its map.
+    MapKey,
+    /// The constant that the element's source sets.
+    Set,
+    /// The deterministic UUID of these columns' values (see [`crate::key::uuid_of_texts`]). They
+    /// stand before this one and are never null.
+    Derived(Vec<usize>),
     /// Always the same: the text of a constant in the column's type.
     Constant(String),
 }

@@ -6,6 +6,7 @@
 
 mod column;
 mod condition;
+mod elements;
 mod item;
 mod table;
 pub(super) mod word;

@@ -33,8 +33,8 @@ pub(super) type Names = Vec<Spotted<String>>;
 pub(super) struct RawTable {
     pub(super) at: At,
     pub(super) name: Given<TableName>,
-    /// The array of a child table.
-    pub(super) from: Given<Path>,
+    /// The arrays and maps of a child table.
+    pub(super) from: Given<Vec<RawElements>>,
     pub(super) filter: Given<Vec<Condition>>,
     pub(super) key: Given<Names>,
     pub(super) unique: Vec<Spotted<Names>>,
@@ -45,6 +45,15 @@ pub(super) struct RawTable {
     pub(super) children: Vec<RawTable>,
 }
 
+/// An array or a map whose elements become rows.
+#[derive(Debug)]
+pub(super) struct RawElements {
+    pub(super) at: At,
+    pub(super) path: Path,
+    pub(super) map: bool,
+    pub(super) set: Vec<(Spotted<String>, Given<String>)>,
+}
+
 /// A column.
 #[derive(Debug)]
 pub(super) struct RawColumn {
@@ -53,6 +62,9 @@ pub(super) struct RawColumn {
     pub(super) path: Given<Path>,
     pub(super) parent: Given<String>,
     pub(super) position: Given<bool>,
+    pub(super) map_key: Given<bool>,
+    pub(super) set: Given<bool>,
+    pub(super) derive: Given<Names>,
     pub(super) constant: Given<String>,
     pub(super) convert: Given<Conversion>,
     pub(super) required: Given<bool>,

@@ -85,14 +85,14 @@ struct Collection {
     children: Option<Vec<ChildTable>>,
 }
 
-/// A table that gets one row per element of an array.
+/// A table that gets one row per element of an array, or per field of a map.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct ChildTable {
     /// The table, as `table` or `schema.table`.
     table: String,
-    /// The path of the array in the parent's document or element.
-    from: String,
+    /// The array in the parent's document or element, or several, or a map.
+    from: From,
     /// What must hold for an element to have a row, by path; all of it.
     #[schemars(rename = "where")]
     filter: Option<BTreeMap<String, ConditionValue>>,
@@ -106,6 +106,35 @@ struct ChildTable {
     columns: BTreeMap<String, Column>,
     /// Tables filled from arrays inside the element.
     children: Option<Vec<ChildTable>>,
+}
+
+/// The path of an array, or where the rows come from in full, or several of these.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum From {
+    Path(String),
+    One(Elements),
+    Several(Vec<PathOrElements>),
+}
+
+/// The path of an array, or an array or a map with the constants that its rows have.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum PathOrElements {
+    Path(String),
+    One(Elements),
+}
+
+/// An array or a map with the constants that its rows have.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Elements {
+    /// The path of an array: a row per element. `.` is the element of the table above.
+    path: Option<String>,
+    /// The path of a document with free keys: a row per field.
+    map: Option<String>,
+    /// Constants for columns with `set: true`.
+    set: Option<BTreeMap<String, Constant>>,
 }
 
 /// One column's name or several.
@@ -138,6 +167,12 @@ struct ColumnKeys {
     parent: Option<String>,
     /// The element's position in its array, from 0.
     position: Option<bool>,
+    /// The name of the field in its map.
+    map_key: Option<bool>,
+    /// The constant that `from` sets for its array.
+    set: Option<bool>,
+    /// The UUID made of the values of these columns, which stand above.
+    derive: Option<Vec<String>>,
     /// Always this value.
     constant: Option<Constant>,
     /// How the value becomes one of the column's type.

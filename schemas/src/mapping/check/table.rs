@@ -1,6 +1,6 @@
 //! One table: its columns, its keys and indexes, and the tables below it.
 
-use super::{column, key, policy, reference};
+use super::{column, elements, key, policy, reference};
 use crate::mapping::{
     PgType, RowSource, Table, TableName,
     condition::Condition,
@@ -16,6 +16,9 @@ pub(super) struct Built {
     pub(super) table: Table,
     /// What is known of each column; for the rest the table has stand-ins.
     pub(super) known: Vec<Known>,
+    /// The columns that repeat the root's key, by which all rows of a document are found; as far as
+    /// they are there.
+    pub(super) root_key: Vec<usize>,
     /// Whether every column of the file is in the table.
     pub(super) complete: bool,
 }
@@ -43,19 +46,21 @@ pub(super) fn build(
             key: Vec::new(),
             unique: Vec::new(),
             indexes: Vec::new(),
-            rows: rows(raw, above, faults),
+            rows: elements::rows(raw, above, faults),
             filter: filter(raw, above, faults),
             children: Vec::new(),
         },
         known: Vec::new(),
+        root_key: Vec::new(),
         complete: !raw.columns_missing,
     };
     for column in &raw.columns {
-        let (column, known) = column::build(column, above, faults);
+        let (column, known) = column::build(column, above, &built, faults);
         built.table.columns.push(column);
         built.known.push(known);
     }
     key::resolve(raw, above, &mut built, faults);
+    elements::judge(raw, &mut built, faults);
     for (position, column) in raw.columns.iter().enumerate() {
         policy::judge(column, position, &mut built, faults);
         reference::judge(column, position, &mut built, targets, faults);
@@ -73,19 +78,6 @@ fn stand_in() -> TableName {
         schema: String::new(),
         name: String::new(),
     }
-}
-
-fn rows(raw: &RawTable, above: Option<&Built>, faults: &mut Faults) -> RowSource {
-    let (Some(_), Some(from)) = (above, raw.from.get()) else {
-        return RowSource::Document;
-    };
-    if from.value.is_self() {
-        faults.add(
-            &from.at,
-            "an array directly inside an array has no table of its own",
-        );
-    }
-    RowSource::Array(from.value.clone())
 }
 
 fn filter(raw: &RawTable, above: Option<&Built>, faults: &mut Faults) -> Vec<Condition> {
@@ -154,5 +146,16 @@ fn indexes(raw: &RawTable, built: &mut Built, faults: &mut Faults) {
         if column.reference.is_some() && !has {
             built.table.indexes.push(vec![position]);
         }
+    }
+    // So are a document's rows, whose key may begin with something else.
+    let root_key = &built.root_key;
+    let finds = |columns: &Vec<usize>| {
+        let first = columns.get(..root_key.len());
+        first.is_some_and(|first| root_key.iter().all(|column| first.contains(column)))
+    };
+    let lists = [&built.table.unique, &built.table.indexes];
+    let found = finds(&built.table.key) || lists.into_iter().flatten().any(finds);
+    if built.table.rows != RowSource::Document && !found {
+        built.table.indexes.push(root_key.clone());
     }
 }

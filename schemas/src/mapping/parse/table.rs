@@ -1,7 +1,7 @@
 //! Tables of the file: a collection's own, and those of the arrays inside.
 
 use super::{
-    column, condition,
+    column, condition, elements,
     item::{Fields, Given, Item},
     yaml::Value,
 };
@@ -17,7 +17,7 @@ pub(super) fn read(at: At, mut fields: Fields<'_>, child: bool, faults: &mut Fau
         at,
         name: fields.given("table", |item| table_name(item, faults)),
         from: if child {
-            fields.given("from", |item| column::path(item, faults))
+            fields.given("from", |item| elements::read(item, faults))
         } else {
             Given::Absent
         },
@@ -121,7 +121,8 @@ fn key(item: &Item<'_>, faults: &mut Faults) -> Option<Spotted<Names>> {
     names(item, faults)
 }
 
-fn names(item: &Item<'_>, faults: &mut Faults) -> Option<Spotted<Names>> {
+/// A list of names.
+pub(super) fn names(item: &Item<'_>, faults: &mut Faults) -> Option<Spotted<Names>> {
     let items = item.list("a list of column names", faults)?;
     let count = items.len();
     let value: Names = items

@@ -2,8 +2,8 @@
 
 use super::{FINLIT, mapping};
 use crate::mapping::{
-    ColumnSource, Conversion, Mapping, OnDelete, OnMissing, Path, PgType, Policies, Policy,
-    RowSource, Table,
+    ColumnSource, Conversion, Elements, Mapping, OnDelete, OnMissing, Path, PgType, Policies,
+    Policy, RowSource, Table,
 };
 use uuid::Uuid;
 
@@ -74,7 +74,12 @@ fn finlit() {
     let difficulty = &items.columns[items.column("discrimination").unwrap()];
     assert_eq!(difficulty.pg_type, PgType::Numeric(Some((8, 4))));
     let tags = &items.children[1];
-    assert_eq!(tags.rows, RowSource::Array(Path::parse("tags").unwrap()));
+    let elements = Elements {
+        path: Path::parse("tags").unwrap(),
+        map: false,
+        set: Vec::new(),
+    };
+    assert_eq!(tags.rows, RowSource::Elements(vec![elements]));
     assert_eq!(tags.key, [0, 1]);
     assert_eq!(tags.columns[0].source, ColumnSource::Parent(0));
     assert_eq!(
@@ -263,7 +268,11 @@ fn children_of_children() {
     let orders = &mapping.collections[0].root.children[0];
     assert_eq!(
         orders.rows,
-        RowSource::Array(Path::parse("shop.orders").unwrap())
+        RowSource::Elements(vec![Elements {
+            path: Path::parse("shop.orders").unwrap(),
+            map: false,
+            set: Vec::new(),
+        }])
     );
     let lines = &orders.children[0];
     assert_eq!(lines.key, [2, 0, 1]);

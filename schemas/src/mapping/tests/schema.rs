@@ -71,6 +71,13 @@ fn the_schema_and_the_reader_know_the_same_keys() {
             format!("{head}{column}, references: {{ table: t, qqqqqqqqqqqq: 1 }} }}\n"),
         ),
         (
+            "Elements",
+            format!(
+                "{head}{column} {}",
+                children.replace("from: a", "from: { path: a, qqqqqqqqqqqq: 1 }")
+            ),
+        ),
+        (
             "ChildTable",
             format!("{head}{column} {children}        qqqqqqqqqqqq: 1\n"),
         ),

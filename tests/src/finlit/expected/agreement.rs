@@ -33,10 +33,11 @@ fn say_what_the_mapping_file_says() {
         assert_eq!(said.root.children.len(), table.children.len());
         for (said, child) in said.root.children.iter().zip(table.children) {
             assert_eq!(said.name.name, child.name);
-            let RowSource::Array(from) = &said.rows else {
+            let RowSource::Elements(from) = &said.rows else {
                 panic!("{} is no child", child.name)
             };
-            assert_eq!(from.to_string(), child.from);
+            assert_eq!(from.len(), 1);
+            assert_eq!(from[0].path.to_string(), child.from);
             assert_eq!(said.columns[said.key[1]].source, ColumnSource::Position);
             same_columns(said, child.columns);
         }
