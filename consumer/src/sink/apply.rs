@@ -369,6 +369,8 @@ fn collect(records: &[Record], model: &Model) -> (Work, BTreeMap<Partition, Coun
             wish,
             null_missing: false,
             nulled: false,
+            incomplete: false,
+            lacks: None,
             fate: Fate::Open,
         };
         let row = (model.collections[delivery.collection].root, key.clone());
@@ -499,6 +501,8 @@ impl Transaction<'_> {
             if parked.stamp.version > candidate.stamp.version {
                 candidate.fate = Fate::Done(Outcome::Stale);
             } else {
+                candidate.incomplete =
+                    parked.incomplete && parked.stamp.version == candidate.stamp.version;
                 self.overtaken.push(parked);
             }
         }
@@ -558,6 +562,8 @@ impl Transaction<'_> {
             wish,
             null_missing: null_missing || (parked.orphan && !parked.unique),
             nulled: false,
+            incomplete: parked.incomplete,
+            lacks: None,
             fate,
         };
         let candidate = match prepared {
@@ -595,20 +601,22 @@ impl Transaction<'_> {
         let mut remove: Vec<(RowId, Version)> = Vec::new();
         for candidate in &self.work.candidates {
             let row = (self.root_of(candidate), candidate.key.clone());
+            let waits = match candidate.fate {
+                Fate::Waits(obstacle) => Some(obstacle),
+                Fate::Done(_) | Fate::Open => candidate.lacks,
+            };
             match (candidate.fate, &candidate.wish) {
-                (Fate::Waits(obstacle), Wish::Upsert(rows)) => {
-                    let (record_key, record_value, orphan) = match candidate.from {
+                (_, Wish::Upsert(rows)) if let Some(obstacle) = waits => {
+                    let (record_key, record_value, orphan, counted) = match candidate.from {
                         From::Batch(index) => {
                             let delivery = &records[index].delivery;
-                            (
-                                &*delivery.key,
-                                delivery.value.as_deref().unwrap_or_default(),
-                                false,
-                            )
+                            let value = delivery.value.as_deref().unwrap_or_default();
+                            (&*delivery.key, value, false, false)
                         }
                         From::Parked { pulled, orphan } => {
                             let parked = &self.pulled[pulled];
-                            (&*parked.record_key, &*parked.record_value, orphan)
+                            let (key, value) = (&*parked.record_key, &*parked.record_value);
+                            (key, value, orphan, parked.incomplete)
                         }
                     };
                     park.push(ToPark {
@@ -617,6 +625,7 @@ impl Transaction<'_> {
                         obstacle,
                         encoded: rows.start,
                         orphan,
+                        incomplete: counted || candidate.lacks.is_some(),
                         provenance: &candidate.provenance,
                         record_key,
                         record_value,
@@ -649,7 +658,7 @@ impl Transaction<'_> {
                 entry[2] -= 1;
             }
         };
-        for parked in &self.overtaken {
+        for parked in self.overtaken.iter().filter(|parked| !parked.incomplete) {
             let Some(&index) = self.work.by_row.get(&parked.row) else {
                 continue;
             };
@@ -661,9 +670,12 @@ impl Transaction<'_> {
             add(&parked.provenance, 1, parked.orphan && !stays);
         }
         for candidate in &self.work.candidates {
-            let From::Parked { orphan, .. } = candidate.from else {
+            let From::Parked { orphan, pulled } = candidate.from else {
                 continue;
             };
+            if self.pulled[pulled].incomplete {
+                continue;
+            }
             match candidate.outcome() {
                 Outcome::Applied | Outcome::Unchanged => add(&candidate.provenance, 0, orphan),
                 Outcome::Stale => add(&candidate.provenance, 1, orphan),

@@ -80,6 +80,8 @@ pub struct Parked {
     pub wait_table: String,
     /// The version of the tombstone of the row it waits for; zero where there is none.
     pub wait_tombstone: Version,
+    /// It is there, but for child rows; its record is counted as applied.
+    pub incomplete: bool,
 }
 
 /// The columns that [`Parked::read`] expects, of `leafcutter.parked p`.
@@ -87,7 +89,8 @@ pub const COLUMNS: &str = "p.table_name, p.row_key, p.version, p.as_of, p.state,
     p.topic, p.partition, p.\"offset\", p.record_time, p.record_key, p.record_value, \
     extract(epoch from now() - p.parked_at)::float8, p.wait_column, p.wait_table, \
     coalesce((select s.version from leafcutter.tombstones s \
-    where s.table_name = p.wait_table and s.row_key = p.wait_key), 0)";
+    where s.table_name = p.wait_table and s.row_key = p.wait_key), 0), \
+    p.incomplete";
 
 impl Parked {
     /// Reads a row; `None` where its table or topic is none of this mapping.
@@ -115,6 +118,7 @@ impl Parked {
             wait_column: row.get(13),
             wait_table: row.get(14),
             wait_tombstone: Version::from_i64(row.get(15))?,
+            incomplete: row.get(16),
         })
     }
 }
@@ -193,6 +197,8 @@ pub struct ToPark<'a> {
     pub encoded: usize,
     /// It is an orphan already.
     pub orphan: bool,
+    /// Its record is counted already.
+    pub incomplete: bool,
     /// Where its record was read.
     pub provenance: &'a Provenance,
     /// The record's key.
@@ -219,15 +225,16 @@ struct Columns<'a> {
     record_time: Vec<Option<i64>>,
     record_key: Vec<&'a [u8]>,
     record_value: Vec<&'a [u8]>,
+    incomplete: Vec<bool>,
 }
 
 const WRITE: &str = "\
     insert into leafcutter.parked as p (table_name, row_key, version, as_of, state, reason, \
     wait_column, wait_table, wait_key, topic, partition, \"offset\", record_time, record_key, \
-    record_value, consumer_group) \
-    select u.*, $16 from unnest($1::text[], $2::bytea[], $3::bigint[], $4::bigint[], $5::text[], \
+    record_value, incomplete, consumer_group) \
+    select u.*, $17 from unnest($1::text[], $2::bytea[], $3::bigint[], $4::bigint[], $5::text[], \
     $6::text[], $7::text[], $8::text[], $9::bytea[], $10::text[], $11::int[], $12::bigint[], \
-    $13::bigint[], $14::bytea[], $15::bytea[]) as u order by 1, 2 \
+    $13::bigint[], $14::bytea[], $15::bytea[], $16::bool[]) as u order by 1, 2 \
     on conflict (table_name, row_key) do update set \
     parked_at = case when p.version = excluded.version then p.parked_at else now() end, \
     state = case when p.version = excluded.version and p.state = 'orphan' then 'orphan' \
@@ -237,6 +244,7 @@ const WRITE: &str = "\
     wait_key = excluded.wait_key, topic = excluded.topic, partition = excluded.partition, \
     \"offset\" = excluded.\"offset\", record_time = excluded.record_time, \
     record_key = excluded.record_key, record_value = excluded.record_value, \
+    incomplete = excluded.incomplete, \
     consumer_group = excluded.consumer_group, tried_at = now() \
     where p.version <= excluded.version";
 
@@ -258,15 +266,21 @@ pub async fn write(
     for item in list {
         let entry = model.table(item.row.0);
         let (reason, wait_column, wait_table, wait_key) = match item.obstacle {
-            Obstacle::Parent(index) => {
-                let check = &entry.sql.references[index];
-                let key = rows
-                    .field(item.encoded, check.column)
-                    .unwrap_or_default()
-                    .to_vec();
+            Obstacle::Parent(_) | Obstacle::Row { .. } => {
+                let (check, row) = match item.obstacle {
+                    Obstacle::Row {
+                        table,
+                        reference,
+                        row,
+                    } => (&model.table(table).sql.references[reference], row),
+                    Obstacle::Parent(index) | Obstacle::Unique(index) => {
+                        (&entry.sql.references[index], item.encoded)
+                    }
+                };
+                let key = rows.field(row, check.column).unwrap_or_default().to_vec();
                 (
                     "parent",
-                    Some(check.column_name.as_str()),
+                    Some(check.full_name.as_str()),
                     check.parent.to_string(),
                     key,
                 )
@@ -301,6 +315,7 @@ pub async fn write(
         c.record_time.push(item.provenance.timestamp);
         c.record_key.push(item.record_key);
         c.record_value.push(item.record_value);
+        c.incomplete.push(item.incomplete);
     }
     let statement = session.prepared(WRITE).await?;
     session
@@ -323,6 +338,7 @@ pub async fn write(
                 &c.record_time,
                 &c.record_key,
                 &c.record_value,
+                &c.incomplete,
                 &group,
             ],
         )

@@ -13,6 +13,7 @@ use super::{
     copy::CopyBuffer,
     deletes::key_fields,
     parking::{self, Flags, Parked},
+    settle,
     work::{Candidate, Fate, From, Obstacle, Outcome, Provenance, RowId, Wish},
 };
 use crate::{
@@ -144,10 +145,15 @@ async fn try_again(
     let parked = offer(t, candidates, &mut outcomes).await?;
     t.pull_along().await?;
     t.write(records).await?;
-    tell(t, &mut outcomes);
-    for (record, outcome) in records.iter().zip(&outcomes) {
+    let placed = tell(t, &mut outcomes);
+    for (index, (record, outcome)) in records.iter().zip(&outcomes).enumerate() {
         let own = parked.get(&origin(t, record));
-        account(t, record, outcome, own);
+        let counted = if placed.contains(&index) {
+            &Retried::Applied
+        } else {
+            outcome
+        };
+        account(t, record, counted, own);
         close(t, record, outcome).await?;
     }
     apply::count_settled(t).await?;
@@ -195,6 +201,8 @@ fn candidate(
         wish,
         null_missing: false,
         nulled: false,
+        incomplete: false,
+        lacks: None,
         fate: Fate::Open,
     }
 }
@@ -222,7 +230,10 @@ async fn offer(
         let row = row_of(t, candidate);
         let parked = found.iter().find(|parked| parked.row == row);
         let same = parked.is_some_and(|parked| same_record(&parked.provenance, candidate));
-        let newer = stored[index] < candidate.stamp.version.as_i64();
+        let version = candidate.stamp.version.as_i64();
+        // Child rows that its document lacks are looked for again.
+        let lacks = same && parked.is_some_and(|parked| parked.incomplete);
+        let newer = stored[index] < version || (lacks && stored[index] == version);
         let newer =
             newer && parked.is_none_or(|p| same || p.stamp.version < candidate.stamp.version);
         index += 1;
@@ -296,14 +307,21 @@ async fn stored(t: &mut Transaction<'_>, candidates: &[Candidate]) -> Result<Vec
     Ok(stored)
 }
 
-/// What became of the candidates.
-fn tell(t: &Transaction<'_>, outcomes: &mut [Retried]) {
+/// What became of the candidates; gives those that were placed, though a child row of theirs waits.
+fn tell(t: &Transaction<'_>, outcomes: &mut [Retried]) -> BTreeSet<usize> {
+    let mut placed = BTreeSet::new();
     for candidate in &t.work.candidates {
         let From::Batch(record) = candidate.from else {
             continue;
         };
         outcomes[record] = match candidate.fate {
             Fate::Done(Outcome::Stale) => Retried::Superseded,
+            Fate::Done(_) if let Some(obstacle) = candidate.lacks => {
+                if !candidate.incomplete {
+                    placed.insert(record);
+                }
+                Retried::Waits(waiting(t, candidate, obstacle))
+            }
             Fate::Done(
                 Outcome::Applied
                 | Outcome::Unchanged
@@ -319,21 +337,20 @@ fn tell(t: &Transaction<'_>, outcomes: &mut [Retried]) {
             Fate::Open => Retried::Superseded,
         };
     }
+    placed
 }
 
 fn waiting(t: &Transaction<'_>, candidate: &Candidate, obstacle: Obstacle) -> Reason {
-    let entry = t
-        .model
-        .table(t.model.collections[candidate.provenance.collection].root);
-    let (column, message) = match obstacle {
-        Obstacle::Parent(index) => {
-            let check = &entry.sql.references[index];
-            let column = check.column_name.clone();
+    let root = t.model.collections[candidate.provenance.collection].root;
+    let entry = t.model.table(root);
+    let (entry, column, message) = match obstacle {
+        Obstacle::Parent(_) | Obstacle::Row { .. } => {
+            let (entry, check) = settle::check(t.model, root, obstacle);
             let message = format!(
-                "tried again, waits for the row of `{}` that `{column}` points to",
-                check.parent
+                "tried again, waits for the row of `{}` that `{}` points to",
+                check.parent, check.full_name
             );
-            (column, message)
+            (entry, check.column_name.clone(), message)
         }
         Obstacle::Unique(index) => {
             let columns = entry.sql.unique[index].columns.iter();
@@ -342,7 +359,7 @@ fn waiting(t: &Transaction<'_>, candidate: &Candidate, obstacle: Obstacle) -> Re
                 .collect();
             let column = names.join(", ");
             let message = format!("tried again, waits until its value of `{column}` is free");
-            (column, message)
+            (entry, column, message)
         }
     };
     Reason {
@@ -359,6 +376,10 @@ fn waiting(t: &Transaction<'_>, candidate: &Candidate, obstacle: Obstacle) -> Re
 /// Moves a letter among what became of records: `[applied, stale, dead-lettered]`. Writing has
 /// counted a letter's own parked record as overtaken already.
 fn account(t: &mut Transaction<'_>, record: &Record, outcome: &Retried, own: Option<&Parked>) {
+    // Of a document that is there, the record is counted as applied.
+    if own.is_some_and(|parked| parked.incomplete) {
+        return;
+    }
     let orphan = i64::from(own.is_some_and(|parked| parked.orphan));
     let change = match (outcome, own.is_some()) {
         (Retried::Applied, true) => [1, -1, 0],

@@ -13,11 +13,12 @@ use super::{
     copy::CopyBuffer,
     deletes::key_fields,
     parking::{COLUMNS, Flags, Parked},
+    statement::ReferenceCheck,
     work::{Candidate, Fate, From, Obstacle},
 };
 use crate::{
     dead_letter::DeadLetters,
-    model::Model,
+    model::{Model, TableModel},
     orphan::{self, ControlState, Progress, Waiting},
     transform::{Rows, TableId},
 };
@@ -120,14 +121,21 @@ impl Applier {
             };
             for index in 0..t.work.candidates.len() {
                 let candidate = t.work.candidates[index].clone();
-                match candidate.fate {
+                let waits = match candidate.fate {
                     Fate::Done(_) => {
-                        settled.placed += 1;
+                        // What was there already has not moved while it lacks rows.
+                        let waited = candidate.incomplete && candidate.lacks.is_some();
+                        settled.placed += usize::from(!waited && !candidate.nulled);
                         if candidate.nulled {
                             mark_orphan(t, &candidate).await?;
                         }
+                        candidate.lacks
                     }
-                    Fate::Waits(obstacle) => {
+                    Fate::Waits(obstacle) => Some(obstacle),
+                    Fate::Open => None,
+                };
+                match waits {
+                    Some(obstacle) => {
                         let Some(letter) = due(t, &candidate, obstacle, patience) else {
                             continue;
                         };
@@ -138,7 +146,7 @@ impl Applier {
                             owed.push(letter);
                         }
                     }
-                    Fate::Open => {}
+                    None => {}
                 }
             }
             apply::count_settled(t).await?;
@@ -224,8 +232,17 @@ fn reference<'m>(
     parked: &Parked,
 ) -> Option<&'m leafcutter_schemas::mapping::Reference> {
     let column = parked.wait_column.as_deref()?;
-    let table = &model.table(parked.row.0).table;
-    table.columns.get(table.column(column)?)?.reference.as_ref()
+    let children = &model.collections[parked.provenance.collection].children;
+    let mut tables = std::iter::once(&parked.row.0).chain(children);
+    tables.find_map(|&table| {
+        let entry = model.table(table);
+        let check = entry
+            .sql
+            .references
+            .iter()
+            .find(|c| c.full_name == column)?;
+        entry.table.columns[check.column].reference.as_ref()
+    })
 }
 
 fn waited_enough(parked: &Parked, patience: &Patience) -> bool {
@@ -295,18 +312,18 @@ fn due(
         return None;
     }
     let reason = match obstacle {
-        Obstacle::Parent(index) => {
-            let check = &entry.sql.references[index];
+        Obstacle::Parent(_) | Obstacle::Row { .. } => {
+            let (entry, check) = check(t.model, parked.row.0, obstacle);
             // The look that parked it must be the one that the decision is about.
-            if parked.wait_column.as_deref() != Some(&check.column_name)
+            if parked.wait_column.as_deref() != Some(&check.full_name)
                 || !parent_never_comes(t.model, parked, patience)
             {
                 return None;
             }
             let column = &check.column_name;
             let message = format!(
-                "the row of `{}` that `{column}` points to does not exist in the source",
-                check.parent
+                "the row of `{}` that `{}` points to does not exist in the source",
+                check.parent, check.full_name
             );
             reason("orphan", &entry.state_name, column, message)
         }
@@ -354,8 +371,27 @@ async fn give_up(
     )
     .await?;
     mark_orphan(t, candidate).await?;
-    t.settled_dead_letter(&candidate.provenance);
+    // Of a document that is there, the record is counted as applied.
+    if !(candidate.incomplete || candidate.lacks.is_some()) {
+        t.settled_dead_letter(&candidate.provenance);
+    }
     Ok(())
+}
+
+/// The reference whose parent is missing, of a document in that root table.
+pub(super) fn check(
+    model: &Model,
+    root: TableId,
+    obstacle: Obstacle,
+) -> (&TableModel, &ReferenceCheck) {
+    let (table, index) = match obstacle {
+        Obstacle::Row {
+            table, reference, ..
+        } => (table, reference),
+        Obstacle::Parent(index) | Obstacle::Unique(index) => (root, index),
+    };
+    let entry = model.table(table);
+    (entry, &entry.sql.references[index])
 }
 
 fn reason(code: &'static str, table: &str, column: &str, message: String) -> Reason {

@@ -59,11 +59,13 @@ pub struct ReferenceCheck {
     pub column: usize,
     /// Its name.
     pub column_name: String,
+    /// Its name, in a child table with the table's in front.
+    pub full_name: String,
     /// The table pointed to.
     pub parent: TableName,
     /// The table points to itself.
     pub to_itself: bool,
-    /// Returns `lc_doc` of the rows whose parent is not there, after taking them out of the
+    /// Returns `lc_doc` and `lc_row` of the rows whose parent is not there, after taking them out of the
     /// temporary table.
     pub take_missing: String,
     /// Sets the column to null for the documents in `$1`.
@@ -102,6 +104,10 @@ pub struct TableSql {
     pub classify: [String; 2],
     /// Takes the documents in `$1` out of the temporary table.
     pub take_out: String,
+    /// Takes the rows in `$1` out of the temporary table.
+    pub take_rows_out: String,
+    /// Returns `lc_doc` of the rows that are there in this very version, and locks them.
+    pub lock_same: String,
     /// The references of this table.
     pub references: Vec<ReferenceCheck>,
     /// Its second unique keys.
@@ -309,6 +315,20 @@ impl TableSql {
             ),
             classify: [classify(n, false), classify(n, true)],
             take_out: format!("delete from {} where lc_doc = any($1)", n.temp),
+            take_rows_out: format!("delete from {} where lc_row = any($1)", n.temp),
+            lock_same: format!(
+                "select t.lc_doc from {} t join {} x on {} and x.lc_version = t.lc_version \
+                 order by {} for no key update of x",
+                n.temp,
+                n.target,
+                n.same_key("t", "x"),
+                list(
+                    table
+                        .key
+                        .iter()
+                        .map(|&p| format!("x.{}", quote(&n.column(p).name)))
+                )
+            ),
             references: reference_checks(n, tables),
             unique: table
                 .unique
@@ -435,12 +455,17 @@ fn reference_checks(
         checks.push(ReferenceCheck {
             column: position,
             column_name: column.name.clone(),
+            full_name: if n.table.rows == RowSource::Document {
+                column.name.clone()
+            } else {
+                format!("{}.{}", n.table.name, column.name)
+            },
             parent: parent.name.clone(),
             to_itself,
             take_missing: format!(
                 "delete from {temp} t where t.{name} is not null \
                  and not exists (select 1 from {parent} p where p.{parent_key} = t.{name})\
-                 {also_in_batch} returning t.lc_doc",
+                 {also_in_batch} returning t.lc_doc, t.lc_row",
                 temp = n.temp,
                 parent = qualified(&parent.name),
             ),

@@ -266,7 +266,7 @@ async fn write_round(
     let entry = model.table(root);
     copy_rows(t, root, documents).await?;
     null_decided(t, root, documents).await?;
-    classify(t, root).await?;
+    let incomplete = classify(t, root).await?;
     if t.careful {
         take_obstructed(t, root).await?;
     }
@@ -285,7 +285,60 @@ async fn write_round(
         }
     }
     t.empty(root, u64::try_from(documents.len()).unwrap_or(u64::MAX))
-        .await
+        .await?;
+    complete(t, root, incomplete).await
+}
+
+/// Looks again for the child rows that documents lack which are there already. Their root rows are
+/// locked first, as if they were written; those that changed since are somebody else's matter.
+async fn complete(
+    t: &mut Transaction<'_>,
+    root: TableId,
+    mut documents: Vec<usize>,
+) -> Result<(), ApplyError> {
+    if documents.is_empty() {
+        return Ok(());
+    }
+    let sql = &t.model.table(root).sql;
+    let count = copy_rows(t, root, &documents).await?;
+    let statement = t.session.prepared(&sql.lock_same).await?;
+    let rows = t.session.client().query(&statement, &[]).await?;
+    let same: BTreeSet<usize> = rows.iter().map(|row| ordinal(row.get(0))).collect();
+    let (same, changed): (Vec<usize>, Vec<usize>) =
+        documents.drain(..).partition(|d| same.contains(d));
+    take_out(t, root, &changed).await?;
+    write_children(t, root, &same).await?;
+    let lacking = |d: &usize| t.work.candidates[*d].lacks.is_some();
+    let lacking: Vec<usize> = same.iter().copied().filter(lacking).collect();
+    take_out(t, root, &lacking).await?;
+    if t.flags.dead_letters {
+        let statement = t.session.prepared(&sql.supersede_dead_letters[0]).await?;
+        t.session.client().execute(&statement, &[]).await?;
+    }
+    t.empty(root, count).await
+}
+
+async fn take_out(
+    t: &mut Transaction<'_>,
+    root: TableId,
+    documents: &[usize],
+) -> Result<(), ApplyError> {
+    if !documents.is_empty() {
+        let statement = t
+            .session
+            .prepared(&t.model.table(root).sql.take_out)
+            .await?;
+        let list = ordinals(documents);
+        t.session.client().execute(&statement, &[&list]).await?;
+    }
+    Ok(())
+}
+
+fn ordinals(places: &[usize]) -> Vec<i32> {
+    places
+        .iter()
+        .map(|&place| i32::try_from(place).unwrap_or(i32::MAX))
+        .collect()
 }
 
 fn still_open(t: &Transaction<'_>, documents: &[usize]) -> Vec<usize> {
@@ -328,8 +381,8 @@ async fn copy_rows(
     Ok(count)
 }
 
-/// Takes out what is stale or the same.
-async fn classify(t: &mut Transaction<'_>, root: TableId) -> Result<(), ApplyError> {
+/// Takes out what is stale or the same; gives those of the same that may lack child rows.
+async fn classify(t: &mut Transaction<'_>, root: TableId) -> Result<Vec<usize>, ApplyError> {
     let sql = &t.model.table(root).sql;
     let statement = t
         .session
@@ -337,8 +390,9 @@ async fn classify(t: &mut Transaction<'_>, root: TableId) -> Result<(), ApplyErr
         .await?;
     let losers = t.session.client().query(&statement, &[]).await?;
     if losers.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
+    let mut incomplete = Vec::new();
     let mut ordinals: Vec<i32> = Vec::with_capacity(losers.len());
     for row in losers {
         let outcome = if row.get(1) {
@@ -347,17 +401,21 @@ async fn classify(t: &mut Transaction<'_>, root: TableId) -> Result<(), ApplyErr
             Outcome::Unchanged
         };
         t.decide(row.get(0), Fate::Done(outcome));
+        let document = ordinal(row.get(0));
+        if outcome == Outcome::Unchanged && t.work.candidates[document].incomplete {
+            incomplete.push(document);
+        }
         ordinals.push(row.get(0));
     }
     let statement = t.session.prepared(&sql.take_out).await?;
     t.session.client().execute(&statement, &[&ordinals]).await?;
-    Ok(())
+    Ok(incomplete)
 }
 
 /// Sets references to null whose parent is known never to come.
 async fn null_decided(
     t: &mut Transaction<'_>,
-    root: TableId,
+    table: TableId,
     documents: &[usize],
 ) -> Result<(), ApplyError> {
     let decided: Vec<i32> = documents
@@ -368,7 +426,7 @@ async fn null_decided(
     if decided.is_empty() {
         return Ok(());
     }
-    let entry = t.model.table(root);
+    let entry = t.model.table(table);
     for check in &entry.sql.references {
         let reference = entry.table.columns[check.column].reference.as_ref();
         if reference.is_some_and(|r| r.on_missing == leafcutter_schemas::mapping::OnMissing::Null) {
@@ -421,6 +479,14 @@ async fn write_children(
     for &child in children {
         counts.push(copy_rows(t, child, written).await?);
     }
+    for (position, &child) in children.iter().enumerate() {
+        if counts[position] > 0 {
+            null_decided(t, child, written).await?;
+        }
+        if counts[position] > 0 && t.careful {
+            take_rows(t, child, &children[position + 1..]).await?;
+        }
+    }
     for &child in children.iter().rev() {
         if let Some(sql) = &model.table(child).sql.delete_vanished {
             let statement = t.session.prepared(sql).await?;
@@ -433,6 +499,51 @@ async fn write_children(
             t.session.client().execute(&statement, &[]).await?;
             t.empty(child, count).await?;
         }
+    }
+    Ok(())
+}
+
+/// Takes out the rows of a child table whose parent is missing, and those below them. They wait; the
+/// rest of their document does not.
+async fn take_rows(
+    t: &mut Transaction<'_>,
+    table: TableId,
+    later: &[TableId],
+) -> Result<(), ApplyError> {
+    let model = t.model;
+    let mut taken = BTreeSet::new();
+    for (reference, check) in model.table(table).sql.references.iter().enumerate() {
+        let statement = t.session.prepared(&check.take_missing).await?;
+        for found in t.session.client().query(&statement, &[]).await? {
+            let row = ordinal(found.get(1));
+            taken.insert(row);
+            if let Some(candidate) = t.candidate(found.get(0)) {
+                candidate.lacks.get_or_insert(Obstacle::Row {
+                    table,
+                    reference,
+                    row,
+                });
+            }
+        }
+    }
+    // A row comes after the one above it.
+    let Some(&first) = taken.first() else {
+        return Ok(());
+    };
+    for row in first..t.rows.len() {
+        let above = t.rows.row(row).parent;
+        if above.is_some_and(|above| taken.contains(&above)) {
+            taken.insert(row);
+        }
+    }
+    let taken: Vec<usize> = taken.into_iter().collect();
+    let taken = ordinals(&taken);
+    for &below in later {
+        let statement = t
+            .session
+            .prepared(&model.table(below).sql.take_rows_out)
+            .await?;
+        t.session.client().execute(&statement, &[&taken]).await?;
     }
     Ok(())
 }

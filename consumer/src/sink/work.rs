@@ -1,7 +1,7 @@
 //! What one transaction is to do: the candidates, one per row of a root table, and what became of
 //! each.
 
-use crate::decode::Stamp;
+use crate::{decode::Stamp, transform::TableId};
 use std::{collections::BTreeMap, ops::Range};
 
 /// What became of a record: every record gets exactly one.
@@ -138,6 +138,15 @@ pub enum Obstacle {
     Parent(usize),
     /// The value of this unique key (a position among the table's) is taken.
     Unique(usize),
+    /// The parent of a child row is not there. The document does not wait, but this row does.
+    Row {
+        /// The child table.
+        table: TableId,
+        /// The reference: a position among that table's.
+        reference: usize,
+        /// The row among the encoded ones.
+        row: usize,
+    },
 }
 
 /// What became of a candidate.
@@ -168,6 +177,10 @@ pub struct Candidate {
     pub null_missing: bool,
     /// A reference was set to null for that reason.
     pub nulled: bool,
+    /// At this very version its document may be there without some of its child rows.
+    pub incomplete: bool,
+    /// What a child row of it waits for, now.
+    pub lacks: Option<Obstacle>,
     /// What became of it.
     pub fate: Fate,
 }

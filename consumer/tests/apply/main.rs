@@ -12,3 +12,4 @@ mod rules;
 mod filters;
 mod cascades;
 mod elements;
+mod links;

@@ -162,6 +162,9 @@ fn wire(run: usize, layout: Layout, record: &Record) -> Made {
         let parent = parent.map(|key| id(run, key));
         match table {
             Table::Parents | Table::Masters => doc! { "note": note },
+            Table::Clubs => {
+                doc! { "note": note, "members": parent.into_iter().collect::<Vec<_>>() }
+            }
             Table::Children | Table::Nodes | Table::Servants | Table::Friends | Table::Boxes => {
                 doc! { "note": note, "parent_id": parent }
             }
@@ -251,7 +254,8 @@ async fn apply_steps(
 async fn reset(world: &World, consumer: &mut Consumer) {
     world
         .execute(
-            "delete from children; delete from nodes; delete from parents; \
+            "delete from members; delete from clubs; \
+             delete from children; delete from nodes; delete from parents; \
              delete from servants; delete from friends; delete from masters; \
              delete from boxes; delete from leafcutter.lost; \
              delete from leafcutter.tombstones; delete from leafcutter.parked; \
@@ -353,6 +357,19 @@ async fn chains_and_cycles_that_go_together() {
     runs.add(Layout::Boxes, &Script::all(&CYCLE, 4), 0, false);
     runs.add(Layout::Boxes, &Script::all(&NESTED, 3), 1, false);
     run_all("boxes", runs, PACK).await;
+}
+
+#[tokio::test]
+async fn child_rows_that_point_to_parents() {
+    let mut runs = Runs::default();
+    for (length, copies) in [(5, 0), (3, 1), (2, 2)] {
+        runs.add(Layout::Links, &Script::all(&PLAIN, length), copies, false);
+    }
+    let mut scripts = Script::all(&MOVES, 4);
+    scripts.retain(Script::names_p_first);
+    runs.add(Layout::Links, &scripts, 0, false);
+    runs.add(Layout::Links, &Script::all(&FILTERED, 3), 0, true);
+    run_all("links", runs, PACK).await;
 }
 
 #[tokio::test]

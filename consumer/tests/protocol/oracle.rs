@@ -20,25 +20,28 @@ pub(crate) enum Layout {
     SetNull,
     /// Boxes that go with the box that they are in.
     Boxes,
+    /// Parents, and clubs whose members, child rows, are parents.
+    Links,
 }
 
 impl Layout {
     pub(crate) fn table(self, key: Key) -> Table {
         match (self, key) {
-            (Self::Two, Key::P | Key::Q) => Table::Parents,
+            (Self::Two | Self::Links, Key::P | Key::Q) => Table::Parents,
             (Self::Two, Key::C) => Table::Children,
             (Self::One, _) => Table::Nodes,
             (Self::Cascade | Self::SetNull, Key::P | Key::Q) => Table::Masters,
             (Self::Cascade, Key::C) => Table::Servants,
             (Self::SetNull, Key::C) => Table::Friends,
             (Self::Boxes, _) => Table::Boxes,
+            (Self::Links, Key::C) => Table::Clubs,
         }
     }
 
     /// Whether rows are lost with those that they point to.
     pub(crate) fn loses(self) -> bool {
         match self {
-            Self::Two | Self::One => false,
+            Self::Two | Self::One | Self::Links => false,
             Self::Cascade | Self::SetNull | Self::Boxes => true,
         }
     }
@@ -69,7 +72,9 @@ const ROWS: &str = "\
     union all select 'masters', id, lc_version, note, null from masters \
     union all select 'servants', id, lc_version, note, parent_id from servants \
     union all select 'friends', id, lc_version, note, parent_id from friends \
-    union all select 'boxes', id, lc_version, note, parent_id from boxes";
+    union all select 'boxes', id, lc_version, note, parent_id from boxes \
+    union all select 'clubs', c.id, c.lc_version, c.note, m.parent_id from clubs c \
+    left join members m on m.id = c.id";
 
 impl Stored {
     pub(crate) async fn read(world: &World) -> Self {
@@ -301,6 +306,21 @@ pub(crate) fn check(
             }
             continue;
         };
+        if layout == Layout::Links && key == Key::C {
+            // The club is there, and its member as soon as the parent is.
+            let member = image.parent.filter(|p| family.row(*p).is_some());
+            let waits = image.parent.is_some() && member.is_none();
+            let right = row.is_some_and(|row| {
+                Some(row.version) == newest
+                    && row.note == image.note
+                    && row.parent == member.map(ids)
+            });
+            let kept = if waits { newest } else { None };
+            if !right || parked != kept || held.is_some() || tombstone.is_some() {
+                return wrong("exists, but it or its member is not what it should be");
+            }
+            continue;
+        }
         if placed.contains(&key) {
             let right = row.is_some_and(|row| {
                 Some(row.version) == newest
