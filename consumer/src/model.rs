@@ -26,6 +26,8 @@ pub struct TableModel {
     pub collection: usize,
     /// The tables above a child table, its root first.
     pub above: Vec<TableId>,
+    /// For a root table, the tables below it, parents first.
+    pub children: Vec<TableId>,
     /// The name as it stands in Leafcutter's state tables.
     pub state_name: String,
     /// Its statements.
@@ -48,10 +50,8 @@ pub struct CollectionModel {
     pub topic: String,
     /// How its documents become rows.
     pub plan: Plan,
-    /// Its root table.
-    pub root: TableId,
-    /// Its child tables, parents first.
-    pub children: Vec<TableId>,
+    /// Its root tables.
+    pub roots: Vec<TableId>,
     /// The collections whose rows its own point to, without itself and without those in a cycle
     /// with it: what its gate waits for.
     pub parents: Vec<usize>,
@@ -122,6 +122,7 @@ impl Model {
                         table: Arc::clone(&entry.table),
                         collection: index,
                         above: above.iter().map(|&p| plan.tables[p].id).collect(),
+                        children: below(&plan, position),
                         state_name: entry.table.name.to_string(),
                         sql,
                         gone: None,
@@ -133,8 +134,7 @@ impl Model {
                 database: collection.database.clone(),
                 name: collection.name.clone(),
                 topic,
-                root: plan.root().id,
-                children: plan.tables.iter().skip(1).map(|t| t.id).collect(),
+                roots: plan.roots().map(|table| table.id).collect(),
                 parents: tiers.parents(index),
                 plan,
             });
@@ -251,6 +251,14 @@ fn cascades(tables: &mut BTreeMap<TableId, TableModel>) {
             entry.cascaded = cascaded.contains(&id);
         }
     }
+}
+
+/// The tables below one, parents first.
+fn below(plan: &Plan, position: usize) -> Vec<TableId> {
+    (0..plan.tables.len())
+        .filter(|&other| above(plan, other).contains(&position))
+        .map(|other| plan.tables[other].id)
+        .collect()
 }
 
 /// The positions of the tables over a child table, its root first.

@@ -96,7 +96,7 @@ pub async fn delete_documents(t: &mut Transaction<'_>, root: TableId) -> Result<
     } else {
         hold_referenced(t, root, &there, &mut alive).await?;
     }
-    for &child in model.collections[entry.collection].children.iter().rev() {
+    for &child in entry.children.iter().rev() {
         execute(t, &model.table(child).sql.delete, &alive).await?;
     }
     execute(t, &sql.delete, &alive).await?;

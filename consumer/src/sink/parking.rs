@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{decode::Stamp, model::Model, transform::Rows};
 use leafcutter_schemas::version::Version;
+use std::collections::BTreeSet;
 use tokio_postgres::Row;
 
 /// Most waiting documents that one batch takes along; the settling task does the rest.
@@ -344,6 +345,45 @@ pub async fn write(
         )
         .await?;
     Ok(())
+}
+
+/// Those of these records (collection, partition, offset) that something is parked of, beside what
+/// only lacks child rows.
+///
+/// # Errors
+/// When PostgreSQL is lost.
+pub async fn still_parked<'p>(
+    session: &mut Session,
+    model: &Model,
+    records: impl Iterator<Item = &'p Provenance>,
+) -> Result<BTreeSet<(usize, i32, i64)>, ApplyError> {
+    let mut topics = Vec::new();
+    let mut partitions = Vec::new();
+    let mut offsets = Vec::new();
+    for record in records {
+        topics.push(model.collections[record.collection].topic.as_str());
+        partitions.push(record.partition);
+        offsets.push(record.offset);
+    }
+    let sql = "select distinct p.topic, p.partition, p.\"offset\" from leafcutter.parked p \
+               join unnest($1::text[], $2::int[], $3::bigint[]) as k(t, p, o) \
+               on p.topic = k.t and p.partition = k.p and p.\"offset\" = k.o \
+               where not p.incomplete";
+    let statement = session.prepared(sql).await?;
+    let found = session
+        .client()
+        .query(&statement, &[&topics, &partitions, &offsets])
+        .await?;
+    Ok(found
+        .iter()
+        .filter_map(|row| {
+            Some((
+                model.collection_of_topic(row.get(0))?,
+                row.get(1),
+                row.get(2),
+            ))
+        })
+        .collect())
 }
 
 /// Forgets what is parked for these rows at or below these versions.

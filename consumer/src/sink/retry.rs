@@ -14,7 +14,7 @@ use super::{
     deletes::key_fields,
     parking::{self, Flags, Parked},
     settle,
-    work::{Candidate, Fate, From, Obstacle, Outcome, Provenance, RowId, Wish},
+    work::{Candidate, Fate, From, Obstacle, Outcome, Provenance, RowId},
 };
 use crate::{
     decode::{Prepared, Record},
@@ -123,22 +123,9 @@ async fn try_again(
                 outcomes[index] = Retried::Refused(reason.clone());
             }
             Prepared::Ignored => outcomes[index] = Retried::Superseded,
-            Prepared::Upsert { key, stamp, rows } => {
-                candidates.push(candidate(
-                    record,
-                    index,
-                    key,
-                    *stamp,
-                    Wish::Upsert(rows.clone()),
-                ));
-            }
-            Prepared::Delete { key, stamp } => {
-                let wish = Wish::Delete { filtered: false };
-                candidates.push(candidate(record, index, key, *stamp, wish));
-            }
-            Prepared::Filtered { key, stamp } => {
-                let wish = Wish::Delete { filtered: true };
-                candidates.push(candidate(record, index, key, *stamp, wish));
+            Prepared::Write { stamp, parts } => {
+                let own = parts.iter();
+                candidates.extend(own.map(|p| Candidate::of_record(index, record, *stamp, p)));
             }
         }
     }
@@ -180,33 +167,6 @@ async fn lock_letters(
         .collect())
 }
 
-fn candidate(
-    record: &Record,
-    index: usize,
-    key: &[u8],
-    stamp: crate::decode::Stamp,
-    wish: Wish,
-) -> Candidate {
-    let delivery = &record.delivery;
-    Candidate {
-        from: From::Batch(index),
-        provenance: Provenance {
-            collection: delivery.collection,
-            partition: delivery.partition,
-            offset: delivery.offset,
-            timestamp: delivery.timestamp,
-        },
-        key: key.to_vec(),
-        stamp,
-        wish,
-        null_missing: false,
-        nulled: false,
-        incomplete: false,
-        lacks: None,
-        fate: Fate::Open,
-    }
-}
-
 /// Adds the candidates that are strictly newer than what is stored to the work; the others are
 /// superseded. Gives the letters' own records where they are parked already.
 async fn offer(
@@ -214,20 +174,15 @@ async fn offer(
     mut candidates: Vec<Candidate>,
     outcomes: &mut [Retried],
 ) -> Result<BTreeMap<Origin, Parked>, ApplyError> {
-    let row_of = |t: &Transaction<'_>, candidate: &Candidate| -> RowId {
-        (
-            t.model.collections[candidate.provenance.collection].root,
-            candidate.key.clone(),
-        )
-    };
-    let rows: BTreeSet<RowId> = candidates.iter().map(|c| row_of(t, c)).collect();
+    let row_of = |candidate: &Candidate| -> RowId { (candidate.root, candidate.key.clone()) };
+    let rows: BTreeSet<RowId> = candidates.iter().map(row_of).collect();
     let rows: Vec<&RowId> = rows.iter().collect();
     let found = parking::lock_own(t.session, t.model, &rows).await?;
     let stored = stored(t, &candidates).await?;
     let mut own = BTreeMap::new();
     let mut index = 0;
     candidates.retain(|candidate| {
-        let row = row_of(t, candidate);
+        let row = row_of(candidate);
         let parked = found.iter().find(|parked| parked.row == row);
         let same = parked.is_some_and(|parked| same_record(&parked.provenance, candidate));
         let version = candidate.stamp.version.as_i64();
@@ -249,16 +204,16 @@ async fn offer(
             own.insert(origin, parked.clone());
         }
         if let (From::Batch(record), false) = (candidate.from, newer) {
-            outcomes[record] = Retried::Superseded;
+            say(&mut outcomes[record], Retried::Superseded);
         }
         newer
     });
     for candidate in candidates {
-        let row = row_of(t, &candidate);
+        let row = row_of(&candidate);
         if let Some(loser) = t.work.offer(row, candidate)
             && let From::Batch(record) = loser.from
         {
-            outcomes[record] = Retried::Superseded;
+            say(&mut outcomes[record], Retried::Superseded);
         }
     }
     Ok(own)
@@ -278,7 +233,7 @@ fn same_record(provenance: &Provenance, candidate: &Candidate) -> bool {
 async fn stored(t: &mut Transaction<'_>, candidates: &[Candidate]) -> Result<Vec<i64>, ApplyError> {
     let model = t.model;
     let mut stored = vec![-1; candidates.len()];
-    let root = |candidate: &Candidate| model.collections[candidate.provenance.collection].root;
+    let root = |candidate: &Candidate| candidate.root;
     // In the order in which batches write tables.
     let roots: BTreeSet<TableId> = candidates.iter().map(root).collect();
     for table in roots {
@@ -307,6 +262,20 @@ async fn stored(t: &mut Transaction<'_>, candidates: &[Candidate]) -> Result<Vec
     Ok(stored)
 }
 
+/// Of a record whose document goes to several tables, what still has to be done counts.
+fn say(outcome: &mut Retried, other: Retried) {
+    let weight = |retried: &Retried| match retried {
+        Retried::Closed => 0,
+        Retried::Superseded => 1,
+        Retried::Applied => 2,
+        Retried::Waits(_) => 3,
+        Retried::Refused(_) => 4,
+    };
+    if weight(&other) >= weight(outcome) {
+        *outcome = other;
+    }
+}
+
 /// What became of the candidates; gives those that were placed, though a child row of theirs waits.
 fn tell(t: &Transaction<'_>, outcomes: &mut [Retried]) -> BTreeSet<usize> {
     let mut placed = BTreeSet::new();
@@ -314,7 +283,7 @@ fn tell(t: &Transaction<'_>, outcomes: &mut [Retried]) -> BTreeSet<usize> {
         let From::Batch(record) = candidate.from else {
             continue;
         };
-        outcomes[record] = match candidate.fate {
+        let told = match candidate.fate {
             Fate::Done(Outcome::Stale) => Retried::Superseded,
             Fate::Done(_) if let Some(obstacle) = candidate.lacks => {
                 if !candidate.incomplete {
@@ -336,12 +305,13 @@ fn tell(t: &Transaction<'_>, outcomes: &mut [Retried]) -> BTreeSet<usize> {
             // Nothing is left open by the steps; what were left would not be written.
             Fate::Open => Retried::Superseded,
         };
+        say(&mut outcomes[record], told);
     }
     placed
 }
 
 fn waiting(t: &Transaction<'_>, candidate: &Candidate, obstacle: Obstacle) -> Reason {
-    let root = t.model.collections[candidate.provenance.collection].root;
+    let root = candidate.root;
     let entry = t.model.table(root);
     let (entry, column, message) = match obstacle {
         Obstacle::Parent(_) | Obstacle::Row { .. } => {

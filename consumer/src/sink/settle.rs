@@ -232,7 +232,7 @@ fn reference<'m>(
     parked: &Parked,
 ) -> Option<&'m leafcutter_schemas::mapping::Reference> {
     let column = parked.wait_column.as_deref()?;
-    let children = &model.collections[parked.provenance.collection].children;
+    let children = &model.table(parked.row.0).children;
     let mut tables = std::iter::once(&parked.row.0).chain(children);
     tables.find_map(|&table| {
         let entry = model.table(table);
@@ -253,7 +253,10 @@ fn parent_never_comes(model: &Model, parked: &Parked, patience: &Patience) -> bo
     let topics: Vec<&str> = model
         .collections
         .iter()
-        .filter(|c| model.table(c.root).state_name == parked.wait_table)
+        .filter(|c| {
+            let mut names = c.roots.iter().map(|&root| &model.table(root).state_name);
+            names.any(|name| *name == parked.wait_table)
+        })
         .map(|c| c.topic.as_str())
         .collect();
     let waiting = Waiting {
@@ -276,7 +279,7 @@ fn decides_null(model: &Model, parked: &Parked, patience: &Patience) -> bool {
 }
 
 async fn mark_orphan(t: &mut Transaction<'_>, candidate: &Candidate) -> Result<(), ApplyError> {
-    let root = t.model.collections[candidate.provenance.collection].root;
+    let root = candidate.root;
     let statement = t
         .session
         .prepared(
@@ -363,7 +366,7 @@ async fn give_up(
 ) -> Result<(), ApplyError> {
     apply::list_dead_letter(
         t,
-        &candidate.provenance,
+        (&candidate.provenance, candidate.root),
         &letter.reason,
         Some(&candidate.key),
         &letter.record_key,
@@ -446,8 +449,7 @@ async fn settle_held_table(
     let mut let_go = 0;
     if !free.is_empty() {
         let_go = cascade::carry_out(t, table).await?;
-        let children = &model.collections[entry.collection].children;
-        for child in children.iter().rev() {
+        for child in entry.children.iter().rev() {
             let statement = t.session.prepared(&model.table(*child).sql.delete).await?;
             t.session.client().execute(&statement, &[&free]).await?;
         }

@@ -198,7 +198,7 @@ async fn copy_direct(
     documents: &[usize],
 ) -> Result<(), ApplyError> {
     let model = t.model;
-    let children = &model.collections[model.table(root).collection].children;
+    let children = &model.table(root).children;
     // In the order of keys, as every transaction writes.
     let mut sorted = documents.to_vec();
     sorted.sort_unstable_by(|&a, &b| t.work.candidates[a].key.cmp(&t.work.candidates[b].key));
@@ -474,7 +474,7 @@ async fn write_children(
     written: &[usize],
 ) -> Result<(), ApplyError> {
     let model = t.model;
-    let children = &model.collections[model.table(root).collection].children;
+    let children = &model.table(root).children;
     let mut counts = Vec::new();
     for &child in children {
         counts.push(copy_rows(t, child, written).await?);

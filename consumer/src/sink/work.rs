@@ -57,6 +57,33 @@ impl Outcome {
     }
 }
 
+impl Outcome {
+    /// Of a record whose document goes to several tables, the outcome that counts: the one that asks
+    /// most of whoever looks after it.
+    #[must_use]
+    pub fn stronger(self, other: Self) -> Self {
+        if other.strength() > self.strength() {
+            other
+        } else {
+            self
+        }
+    }
+
+    fn strength(self) -> u8 {
+        match self {
+            Self::DeadLettered => 8,
+            Self::Parked => 7,
+            Self::Applied => 6,
+            Self::Held => 5,
+            Self::Deleted => 4,
+            Self::Unchanged => 3,
+            Self::Stale => 2,
+            Self::Filtered => 1,
+            Self::Ignored => 0,
+        }
+    }
+}
+
 /// How many records of a partition had which outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts([i64; 9]);
@@ -167,6 +194,8 @@ pub struct Candidate {
     pub from: From,
     /// Where its record was read.
     pub provenance: Provenance,
+    /// The root table.
+    pub root: TableId,
     /// The root row's key.
     pub key: Vec<u8>,
     /// Its version and the time of its image.

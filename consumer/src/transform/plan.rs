@@ -16,6 +16,7 @@ use leafcutter_schemas::{
 };
 use std::{
     collections::{BTreeMap, HashMap},
+    ops::Range,
     sync::Arc,
 };
 use uuid::Uuid;
@@ -28,8 +29,10 @@ pub struct TableId(pub usize);
 /// The plan of one collection.
 #[derive(Debug)]
 pub struct Plan {
-    /// Its tables: the root, then each child table after its parent.
+    /// Its tables: each root, and behind it each child table after its parent.
     pub tables: Vec<TablePlan>,
+    /// The positions of the roots.
+    roots: Vec<usize>,
     namespace: Uuid,
 }
 
@@ -317,9 +320,13 @@ impl Plan {
     ) -> Result<Self, String> {
         let mut plan = Self {
             tables: Vec::new(),
+            roots: Vec::new(),
             namespace: mapping.uuid_namespace,
         };
-        plan.add(&collection.root, None, order)?;
+        for table in &collection.tables {
+            let root = plan.add(table, None, order)?;
+            plan.roots.push(root);
+        }
         Ok(plan)
     }
 
@@ -360,29 +367,43 @@ impl Plan {
         Ok(position)
     }
 
-    /// The table that gets one row per document.
-    pub fn root(&self) -> &TablePlan {
-        &self.tables[0]
+    /// The tables that get one row per document.
+    pub fn roots(&self) -> impl Iterator<Item = &TablePlan> {
+        self.roots.iter().map(|&root| &self.tables[root])
     }
 
-    /// Turns a document into its rows, which are appended to `rows`, the root's first. `false`
-    /// where the root table's filter leaves the document out, so that it has none.
+    /// Turns a document into its rows, which are appended to `rows`: for each root table in turn, its
+    /// own row first. Gives those rows, or none where the table's filter leaves the document out.
     ///
     /// # Errors
     /// The reason for the dead letter. `rows` is left as it was.
-    pub fn transform(&self, document: &RawDocument, rows: &mut Rows) -> Result<bool, Reason> {
+    pub fn transform(
+        &self,
+        document: &RawDocument,
+        rows: &mut Rows,
+    ) -> Result<Vec<(TableId, Option<Range<usize>>)>, Reason> {
         let mark = rows.mark();
         let whole = RawBsonRef::Document(document);
-        self.table_rows(0, whole, None, None, rows, &mut Seen::new())
-            .inspect_err(|_| rows.reset(mark))
+        let mut made = Vec::with_capacity(self.roots.len());
+        for &root in &self.roots {
+            let start = rows.len();
+            let there = self
+                .table_rows(root, whole, None, None, rows, &mut Seen::new())
+                .inspect_err(|_| rows.reset(mark))?;
+            made.push((self.tables[root].id, there.then(|| start..rows.len())));
+        }
+        Ok(made)
     }
 
-    /// The root row's key for a document of which only the `_id` is known: a delete.
+    /// The key of a root table's row for a document of which only the `_id` is known: a delete.
     ///
     /// # Errors
-    /// Where the key needs more than the `_id`, or the `_id` cannot be the key.
-    pub fn root_key(&self, document_key: &RawDocument) -> Result<Vec<u8>, Reason> {
-        let root = self.root();
+    /// Where the `_id` cannot be the key.
+    pub fn root_key(
+        &self,
+        root: &TablePlan,
+        document_key: &RawDocument,
+    ) -> Result<Vec<u8>, Reason> {
         let malformed =
             |bad: Bad| self.refuse(root, &root.table.columns[root.key()[0]], &bad, None);
         let found = root

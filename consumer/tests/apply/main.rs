@@ -13,3 +13,4 @@ mod filters;
 mod cascades;
 mod elements;
 mod links;
+mod several;

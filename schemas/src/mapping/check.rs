@@ -26,7 +26,11 @@ pub(super) fn mapping(raw: &RawMapping, faults: &mut Faults) -> (Uuid, Vec<Colle
         Collection {
             database: collection.database.value().cloned().unwrap_or_default(),
             name: collection.name.value.clone(),
-            root: table::build(&collection.table, None, &targets, faults).table,
+            tables: collection
+                .tables
+                .iter()
+                .map(|table| table::build(table, None, &targets, faults).table)
+                .collect(),
         }
     });
     (raw.uuid_namespace, collections.collect())

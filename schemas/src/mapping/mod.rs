@@ -43,8 +43,19 @@ pub struct Collection {
     pub database: String,
     /// Its name.
     pub name: String,
-    /// The table that gets one row per document; its children follow inside.
-    pub root: Table,
+    /// The tables that get one row per document, or none where their filter leaves it out; their
+    /// children follow inside. Never empty.
+    pub tables: Vec<Table>,
+}
+
+impl Collection {
+    /// Its tables and all below them, parents first.
+    pub fn with_descendants(&self) -> Vec<&Table> {
+        self.tables
+            .iter()
+            .flat_map(Table::with_descendants)
+            .collect()
+    }
 }
 
 /// A table's name, with its schema where the mapping gives one.
@@ -283,7 +294,7 @@ impl Mapping {
     pub fn tables(&self) -> impl Iterator<Item = (&Collection, &Table)> {
         self.collections
             .iter()
-            .flat_map(|c| c.root.with_descendants().into_iter().map(move |t| (c, t)))
+            .flat_map(|c| c.with_descendants().into_iter().map(move |t| (c, t)))
     }
 
     /// For each table, the references that point to it, as (table, column position).

@@ -22,7 +22,7 @@ pub(super) struct RawMapping {
 pub(super) struct RawCollection {
     pub(super) name: Spotted<String>,
     pub(super) database: Given<String>,
-    pub(super) table: RawTable,
+    pub(super) tables: Vec<RawTable>,
 }
 
 /// A list of column names.

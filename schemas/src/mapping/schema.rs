@@ -64,10 +64,49 @@ struct File {
 
 /// A collection and the tables its documents go to.
 #[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Collection {
+    One(CollectionTable),
+    Several(CollectionTables),
+}
+
+/// A collection whose documents go to one table and those below it.
+#[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
-struct Collection {
+struct CollectionTable {
     /// The database it is in.
     database: Option<String>,
+    /// The table that gets one row per document, as `table` or `schema.table`.
+    table: String,
+    /// What must hold for a document to have a row, by path; all of it.
+    #[schemars(rename = "where")]
+    filter: Option<BTreeMap<String, ConditionValue>>,
+    /// The primary key. Every row is found again by it, so it has to follow from the document's `_id`.
+    key: Key,
+    /// Further unique keys, each a list of columns.
+    unique: Option<Vec<Vec<String>>>,
+    /// Indexes, each a list of columns. References have one without saying so.
+    indexes: Option<Vec<Vec<String>>>,
+    /// The columns, by name.
+    columns: BTreeMap<String, Column>,
+    /// Tables filled from arrays inside the document.
+    children: Option<Vec<ChildTable>>,
+}
+
+/// A collection whose documents go to several tables, each to those whose conditions it meets.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct CollectionTables {
+    /// The database it is in.
+    database: Option<String>,
+    /// The tables that get one row per document that meets their conditions.
+    tables: Vec<OwnTable>,
+}
+
+/// One of several tables that a collection's documents go to.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct OwnTable {
     /// The table that gets one row per document, as `table` or `schema.table`.
     table: String,
     /// What must hold for a document to have a row, by path; all of it.

@@ -157,10 +157,10 @@ fn collections(mapping: &Mapping) -> Graph {
         .collections
         .iter()
         .enumerate()
-        .map(|(index, c)| (&c.root.name, index))
+        .flat_map(|(index, c)| c.tables.iter().map(move |table| (&table.name, index)))
         .collect();
     let edges = mapping.collections.iter().map(|collection| {
-        let tables = collection.root.with_descendants();
+        let tables = collection.with_descendants();
         let columns = tables.iter().flat_map(|table| &table.columns);
         let references = columns.filter_map(|column| column.reference.as_ref());
         references
@@ -331,7 +331,7 @@ mod tests {
             let group = |n: usize| tiers.cycles().into_iter().find(|c| c.contains(&n)).unwrap_or(vec![n]);
             prop_assert_eq!(order.len(), 18);
             for (index, collection) in mapping.collections.iter().enumerate() {
-                prop_assert!(place(&collection.root.name) < place(&collection.root.children[0].name));
+                prop_assert!(place(&collection.tables[0].name) < place(&collection.tables[0].children[0].name));
                 for &(from, to, child) in &edges {
                     if from != index || to == index {
                         continue;
@@ -339,10 +339,10 @@ mod tests {
                     let together = group(from).contains(&to);
                     prop_assert_eq!(tiers.parents(from).contains(&to), !together);
                     prop_assert!(together || tiers.tier(from) > tiers.tier(to));
-                    let table = if child { &collection.root.children[0] } else { &collection.root };
+                    let table = if child { &collection.tables[0].children[0] } else { &collection.tables[0] };
                     // A child table is never pointed to, so it is in no circle.
                     if child || !together {
-                        prop_assert!(place(&table.name) > place(&mapping.collections[to].root.name));
+                        prop_assert!(place(&table.name) > place(&mapping.collections[to].tables[0].name));
                     }
                 }
             }

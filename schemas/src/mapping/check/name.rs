@@ -60,7 +60,9 @@ pub(super) fn collection(collection: &RawCollection, faults: &mut Faults) {
 pub(super) fn tables(raw: &RawMapping, faults: &mut Faults) {
     let mut seen = BTreeMap::new();
     for collection in &raw.collections {
-        table(&collection.table, &mut seen, faults);
+        for own in &collection.tables {
+            table(own, &mut seen, faults);
+        }
     }
 }
 

@@ -28,7 +28,9 @@ impl<'r> Targets<'r> {
             complete: !raw.collections_missing,
         };
         for collection in &raw.collections {
-            targets.add(&collection.table, Target::Root(&collection.table));
+            for table in &collection.tables {
+                targets.add(table, Target::Root(table));
+            }
         }
         targets
     }
@@ -197,10 +199,11 @@ pub(super) fn circles(raw: &RawMapping, faults: &mut Faults) {
     let roots: Vec<(&TableName, Vec<&RawReference>)> = raw
         .collections
         .iter()
-        .filter_map(|collection| {
+        .flat_map(|collection| &collection.tables)
+        .filter_map(|table| {
             let mut found = Vec::new();
-            references(&collection.table, &mut found);
-            Some((collection.table.name.value()?, found))
+            references(table, &mut found);
+            Some((table.name.value()?, found))
         })
         .collect();
     let points = |from: &TableName, to: &TableName| {

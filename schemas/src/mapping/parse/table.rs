@@ -11,6 +11,11 @@ use crate::mapping::{
     raw::{Names, RawTable},
 };
 
+/// The keys of a collection's own table.
+pub(super) const KEYS: [&str; 7] = [
+    "table", "where", "key", "unique", "indexes", "columns", "children",
+];
+
 /// Reads the keys that every table has; `from` is the array of a child table.
 pub(super) fn read(at: At, mut fields: Fields<'_>, child: bool, faults: &mut Faults) -> RawTable {
     let mut table = RawTable {

@@ -42,7 +42,7 @@ fn finlit() {
     assert_eq!(mapping.uuid_namespace, Uuid::NAMESPACE_OID);
     assert_eq!(mapping.body, FINLIT);
 
-    let learners = &mapping.collection("finlit", "learners").unwrap().root;
+    let learners = &mapping.collection("finlit", "learners").unwrap().tables[0];
     assert_eq!(learners.key, [0]);
     assert_eq!(learners.unique, [[1]]);
     assert_eq!(learners.rows, RowSource::Document);
@@ -131,7 +131,7 @@ fn every_reference_begins_an_index() {
 #[test]
 fn columns_in_their_shortest_form() {
     let mapping = people("      a.b: VarChar( 9 )\n      c: double   precision\n      d: int\n");
-    let columns = &mapping.collections[0].root.columns;
+    let columns = &mapping.collections[0].tables[0].columns;
     assert_eq!(columns[1].pg_type, PgType::Varchar(9));
     // A name is one step, whatever is in it.
     assert_eq!(columns[1].source, path(r"a\.b"));
@@ -152,7 +152,7 @@ fn the_word_null_with_and_without_quotes() {
       c: {{ type: uuid, convert: uuid-v5, references: {{ table: people, on_missing: {null} }} }}
 "
         ));
-        let columns = &mapping.collections[0].root.columns;
+        let columns = &mapping.collections[0].tables[0].columns;
         let all = Policy::Null;
         assert_eq!(
             columns[1].invalid,
@@ -185,7 +185,7 @@ fn one_policy_for_all_counts_where_it_can() {
       c: { type: text, required: true, invalid: reject }
 ",
     );
-    let columns = &mapping.collections[0].root.columns;
+    let columns = &mapping.collections[0].tables[0].columns;
     let nul = Policies {
         nul: Policy::Truncate,
         ..Policies::default()
@@ -211,7 +211,7 @@ fn constants_keep_their_text() {
       e: { type: text, default: \"\" }
 ",
     );
-    let columns = &mapping.collections[0].root.columns;
+    let columns = &mapping.collections[0].tables[0].columns;
     assert_eq!(columns[1].default.as_deref(), Some("1.50"));
     assert_eq!(columns[2].default.as_deref(), Some("null"));
     assert_eq!(columns[3].source, ColumnSource::Constant("true".to_owned()));
@@ -231,8 +231,8 @@ collections:
     );
     assert_eq!(mapping.databases(), ["one", "two"]);
     assert!(mapping.collection("one", "b").is_none());
-    assert_eq!(mapping.collections[0].root.name.to_string(), "x.a");
-    assert_eq!(mapping.collections[1].root.name.schema, "public");
+    assert_eq!(mapping.collections[0].tables[0].name.to_string(), "x.a");
+    assert_eq!(mapping.collections[1].tables[0].name.schema, "public");
 }
 
 #[test]
@@ -265,7 +265,7 @@ fn children_of_children() {
               person: { parent: id, references: { table: people } }
 ",
     );
-    let orders = &mapping.collections[0].root.children[0];
+    let orders = &mapping.collections[0].tables[0].children[0];
     assert_eq!(
         orders.rows,
         RowSource::Elements(vec![Elements {

@@ -55,7 +55,7 @@ fn the_schema_and_the_reader_know_the_same_keys() {
     for (definition, text) in [
         ("File", format!("{head}{column} }}\nqqqqqqqqqqqq: 1\n")),
         (
-            "Collection",
+            "CollectionTable",
             format!("{head}{column} }}\n    qqqqqqqqqqqq: 1\n"),
         ),
         (

@@ -43,7 +43,7 @@ fn what_a_table_needs() {
     indices: [[id]]
 ",
             &[
-                "mapping.yaml:9:5: collections.people.from: unknown key `from`: known are database, table, where, key, unique, indexes, columns, children",
+                "mapping.yaml:9:5: collections.people.from: unknown key `from`: known are database, tables, table, where, key, unique, indexes, columns, children",
                 "mapping.yaml:10:5: collections.people.keys: unknown key `keys`; did you mean `key`?",
                 "mapping.yaml:11:5: collections.people.indices: unknown key `indices`; did you mean `indexes`?",
             ],
@@ -185,6 +185,44 @@ fn keys() {
             ],
         ),
     ]);
+}
+
+#[test]
+fn several_tables() {
+    let one = |name: &str| {
+        format!(
+            "      - {{ table: {name}, key: id, columns: {{ id: {{ path: _id, type: text }} }} }}\n"
+        )
+    };
+    let two = [one("a"), one("a")].concat();
+    for (text, expected) in [
+        (
+            "  people:\n    tables: []\n".to_owned(),
+            "5:13: collections.people.tables: the list names no table",
+        ),
+        (
+            "  people:\n    tables: a\n".to_owned(),
+            "5:13: collections.people.tables: `a` stands where a list of tables should be",
+        ),
+        (
+            "  people:\n    tables: [a]\n".to_owned(),
+            "5:14: collections.people.tables[0]: `a` stands where a table's keys (`table`, `where`, `key`, `columns`) should be",
+        ),
+        (
+            format!("  people:\n    tables:\n{two}"),
+            "7:18: collections.people.tables[1].table: two tables are called `a`, the first in line 6",
+        ),
+        (
+            format!("  people:\n    tables:\n{}    tabel: x\n", one("a")),
+            "7:5: collections.people.tabel: unknown key `tabel`; did you mean `table`?",
+        ),
+    ] {
+        assert_eq!(
+            faults(&format!("{HEAD}{text}")),
+            [format!("mapping.yaml:{expected}")],
+            "{text}"
+        );
+    }
 }
 
 #[test]
