@@ -4,6 +4,8 @@
 //! the same, because the document is gone. The row is locked before anything looks for its children,
 //! in a later statement (S4), so a child that is being written at this moment is seen.
 //!
+//! Where the mapping has a soft delete the row stays, is marked, and needs nothing of this.
+//!
 //! What goes with a row, or changes with it, where references say so, is [`cascade`]'s.
 //!
 //! Deletes come last in a transaction and never wait: a row that somebody has locked, most likely to
@@ -50,6 +52,8 @@ pub async fn delete_documents(t: &mut Transaction<'_>, root: TableId) -> Result<
     } else {
         BTreeMap::new()
     };
+    // A row that stays has the delete's version.
+    let marked = sql.soft_delete.is_some();
     let mut alive = BTreeSet::new();
     for &document in &documents {
         let version = t.work.candidates[document].stamp.version.as_i64();
@@ -60,7 +64,9 @@ pub async fn delete_documents(t: &mut Transaction<'_>, root: TableId) -> Result<
             .unwrap_or(-1);
         let fate = if stored > version {
             Fate::Done(Outcome::Stale)
-        } else if tombstones.get(&document) == Some(&version) && !there.contains_key(&document) {
+        } else if tombstones.get(&document) == Some(&version)
+            && there.get(&document).copied() == marked.then_some(version)
+        {
             Fate::Done(Outcome::Unchanged)
         } else {
             alive.insert(document);
@@ -80,6 +86,10 @@ pub async fn delete_documents(t: &mut Transaction<'_>, root: TableId) -> Result<
     }
     if t.flags.lost {
         execute(t, &sql.forget_lost[1], &alive).await?;
+    }
+    if let Some(mark) = &sql.soft_delete {
+        execute(t, mark, &alive).await?;
+        return t.empty_deletes(root, count).await;
     }
     let busy = alive
         .iter()

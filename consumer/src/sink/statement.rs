@@ -139,6 +139,8 @@ pub struct TableSql {
     pub referenced_deletes: Vec<String>,
     /// Deletes the rows whose `lc_doc` is in `$1`; for a child table, the rows below them.
     pub delete: String,
+    /// Marks the rows whose `lc_doc` is in `$1` as deleted, where they stay.
+    pub soft_delete: Option<String>,
     /// Writes tombstones for the rows whose `lc_doc` is in `$1`.
     pub write_tombstones: String,
     /// Marks as held the rows whose `lc_doc` is in `$1`.
@@ -374,6 +376,7 @@ impl TableSql {
             ),
             referenced_deletes: referenced_deletes(n, referrers),
             delete: delete(n, above),
+            soft_delete: table.soft_delete.map(|column| soft_delete(n, column)),
             write_tombstones: format!(
                 "insert into leafcutter.tombstones as s (table_name, row_key, version) \
                  select {}, {}, d.lc_version from {} d where d.lc_doc = any($1) order by 2 \
@@ -710,6 +713,18 @@ fn referenced_deletes(n: &Names<'_>, referrers: &[(&Table, usize)]) -> Vec<Strin
             )
         })
         .collect()
+}
+
+/// The time of a delete is its cluster time's, whose seconds stand above 31 bits.
+fn soft_delete(n: &Names<'_>, column: usize) -> String {
+    format!(
+        "update {} x set {} = to_timestamp((d.lc_version >> 31)::float8), lc_version = d.lc_version \
+         from {} d where {} and d.lc_doc = any($1)",
+        n.target,
+        quote(&n.column(column).name),
+        n.deletes,
+        n.same_key("x", "d"),
+    )
 }
 
 fn delete(n: &Names<'_>, above: &[(&Table, TableId)]) -> String {

@@ -206,6 +206,7 @@ impl TablePlan {
                 | ColumnSource::Position
                 | ColumnSource::MapKey
                 | ColumnSource::Set
+                | ColumnSource::Deleted
                 | ColumnSource::Derived(_) => column.default.as_ref(),
             };
             let encoded = text.map(|text| constant(table, column, text, namespace));
@@ -278,6 +279,7 @@ impl TablePlan {
             | ColumnSource::Position
             | ColumnSource::MapKey
             | ColumnSource::Set
+            | ColumnSource::Deleted
             | ColumnSource::Derived(_)
             | ColumnSource::Constant(_) => return None,
         };
@@ -579,6 +581,7 @@ impl Plan {
             }
             // Made of other columns, by those who have them at hand.
             ColumnSource::Derived(_) => Err(Bad::Missing),
+            ColumnSource::Deleted => value::encode_null(column, out),
             ColumnSource::Constant(_) => {
                 let constant = plan.encoded[position].as_ref().ok_or(Bad::Missing)?;
                 out.extend_from_slice(constant);

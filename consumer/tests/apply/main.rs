@@ -14,3 +14,4 @@ mod cascades;
 mod elements;
 mod links;
 mod several;
+mod soft;

@@ -95,6 +95,9 @@ pub struct Table {
     pub rows: RowSource,
     /// What must hold for a document or element to have a row; all of it.
     pub filter: Vec<condition::Condition>,
+    /// For a root table whose rows stay when their documents are deleted: the column that says when,
+    /// a position in `columns`.
+    pub soft_delete: Option<usize>,
     /// The tables filled from arrays inside this table's document or element.
     pub children: Vec<Table>,
 }
@@ -116,7 +119,8 @@ impl Table {
             ColumnSource::Parent(_)
             | ColumnSource::Position
             | ColumnSource::MapKey
-            | ColumnSource::Set => false,
+            | ColumnSource::Set
+            | ColumnSource::Deleted => false,
         }
     }
 
@@ -190,6 +194,8 @@ pub enum ColumnSource {
     /// The deterministic UUID of these columns' values (see [`crate::key::uuid_of_texts`]). They
     /// stand before this one and are never null.
     Derived(Vec<usize>),
+    /// When the row's document was deleted; null while it exists.
+    Deleted,
     /// Always the same: the text of a constant in the column's type.
     Constant(String),
 }

@@ -36,6 +36,8 @@ pub(super) struct RawTable {
     /// The arrays and maps of a child table.
     pub(super) from: Given<Vec<RawElements>>,
     pub(super) filter: Given<Vec<Condition>>,
+    /// The column of a soft delete.
+    pub(super) soft_delete: Given<String>,
     pub(super) key: Given<Names>,
     pub(super) unique: Vec<Spotted<Names>>,
     pub(super) indexes: Vec<Spotted<Names>>,

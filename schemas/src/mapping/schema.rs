@@ -81,6 +81,8 @@ struct CollectionTable {
     /// What must hold for a document to have a row, by path; all of it.
     #[schemars(rename = "where")]
     filter: Option<BTreeMap<String, ConditionValue>>,
+    /// What a delete does; the row is deleted if left out.
+    delete: Option<Delete>,
     /// The primary key. Every row is found again by it, so it has to follow from the document's `_id`.
     key: Key,
     /// Further unique keys, each a list of columns.
@@ -112,6 +114,8 @@ struct OwnTable {
     /// What must hold for a document to have a row, by path; all of it.
     #[schemars(rename = "where")]
     filter: Option<BTreeMap<String, ConditionValue>>,
+    /// What a delete does; the row is deleted if left out.
+    delete: Option<Delete>,
     /// The primary key. Every row is found again by it, so it has to follow from the document's `_id`.
     key: Key,
     /// Further unique keys, each a list of columns.
@@ -145,6 +149,14 @@ struct ChildTable {
     columns: BTreeMap<String, Column>,
     /// Tables filled from arrays inside the element.
     children: Option<Vec<ChildTable>>,
+}
+
+/// What a delete does.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Delete {
+    /// The row stays, and this column, a `timestamptz` that no document fills, says since when.
+    soft: String,
 }
 
 /// The path of an array, or where the rows come from in full, or several of these.

@@ -46,6 +46,7 @@ pub(super) fn build(
         | ColumnSource::Set
         | ColumnSource::Derived(_)
         | ColumnSource::Constant(_) => true,
+        ColumnSource::Deleted => false,
     };
     let column = Column {
         name: raw.name.value.clone(),
@@ -240,6 +241,7 @@ fn pg_type(
         | ColumnSource::MapKey
         | ColumnSource::Set
         | ColumnSource::Derived(_)
+        | ColumnSource::Deleted
         | ColumnSource::Constant(_) => {}
     }
     if raw.pg_type.is_absent() && raw.parent.is_absent() {

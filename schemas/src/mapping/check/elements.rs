@@ -81,6 +81,7 @@ fn fits_sources(
         | ColumnSource::Position
         | ColumnSource::Constant(_)
         | ColumnSource::Set
+        | ColumnSource::Deleted
         | ColumnSource::Derived(_) => {}
     }
 }
@@ -99,6 +100,7 @@ fn several(raw: &RawTable, sources: &[RawElements], built: &Built, faults: &mut 
         ColumnSource::Parent(_)
         | ColumnSource::Position
         | ColumnSource::MapKey
+        | ColumnSource::Deleted
         | ColumnSource::Constant(_) => false,
     };
     let known = built.table.key.iter().all(|&p| built.known[p].source);

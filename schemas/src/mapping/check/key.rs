@@ -71,7 +71,10 @@ fn required(
     let known = built.known[position].source;
     let from_id = built.table.follows_from_id(position);
     let column = &mut built.table.columns[position];
-    let given = &raw.columns[position].required;
+    let Some(given) = raw.columns.get(position).map(|column| &column.required) else {
+        faults.add(at, "the column of a soft delete cannot be in the key");
+        return;
+    };
     let always = match &column.source {
         // Every document has an `_id`; elements need not.
         ColumnSource::Path(path) => !child && path.steps().first().is_some_and(|s| s == "_id"),
@@ -81,6 +84,7 @@ fn required(
         | ColumnSource::Set
         | ColumnSource::Derived(_)
         | ColumnSource::Constant(_) => true,
+        ColumnSource::Deleted => false,
     };
     if let Some(flag) = given.get().filter(|flag| !flag.value) {
         faults.add(&flag.at, "a column of the key is never null");
@@ -170,6 +174,7 @@ fn child(table: &Table, above: &Built, at: &At, faults: &mut Faults) {
         ColumnSource::Parent(_)
         | ColumnSource::Constant(_)
         | ColumnSource::Set
+        | ColumnSource::Deleted
         | ColumnSource::Derived(_) => false,
     };
     if !sources().any(own) {

@@ -1,8 +1,8 @@
 //! One table: its columns, its keys and indexes, and the tables below it.
 
-use super::{column, elements, key, policy, reference};
+use super::{column, elements, key, name, policy, reference};
 use crate::mapping::{
-    PgType, RowSource, Table, TableName,
+    Column, ColumnSource, Conversion, OnDelete, PgType, Policies, RowSource, Table, TableName,
     condition::Condition,
     fault::{Faults, Spotted, nearest},
     raw::{Names, RawTable},
@@ -48,6 +48,7 @@ pub(super) fn build(
             indexes: Vec::new(),
             rows: elements::rows(raw, above, faults),
             filter: filter(raw, above, faults),
+            soft_delete: None,
             children: Vec::new(),
         },
         known: Vec::new(),
@@ -59,12 +60,14 @@ pub(super) fn build(
         built.table.columns.push(column);
         built.known.push(known);
     }
+    soft_delete(raw, &mut built, faults);
     key::resolve(raw, above, &mut built, faults);
     elements::judge(raw, &mut built, faults);
     for (position, column) in raw.columns.iter().enumerate() {
         policy::judge(column, position, &mut built, faults);
         reference::judge(column, position, &mut built, targets, faults);
     }
+    soft_stays(raw, &built, faults);
     indexes(raw, &mut built, faults);
     for child in &raw.children {
         let child = self::build(child, Some(&built), targets, faults);
@@ -77,6 +80,52 @@ fn stand_in() -> TableName {
     TableName {
         schema: String::new(),
         name: String::new(),
+    }
+}
+
+/// Adds the column that says when a row's document was deleted.
+fn soft_delete(raw: &RawTable, built: &mut Built, faults: &mut Faults) {
+    let Some(name) = raw.soft_delete.get() else {
+        return;
+    };
+    name::column(name, faults);
+    if built.table.column(&name.value).is_some() {
+        let message = format!(
+            "`{}` stands among the columns, but its value is not of the document: leave it out there",
+            name.value
+        );
+        faults.add(&name.at, message);
+        return;
+    }
+    built.table.soft_delete = Some(built.table.columns.len());
+    built.table.columns.push(Column {
+        name: name.value.clone(),
+        pg_type: PgType::Timestamptz,
+        source: ColumnSource::Deleted,
+        conversion: Conversion::Auto,
+        required: false,
+        default: None,
+        invalid: Policies::default(),
+        reference: None,
+    });
+    built.known.push(Known {
+        pg_type: Some(PgType::Timestamptz),
+        source: true,
+    });
+}
+
+/// A row that stays when its own document is deleted cannot go with another's.
+fn soft_stays(raw: &RawTable, built: &Built, faults: &mut Faults) {
+    if built.table.soft_delete.is_none() {
+        return;
+    }
+    let references = raw.columns.iter().filter_map(|c| c.references.value());
+    for on_delete in references.filter_map(|reference| reference.on_delete.get()) {
+        if on_delete.value == OnDelete::Cascade {
+            let message =
+                "rows with a soft delete stay, so they cannot go with others: `hold` or `set-null`";
+            faults.add(&on_delete.at, message);
+        }
     }
 }
 

@@ -12,8 +12,8 @@ use crate::mapping::{
 };
 
 /// The keys of a collection's own table.
-pub(super) const KEYS: [&str; 7] = [
-    "table", "where", "key", "unique", "indexes", "columns", "children",
+pub(super) const KEYS: [&str; 8] = [
+    "table", "where", "delete", "key", "unique", "indexes", "columns", "children",
 ];
 
 /// Reads the keys that every table has; `from` is the array of a child table.
@@ -27,6 +27,11 @@ pub(super) fn read(at: At, mut fields: Fields<'_>, child: bool, faults: &mut Fau
             Given::Absent
         },
         filter: fields.given("where", |item| condition::read(item, faults)),
+        soft_delete: if child {
+            Given::Absent
+        } else {
+            fields.given("delete", |item| soft_delete(item, faults))
+        },
         key: fields.given("key", |item| key(item, faults)),
         unique: lists(fields.take("unique"), faults),
         indexes: lists(fields.take("indexes"), faults),
@@ -112,6 +117,16 @@ pub(super) fn table_name(item: &Item<'_>, faults: &mut Faults) -> Option<Spotted
         name: name.to_owned(),
     };
     Some(Spotted { value, at: text.at })
+}
+
+fn soft_delete(item: &Item<'_>, faults: &mut Faults) -> Option<Spotted<String>> {
+    let mut fields = item.fields("`{ soft: column }`", faults)?;
+    let soft = fields.given("soft", |item| item.text("the name of a column", faults));
+    fields.finish(faults);
+    if soft.is_absent() {
+        faults.add(&item.at(), "`soft`, the name of a column, is missing");
+    }
+    soft.get().cloned()
 }
 
 /// A name or a list of names.

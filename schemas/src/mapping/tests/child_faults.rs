@@ -144,7 +144,7 @@ fn elements_of_arrays_and_maps() {
             "[id, n]",
             "n: { map_key: true, type: text }",
             format!(
-                "{at}:12:55: {place}.columns.n.map_key: an array's elements have positions, not names"
+                "{at}:12:54: {place}.columns.n.map_key: an array's elements have positions, not names"
             ),
         ),
         (
@@ -152,7 +152,7 @@ fn elements_of_arrays_and_maps() {
             "[id, n]",
             "n: { map_key: true, type: integer }",
             format!(
-                "{at}:12:67: {place}.columns.n.type: a name is text or a UUID, not `integer`; did you mean `text`?"
+                "{at}:12:66: {place}.columns.n.type: a name is text or a UUID, not `integer`; did you mean `text`?"
             ),
         ),
         (
@@ -185,7 +185,7 @@ fn elements_of_arrays_and_maps() {
             "a",
             "d",
             "d: { derive: [id, n], type: uuid }, n: { position: true, type: integer }",
-            format!("{at}:12:60: {place}.columns.d.derive[1]: no column `n` stands above this one"),
+            format!("{at}:12:58: {place}.columns.d.derive[1]: no column `n` stands above this one"),
         ),
         (
             "a",
@@ -200,7 +200,7 @@ fn elements_of_arrays_and_maps() {
             "d",
             "n: { position: true, type: integer }, d: { derive: [id, n], type: text }",
             format!(
-                "{at}:12:107: {place}.columns.d.type: what is derived is a UUID, not `text`; did you mean `uuid`?"
+                "{at}:12:106: {place}.columns.d.type: what is derived is a UUID, not `text`; did you mean `uuid`?"
             ),
         ),
         (
@@ -208,7 +208,7 @@ fn elements_of_arrays_and_maps() {
             "d",
             "p: text, d: { derive: [id, p], type: uuid }",
             format!(
-                "{at}:12:73: {place}.columns.d.derive[1]: `p` may be missing, so nothing can be derived from it: make it `required: true`"
+                "{at}:12:67: {place}.columns.d.derive[1]: `p` may be missing, so nothing can be derived from it: make it `required: true`"
             ),
         ),
         (
@@ -216,7 +216,7 @@ fn elements_of_arrays_and_maps() {
             "d",
             "p: { type: numeric, required: true }, d: { derive: [id, p], type: uuid }",
             format!(
-                "{at}:12:102: {place}.columns.d.derive[1]: nothing can be derived from `p`, which is `numeric`"
+                "{at}:12:96: {place}.columns.d.derive[1]: nothing can be derived from `p`, which is `numeric`"
             ),
         ),
     ] {

@@ -43,7 +43,7 @@ fn what_a_table_needs() {
     indices: [[id]]
 ",
             &[
-                "mapping.yaml:9:5: collections.people.from: unknown key `from`: known are database, tables, table, where, key, unique, indexes, columns, children",
+                "mapping.yaml:9:5: collections.people.from: unknown key `from`: known are database, tables, table, where, delete, key, unique, indexes, columns, children",
                 "mapping.yaml:10:5: collections.people.keys: unknown key `keys`; did you mean `key`?",
                 "mapping.yaml:11:5: collections.people.indices: unknown key `indices`; did you mean `indexes`?",
             ],
@@ -221,6 +221,66 @@ fn several_tables() {
             faults(&format!("{HEAD}{text}")),
             [format!("mapping.yaml:{expected}")],
             "{text}"
+        );
+    }
+}
+
+#[test]
+fn soft_deletes() {
+    let table = |delete: &str| {
+        format!(
+            "  people:
+    table: people
+    delete: {delete}
+    key: id
+    columns:
+      id: {{ path: _id, type: text }}
+      boss: {{ type: text, references: {{ table: people, on_delete: cascade }} }}
+"
+        )
+    };
+    let cascade = "10:67: collections.people.columns.boss.references.on_delete: rows with a soft delete stay, so they cannot go with others: `hold` or `set-null`";
+    for (delete, expected) in [
+        ("{ soft: gone }", vec![cascade]),
+        (
+            "{}",
+            vec!["6:13: collections.people.delete: `soft`, the name of a column, is missing"],
+        ),
+        (
+            "soft",
+            vec![
+                "6:13: collections.people.delete: `soft` stands where `{ soft: column }` should be",
+            ],
+        ),
+        (
+            "{ soft: id }",
+            vec![
+                "6:21: collections.people.delete.soft: `id` stands among the columns, but its value is not of the document: leave it out there",
+            ],
+        ),
+        (
+            "{ soft: xmin }",
+            vec![
+                "6:21: collections.people.delete.soft: every PostgreSQL table has a column `xmin` already",
+                cascade,
+            ],
+        ),
+        (
+            "{ hard: id }",
+            vec![
+                "6:13: collections.people.delete: `soft`, the name of a column, is missing",
+                "6:15: collections.people.delete.hard: unknown key `hard`: known are soft",
+            ],
+        ),
+    ] {
+        let expected: Vec<String> = expected
+            .iter()
+            .map(|e| format!("mapping.yaml:{e}"))
+            .collect();
+        assert_eq!(
+            faults(&format!("{HEAD}{}", table(delete))),
+            expected,
+            "{delete}"
         );
     }
 }
