@@ -4,7 +4,7 @@
 use crate::{
     sink::{
         gone::{GoneSql, Place},
-        statement::TableSql,
+        statement::{Origin, TableSql},
     },
     transform::{Plan, TableId},
 };
@@ -28,8 +28,11 @@ pub struct TableModel {
     pub above: Vec<TableId>,
     /// For a root table, the tables below it, parents first.
     pub children: Vec<TableId>,
-    /// The name as it stands in Leafcutter's state tables.
+    /// The name as it stands in Leafcutter's state tables: what is known of its rows. Of a table that
+    /// several collections fill, each knows its own.
     pub state_name: String,
+    /// Whether several collections fill the table.
+    pub shared: bool,
     /// Its statements.
     pub sql: TableSql,
     /// Statements for what goes with its rows, or changes; none where nothing does and its rows go
@@ -91,17 +94,27 @@ impl Model {
             .map(|c| (c.database.as_str(), c.name.as_str()));
         let topics = name::data_topics(prefix, names).map_err(ModelError::Names)?;
         let tiers = tier::tiers(&mapping);
-        let order: BTreeMap<TableName, TableId> = tiers
+        let order: BTreeMap<(usize, TableName), TableId> = tiers
             .table_order()
             .into_iter()
             .enumerate()
-            .map(|(position, name)| (name, TableId(position)))
+            .map(|(position, table)| (table, TableId(position)))
             .collect();
+        let mut fillers: BTreeMap<&TableName, usize> = BTreeMap::new();
+        for (_, table) in mapping.tables() {
+            *fillers.entry(&table.name).or_default() += 1;
+        }
         let mut tables: BTreeMap<TableId, TableModel> = BTreeMap::new();
         let mut collections = Vec::new();
         let referrers = mapping.referrers();
         for (index, (collection, topic)) in mapping.collections.iter().zip(topics).enumerate() {
-            let plan = Plan::compile(&mapping, collection, &order).map_err(ModelError::Plan)?;
+            let own: BTreeMap<TableName, TableId> = order
+                .iter()
+                .filter(|((of, _), _)| *of == index)
+                .map(|((_, name), id)| (name.clone(), *id))
+                .collect();
+            let plan = Plan::compile(&mapping, collection, &own).map_err(ModelError::Plan)?;
+            let source = format!("{}.{}", collection.database, collection.name);
             for (position, entry) in plan.tables.iter().enumerate() {
                 let above = above(&plan, position);
                 let over: Vec<_> = above
@@ -110,12 +123,26 @@ impl Model {
                     .collect();
                 let look_up = |name: &TableName| {
                     let (_, table) = mapping.tables().find(|(_, t)| t.name == *name)?;
-                    Some((table.clone(), *order.get(name)?))
+                    Some(table.clone())
                 };
                 let pointing = referrers
                     .get(&entry.table.name)
                     .map_or(&[][..], Vec::as_slice);
-                let sql = TableSql::new(entry.id, &entry.table, &over, pointing, &look_up);
+                let name = entry.table.name.to_string();
+                let shared = fillers
+                    .get(&entry.table.name)
+                    .is_some_and(|count| *count > 1);
+                let state_name = if shared {
+                    format!("{name} from {source}")
+                } else {
+                    name
+                };
+                let place = Origin {
+                    id: entry.id,
+                    state_name: &state_name,
+                    source: shared.then_some(&*source),
+                };
+                let sql = TableSql::new(place, &entry.table, &over, pointing, &look_up);
                 tables.insert(
                     entry.id,
                     TableModel {
@@ -123,7 +150,8 @@ impl Model {
                         collection: index,
                         above: above.iter().map(|&p| plan.tables[p].id).collect(),
                         children: below(&plan, position),
-                        state_name: entry.table.name.to_string(),
+                        state_name,
+                        shared,
                         sql,
                         gone: None,
                         cascaded: false,

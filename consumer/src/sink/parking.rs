@@ -144,7 +144,8 @@ pub async fn lock_own(
          join unnest($1::text[], $2::bytea[]) as k(t, k) on p.table_name = k.t and p.row_key = k.k \
          order by p.table_name, p.row_key for update of p"
     );
-    query(session, model, &sql, rows).await
+    let tables = rows.iter().map(|row| model.table(row.0).state_name.clone());
+    query(session, model, &sql, rows, tables.collect()).await
 }
 
 /// Locks and returns what waits for these rows to be there, but for what somebody else works on:
@@ -164,7 +165,10 @@ pub async fn pull_waiters(
          where p.reason = 'parent' \
          order by p.table_name, p.row_key limit {PULLED_MAX} for update of p skip locked"
     );
-    query(session, model, &sql, rows).await
+    let tables = rows
+        .iter()
+        .map(|row| model.table(row.0).table.name.to_string());
+    query(session, model, &sql, rows, tables.collect()).await
 }
 
 async fn query(
@@ -172,8 +176,9 @@ async fn query(
     model: &Model,
     sql: &str,
     rows: &[&RowId],
+    tables: Vec<String>,
 ) -> Result<Vec<Parked>, ApplyError> {
-    let (tables, keys) = split(model, rows);
+    let (_, keys) = split(model, rows);
     let statement = session.prepared(sql).await?;
     let found = session
         .client()
@@ -277,6 +282,7 @@ pub async fn write(
                     Obstacle::Parent(index) | Obstacle::Unique(index) => {
                         (&entry.sql.references[index], item.encoded)
                     }
+                    Obstacle::Foreign => continue,
                 };
                 let key = rows.field(row, check.column).unwrap_or_default().to_vec();
                 (
@@ -285,6 +291,10 @@ pub async fn write(
                     check.parent.to_string(),
                     key,
                 )
+            }
+            Obstacle::Foreign => {
+                let key = item.row.1.clone();
+                ("unique", None, entry.state_name.clone(), key)
             }
             Obstacle::Unique(index) => {
                 let mut key = Vec::new();

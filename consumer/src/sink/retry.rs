@@ -322,6 +322,11 @@ fn waiting(t: &Transaction<'_>, candidate: &Candidate, obstacle: Obstacle) -> Re
             );
             (entry, check.column_name.clone(), message)
         }
+        Obstacle::Foreign => {
+            let column = settle::key_names(&entry.table);
+            let message = "tried again, waits until no other collection has its key".to_owned();
+            (entry, column, message)
+        }
         Obstacle::Unique(index) => {
             let columns = entry.sql.unique[index].columns.iter();
             let names: Vec<&str> = columns

@@ -25,7 +25,7 @@ use crate::{
 use futures_util::future::join_all;
 use leafcutter_schemas::{
     dead_letter::{Origin, Reason, Stage},
-    mapping::OnMissing,
+    mapping::{OnMissing, Table},
     version::Version,
 };
 use std::{
@@ -254,8 +254,8 @@ fn parent_never_comes(model: &Model, parked: &Parked, patience: &Patience) -> bo
         .collections
         .iter()
         .filter(|c| {
-            let mut names = c.roots.iter().map(|&root| &model.table(root).state_name);
-            names.any(|name| *name == parked.wait_table)
+            let mut names = c.roots.iter().map(|&root| &model.table(root).table.name);
+            names.any(|name| name.to_string() == parked.wait_table)
         })
         .map(|c| c.topic.as_str())
         .collect();
@@ -330,6 +330,15 @@ fn due(
             );
             reason("orphan", &entry.state_name, column, message)
         }
+        Obstacle::Foreign => {
+            let message = "a document of another collection has the same key".to_owned();
+            reason(
+                "unique",
+                &entry.state_name,
+                &key_names(&entry.table),
+                message,
+            )
+        }
         Obstacle::Unique(index) => {
             let columns = &entry.sql.unique[index].columns;
             let names: Vec<&str> = columns
@@ -381,6 +390,12 @@ async fn give_up(
     Ok(())
 }
 
+/// The names of a table's key columns.
+pub(super) fn key_names(table: &Table) -> String {
+    let names = table.key.iter().map(|&c| table.columns[c].name.as_str());
+    names.collect::<Vec<_>>().join(", ")
+}
+
 /// The reference whose parent is missing, of a document in that root table.
 pub(super) fn check(
     model: &Model,
@@ -392,6 +407,7 @@ pub(super) fn check(
             table, reference, ..
         } => (table, reference),
         Obstacle::Parent(index) | Obstacle::Unique(index) => (root, index),
+        Obstacle::Foreign => (root, 0),
     };
     let entry = model.table(table);
     (entry, &entry.sql.references[index])

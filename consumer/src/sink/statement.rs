@@ -104,6 +104,9 @@ pub struct TableSql {
     pub classify: [String; 2],
     /// Takes the documents in `$1` out of the temporary table.
     pub take_out: String,
+    /// Returns `lc_doc` of the rows whose key is another collection's, after taking them out; where
+    /// several fill the table.
+    pub take_foreign: Option<String>,
     /// Takes the rows in `$1` out of the temporary table.
     pub take_rows_out: String,
     /// Returns `lc_doc` of the rows that are there in this very version, and locks them.
@@ -149,12 +152,25 @@ pub struct TableSql {
     pub empty: [String; 2],
 }
 
+/// Which of the mapping's tables it is, and whose rows.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin<'a> {
+    /// Its place in the order of writing.
+    pub id: TableId,
+    /// Its name in Leafcutter's state tables.
+    pub state_name: &'a str,
+    /// The collection, where several fill the table.
+    pub source: Option<&'a str>,
+}
+
 struct Names<'a> {
     table: &'a Table,
     temp: String,
     deletes: String,
     target: String,
     literal: String,
+    /// The collection as a literal, where several fill the table.
+    source: Option<String>,
 }
 
 impl Names<'_> {
@@ -181,6 +197,14 @@ impl Names<'_> {
     /// The bytes of a row's key as [`crate::transform::Rows::key`] has them.
     fn key_bytes(&self, alias: &str) -> String {
         row_key_bytes(self.table, alias)
+    }
+
+    /// Rows that are not another collection's; those of nobody are free.
+    fn own(&self, alias: &str) -> String {
+        match &self.source {
+            Some(source) => format!(" and {alias}.lc_source in ({source}, '')"),
+            None => String::new(),
+        }
     }
 
     /// Whether any column beside the key differs.
@@ -262,27 +286,30 @@ impl TableSql {
     /// The statements of `table`. `above` are the tables over a child table, its root first;
     /// `referrers` are the (table, column) pairs that point to it.
     pub fn new(
-        id: TableId,
+        origin: Origin<'_>,
         table: &Table,
         above: &[(&Table, TableId)],
         referrers: &[(&Table, usize)],
-        tables: &dyn Fn(&TableName) -> Option<(Table, TableId)>,
+        tables: &dyn Fn(&TableName) -> Option<Table>,
     ) -> Self {
+        let id = origin.id;
         let names = Names {
             table,
             temp: format!("pg_temp.lc_{}", id.0),
             deletes: format!("pg_temp.lc_{}_deletes", id.0),
             target: qualified(&table.name),
-            literal: literal(&table.name.to_string()),
+            literal: literal(origin.state_name),
+            source: origin.source.map(literal),
         };
         let n = &names;
         let all = list(table.columns.iter().map(|c| quote(&c.name)));
         let key = list(table.key.iter().map(|&p| quote(&n.column(p).name)));
         let see_deletes = format!(
-            "select d.lc_doc, x.lc_version from {} d join {} x on {} order by {}",
+            "select d.lc_doc, x.lc_version from {} d join {} x on {}{} order by {}",
             n.deletes,
             n.target,
             n.same_key("d", "x"),
+            n.own("x"),
             list(
                 table
                     .key
@@ -317,6 +344,15 @@ impl TableSql {
             ),
             classify: [classify(n, false), classify(n, true)],
             take_out: format!("delete from {} where lc_doc = any($1)", n.temp),
+            take_foreign: n.source.is_some().then(|| {
+                format!(
+                    "delete from {} t using {} x where {} and not (true{}) returning t.lc_doc",
+                    n.temp,
+                    n.target,
+                    n.same_key("x", "t"),
+                    n.own("x"),
+                )
+            }),
             take_rows_out: format!("delete from {} where lc_row = any($1)", n.temp),
             lock_same: format!(
                 "select t.lc_doc from {} t join {} x on {} and x.lc_version = t.lc_version \
@@ -431,7 +467,7 @@ fn classify(n: &Names<'_>, tombstones: bool) -> String {
 
 fn reference_checks(
     n: &Names<'_>,
-    tables: &dyn Fn(&TableName) -> Option<(Table, TableId)>,
+    tables: &dyn Fn(&TableName) -> Option<Table>,
 ) -> Vec<ReferenceCheck> {
     let mut checks = Vec::new();
     for (position, column) in n.table.columns.iter().enumerate() {
@@ -441,7 +477,7 @@ fn reference_checks(
         if reference.on_missing == OnMissing::Keep {
             continue;
         }
-        let Some((parent, parent_id)) = tables(&reference.table) else {
+        let Some(parent) = tables(&reference.table) else {
             continue;
         };
         let to_itself = parent.name == n.table.name;
@@ -449,8 +485,8 @@ fn reference_checks(
         let parent_key = quote(&reference.column);
         let also_in_batch = if to_itself {
             format!(
-                " and not exists (select 1 from pg_temp.lc_{} p where p.{parent_key} = t.{name})",
-                parent_id.0
+                " and not exists (select 1 from {} p where p.{parent_key} = t.{name})",
+                n.temp
             )
         } else {
             String::new()
@@ -585,8 +621,16 @@ fn upsert(n: &Names<'_>, all: &str, version: &str, key: &str) -> String {
     if !version.is_empty() {
         sets.push("lc_version = excluded.lc_version".to_owned());
     }
+    let (source, value) = match &n.source {
+        Some(value) => {
+            sets.push("lc_source = excluded.lc_source".to_owned());
+            (", lc_source", format!(", {value}"))
+        }
+        None => ("", String::new()),
+    };
     let insert = format!(
-        "insert into {target} as x ({all}{version}) select {all}{version} from {temp} order by {key} \
+        "insert into {target} as x ({all}{version}{source}) \
+         select {all}{version}{value} from {temp} order by {key} \
          on conflict ({key})",
         target = n.target,
         temp = n.temp,
@@ -598,8 +642,9 @@ fn upsert(n: &Names<'_>, all: &str, version: &str, key: &str) -> String {
         n.differs("x", "excluded")
     } else {
         format!(
-            "x.lc_version < excluded.lc_version or (x.lc_version = excluded.lc_version and ({}))",
-            n.differs("x", "excluded")
+            "(x.lc_version < excluded.lc_version or (x.lc_version = excluded.lc_version and ({}))){}",
+            n.differs("x", "excluded"),
+            n.own("x")
         )
     };
     format!("{insert} do update set {} where {guard}", sets.join(", "))
@@ -719,11 +764,12 @@ fn referenced_deletes(n: &Names<'_>, referrers: &[(&Table, usize)]) -> Vec<Strin
 fn soft_delete(n: &Names<'_>, column: usize) -> String {
     format!(
         "update {} x set {} = to_timestamp((d.lc_version >> 31)::float8), lc_version = d.lc_version \
-         from {} d where {} and d.lc_doc = any($1)",
+         from {} d where {} and d.lc_doc = any($1){}",
         n.target,
         quote(&n.column(column).name),
         n.deletes,
         n.same_key("x", "d"),
+        n.own("x"),
     )
 }
 
@@ -736,7 +782,8 @@ fn delete(n: &Names<'_>, above: &[(&Table, TableId)]) -> String {
         ),
     };
     format!(
-        "delete from {} x using {deletes} d where {same} and d.lc_doc = any($1)",
-        n.target
+        "delete from {} x using {deletes} d where {same} and d.lc_doc = any($1){}",
+        n.target,
+        n.own("x")
     )
 }

@@ -158,7 +158,11 @@ async fn write_direct(
     root: TableId,
     documents: &[usize],
 ) -> Result<bool, ApplyError> {
-    let due = t.fresh && !t.careful && t.pulled.is_empty() && documents.len() >= DIRECT_MIN;
+    let due = !t.model.table(root).shared
+        && t.fresh
+        && !t.careful
+        && t.pulled.is_empty()
+        && documents.len() >= DIRECT_MIN;
     if !due || !t.direct.entry(root).or_default().attempt() {
         return Ok(false);
     }
@@ -266,6 +270,9 @@ async fn write_round(
     let entry = model.table(root);
     copy_rows(t, root, documents).await?;
     null_decided(t, root, documents).await?;
+    if let Some(sql) = &entry.sql.take_foreign {
+        take(t, sql, Obstacle::Foreign).await?;
+    }
     let incomplete = classify(t, root).await?;
     if t.careful {
         take_obstructed(t, root).await?;

@@ -165,6 +165,8 @@ pub enum Obstacle {
     Parent(usize),
     /// The value of this unique key (a position among the table's) is taken.
     Unique(usize),
+    /// The row's key is another collection's.
+    Foreign,
     /// The parent of a child row is not there. The document does not wait, but this row does.
     Row {
         /// The child table.

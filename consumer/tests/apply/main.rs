@@ -14,4 +14,5 @@ mod cascades;
 mod elements;
 mod links;
 mod several;
+mod shared;
 mod soft;

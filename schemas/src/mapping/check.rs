@@ -11,6 +11,7 @@ mod key;
 mod name;
 mod policy;
 mod reference;
+mod shared;
 mod table;
 
 use super::{Collection, fault::Faults, raw::RawMapping};
@@ -33,5 +34,7 @@ pub(super) fn mapping(raw: &RawMapping, faults: &mut Faults) -> (Uuid, Vec<Colle
                 .collect(),
         }
     });
-    (raw.uuid_namespace, collections.collect())
+    let collections: Vec<Collection> = collections.collect();
+    shared::judge(raw, &collections, faults);
+    (raw.uuid_namespace, collections)
 }

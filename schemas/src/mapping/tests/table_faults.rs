@@ -226,6 +226,82 @@ fn several_tables() {
 }
 
 #[test]
+fn tables_of_several_collections() {
+    let table = |name: &str, columns: &str, more: &str| {
+        format!(
+            "  {name}: {{ table: t, key: id, columns: {{ id: {{ path: _id, type: text }}, {columns} }}{more} }}\n"
+        )
+    };
+    let a = table("a", "n: integer", "");
+    for (b, expected) in [
+        (table("b", "n: { path: x, type: integer }", ""), vec![]),
+        (
+            table("b", "n: text", ""),
+            vec![
+                "5:15: collections.b.table: `t` is filled from line 4 too, but `n` is `integer` there",
+            ],
+        ),
+        (
+            table("b", "m: integer", ""),
+            vec![
+                "5:15: collections.b.table: `t` is filled from line 4 too, but lacks the column `n`",
+            ],
+        ),
+        (
+            table("b", "n: integer, m: text", ""),
+            vec![
+                "5:15: collections.b.table: `t` is filled from line 4 too, but `m` is no column there",
+            ],
+        ),
+        (
+            table("b", "n: { type: integer, required: true }", ""),
+            vec![
+                "5:15: collections.b.table: `t` is filled from line 4 too, but `n` has another `required` or `default` there",
+            ],
+        ),
+        (
+            table("b", "n: { type: integer, unique: true }", ""),
+            vec![
+                "5:15: collections.b.table: `t` is filled from line 4 too, but other columns are unique there",
+            ],
+        ),
+        (
+            table(
+                "b",
+                "n: integer",
+                ", children: [{ table: c, from: c, key: [id, p], columns: { id: { parent: id }, p: { position: true, type: integer } } }]",
+            ),
+            vec![
+                "5:94: collections.b.children[0]: below a table that several collections fill there can be no child tables yet",
+            ],
+        ),
+    ] {
+        let expected: Vec<String> = expected
+            .iter()
+            .map(|e| format!("mapping.yaml:{e}"))
+            .collect();
+        assert_eq!(faults(&format!("{HEAD}{a}{b}")), expected, "{b}");
+    }
+    let to = |on_delete: &str| {
+        format!(
+            "  b: {{ table: u, key: id, columns: {{ id: {{ path: _id, type: text }}, p: {{ type: text, references: {{ table: t, on_delete: {on_delete} }} }} }} }}\n"
+        )
+    };
+    let again = table("c", "n: integer", "");
+    assert_eq!(
+        faults(&format!("{HEAD}{a}{}{again}", to("hold"))),
+        [String::new(); 0]
+    );
+    let found = faults(&format!("{HEAD}{a}{}{again}", to("cascade")));
+    assert_eq!(
+        found,
+        [
+            "mapping.yaml:5:121: collections.b.columns.p.references.on_delete: with a table that several collections fill, `on_delete` can be nothing but `hold` yet; did you mean `hold`?"
+        ]
+    );
+}
+
+#[test]
 fn soft_deletes() {
     let table = |delete: &str| {
         format!(
