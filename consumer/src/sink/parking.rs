@@ -396,6 +396,38 @@ pub async fn still_parked<'p>(
         .collect())
 }
 
+/// Looks for the tombstones of the row that a document waits for where several collections fill its
+/// table, since each has its own.
+///
+/// # Errors
+/// When PostgreSQL is lost.
+pub async fn look_for_tombstones(
+    session: &mut Session,
+    model: &Model,
+    parked: &mut Parked,
+) -> Result<(), ApplyError> {
+    let filled = model.tables.iter().filter(|entry| {
+        entry.shared && !parked.unique && entry.table.name.to_string() == parked.wait_table
+    });
+    let names: Vec<&str> = filled.map(|entry| entry.state_name.as_str()).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let sql = "select max(s.version) from leafcutter.parked p join leafcutter.tombstones s \
+               on s.table_name = any($3) and s.row_key = p.wait_key \
+               where p.table_name = $1 and p.row_key = $2";
+    let statement = session.prepared(sql).await?;
+    let own = &model.table(parked.row.0).state_name;
+    let row = session
+        .client()
+        .query_one(&statement, &[own, &parked.row.1, &names])
+        .await?;
+    if let Some(newest) = row.get::<_, Option<i64>>(0).and_then(Version::from_i64) {
+        parked.wait_tombstone = parked.wait_tombstone.max(newest);
+    }
+    Ok(())
+}
+
 /// Forgets what is parked for these rows at or below these versions.
 ///
 /// # Errors

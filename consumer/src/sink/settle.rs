@@ -12,7 +12,7 @@ use super::{
     cascade,
     copy::CopyBuffer,
     deletes::key_fields,
-    parking::{COLUMNS, Flags, Parked},
+    parking::{self, COLUMNS, Flags, Parked},
     statement::ReferenceCheck,
     work::{Candidate, Fate, From, Obstacle},
 };
@@ -108,7 +108,8 @@ impl Applier {
             let statement = t.session.prepared(&lock).await?;
             let found = t.session.client().query(&statement, &[]).await?;
             let more = found.len() >= usize::try_from(TRIED_MAX).unwrap_or(usize::MAX);
-            for parked in found.iter().filter_map(|row| Parked::read(t.model, row)) {
+            for mut parked in found.iter().filter_map(|row| Parked::read(t.model, row)) {
+                parking::look_for_tombstones(t.session, t.model, &mut parked).await?;
                 let null = decides_null(t.model, &parked, patience);
                 t.known.insert(parked.row.clone());
                 t.adopt(parked, null);
@@ -123,9 +124,11 @@ impl Applier {
                 let candidate = t.work.candidates[index].clone();
                 let waits = match candidate.fate {
                     Fate::Done(_) => {
-                        // What was there already has not moved while it lacks rows.
-                        let waited = candidate.incomplete && candidate.lacks.is_some();
-                        settled.placed += usize::from(!waited && !candidate.nulled);
+                        // What was there already has not moved while it lacks rows, or its parent.
+                        let orphan = matches!(candidate.from, From::Parked { orphan: true, .. });
+                        let waits_on = (candidate.incomplete && candidate.lacks.is_some())
+                            || (candidate.nulled && orphan);
+                        settled.placed += usize::from(!waits_on);
                         if candidate.nulled {
                             mark_orphan(t, &candidate).await?;
                         }
@@ -134,19 +137,16 @@ impl Applier {
                     Fate::Waits(obstacle) => Some(obstacle),
                     Fate::Open => None,
                 };
-                match waits {
-                    Some(obstacle) => {
-                        let Some(letter) = due(t, &candidate, obstacle, patience) else {
-                            continue;
-                        };
-                        if confirmed.remove(&letter.origin) {
-                            give_up(t, &candidate, &letter).await?;
-                            settled.decided += 1;
-                        } else {
-                            owed.push(letter);
-                        }
+                if let Some(obstacle) = waits {
+                    let Some(letter) = due(t, &candidate, obstacle, patience) else {
+                        continue;
+                    };
+                    if confirmed.remove(&letter.origin) {
+                        give_up(t, &candidate, &letter).await?;
+                        settled.decided += 1;
+                    } else {
+                        owed.push(letter);
                     }
-                    None => {}
                 }
             }
             apply::count_settled(t).await?;

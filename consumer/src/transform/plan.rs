@@ -73,6 +73,9 @@ struct Below {
     map: bool,
 }
 
+/// What a document became in one root table: its rows, or none where the table leaves it out.
+pub type Made = (TableId, Option<Range<usize>>);
+
 /// An element's place in the document.
 #[derive(Debug, Clone, Copy)]
 struct Place<'a> {
@@ -379,11 +382,7 @@ impl Plan {
     ///
     /// # Errors
     /// The reason for the dead letter. `rows` is left as it was.
-    pub fn transform(
-        &self,
-        document: &RawDocument,
-        rows: &mut Rows,
-    ) -> Result<Vec<(TableId, Option<Range<usize>>)>, Reason> {
+    pub fn transform(&self, document: &RawDocument, rows: &mut Rows) -> Result<Vec<Made>, Reason> {
         let mark = rows.mark();
         let whole = RawBsonRef::Document(document);
         let mut made = Vec::with_capacity(self.roots.len());

@@ -139,3 +139,17 @@ async fn the_same_key_from_both_waits_until_it_is_free() {
     assert_eq!(world.text(waiting).await, "people from shop.staff");
     world.end().await;
 }
+
+/// No orphan is called while the delete of its parent, by either collection, is not behind us.
+#[tokio::test]
+async fn tombstones_of_either_collection_count() {
+    let mut world = World::with(PEOPLE).await;
+    let order = put("orders", 3, doc! { "_id": id(1), "person": id(2) });
+    world.each(&[delete("staff", 6, 2), order]).await;
+    world.create_dead_letter_topics().await;
+    for (time, decided) in [(5, 0), (6, 1)] {
+        world.settle_at(time).await;
+        assert_eq!(world.settle_at(time).await.decided, decided, "at {time}");
+    }
+    world.end().await;
+}

@@ -233,27 +233,19 @@ impl World {
 
     /// Settles as if everything was applied that could ever come, and nothing had to be waited for.
     pub(crate) async fn settle_at_once(&mut self) {
-        let topics: Vec<String> = self
-            .model
-            .collections
-            .iter()
-            .map(|c| c.topic.clone())
-            .collect();
-        self.create_dead_letter_topics(&topics).await;
+        self.create_dead_letter_topics().await;
         // The first round sends the dead letters, the second gives their documents up.
         for _ in 0..2 {
             self.settle_at(1_000_000).await;
         }
     }
 
-    async fn create_dead_letter_topics(&self, topics: &[String]) {
+    pub(crate) async fn create_dead_letter_topics(&self) {
         let kafka = KafkaSettings::new(setting("LEAFCUTTER_KAFKA_BROKERS"));
         let config = kafka.admin_config("test").unwrap();
         let admin: AdminClient<DefaultClientContext> = AdminClient::from_config(&config).unwrap();
-        let names: Vec<String> = topics
-            .iter()
-            .map(|topic| dead_letter_topic(topic))
-            .collect();
+        let topics = self.model.collections.iter().map(|c| &c.topic);
+        let names: Vec<String> = topics.map(|topic| dead_letter_topic(topic)).collect();
         let new = names
             .iter()
             .map(|name| NewTopic::new(name, 1, TopicReplication::Fixed(1)));

@@ -290,7 +290,7 @@ fn tables_of_several_collections() {
     let again = table("c", "n: integer", "");
     assert_eq!(
         faults(&format!("{HEAD}{a}{}{again}", to("hold"))),
-        [String::new(); 0]
+        Vec::<String>::new()
     );
     let found = faults(&format!("{HEAD}{a}{}{again}", to("cascade")));
     assert_eq!(
