@@ -113,7 +113,7 @@ fn summary(model: &Model) -> Summary {
     let mut references = 0;
     let mut collections = Vec::new();
     for (index, collection) in model.mapping.collections.iter().enumerate() {
-        let tables = collection.root.with_descendants();
+        let tables = collection.with_descendants();
         let columns = tables.iter().flat_map(|table| &table.columns);
         let mut to: Vec<String> = columns
             .clone()
@@ -128,6 +128,7 @@ fn summary(model: &Model) -> Summary {
             topic: model.collections[index].topic.clone(),
             tier: tiers.tier(index),
             tables: tables.iter().map(|table| table.name.to_string()).collect(),
+            own_tables: collection.tables.len(),
             columns: columns.count(),
             references_to: to,
         });
@@ -162,8 +163,11 @@ fn render(summary: &Summary, mapping: &Mapping, file: &str) -> String {
             Some((_, name)) if one_database => name,
             _ => &line.collection,
         };
-        let children = line.tables.len() - 1;
+        let children = line.tables.len() - line.own_tables;
         let mut text = line.tables[0].clone();
+        if line.own_tables > 1 {
+            write!(text, " and {}", number(line.own_tables - 1, "table")).unwrap_or_default();
+        }
         if children > 0 {
             write!(text, " and {}", number(children, "child table")).unwrap_or_default();
         }

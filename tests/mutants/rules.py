@@ -9,6 +9,8 @@ PARKING = "consumer/src/sink/parking.rs"
 FENCE = "consumer/src/sink/fence.rs"
 RETRY = "consumer/src/sink/retry.rs"
 ORPHAN = "consumer/src/orphan.rs"
+CASCADE = "consumer/src/sink/cascade.rs"
+DECODE = "consumer/src/decode.rs"
 MERGE = "producer/src/source/merge.rs"
 HOLD = "producer/src/source/hold.rs"
 
@@ -36,8 +38,8 @@ MUTANTS = [
             (STATEMENT, "where x.lc_version > t.lc_version{older}", "where false{older}"),
             (
                 STATEMENT,
-                '"x.lc_version < excluded.lc_version or (x.lc_version = excluded.lc_version and ({}))"',
-                '"true or ({})"',
+                '"(x.lc_version < excluded.lc_version or (x.lc_version = excluded.lc_version and ({}))){}"',
+                '"(true or ({})){}"',
             ),
         ],
         PROTOCOL,
@@ -114,7 +116,7 @@ MUTANTS = [
     mutant(
         "R1",
         "a dead letter tried again is strictly newer, or nothing",
-        [(RETRY, "stored[index] < candidate.stamp.version.as_i64()", "stored[index] <= candidate.stamp.version.as_i64()")],
+        [(RETRY, "stored[index] < version ||", "stored[index] <= version ||")],
         ["-p", "leafcutter-operator", "--test", "verbs"],
         ["a_letter_tried_again"],
     ),
@@ -271,5 +273,47 @@ MUTANTS = [
         [(HOLD, "_ => time.previous(),", "_ => time,")],
         PURE_PRODUCER,
         ["source::hold"],
+    ),
+    mutant(
+        "D1",
+        "a row that goes with its parent leaves a tombstone at its own version",
+        [(CASCADE, "        execute(t, &sql.tombstones).await?;\n", "")],
+        PROTOCOL,
+        ["statements::older_record", "interleavings::children_that_go"],
+    ),
+    mutant(
+        "D2",
+        "nothing goes that somebody is writing",
+        [(CASCADE, "    left.retain(|_, count| *count > 0);\n", "    left.clear();\n")],
+        PROTOCOL,
+        ["statements::parent_deleted_while_what_goes"],
+    ),
+    mutant(
+        "D3",
+        "what holds a row holds all that it would go with",
+        [(CASCADE, "obstructed.extend(documents_of(t, holder).await?);", "documents_of(t, holder).await?;")],
+        APPLYING,
+        ["cascades::"],
+    ),
+    mutant(
+        "C1",
+        "child rows that wait are known by their document's own record",
+        [(APPLY, "parked.incomplete && parked.stamp.version == candidate.stamp.version;", "false;")],
+        APPLYING,
+        ["links::"],
+    ),
+    mutant(
+        "C2",
+        "a child row is added only to the version that lacks it",
+        [(STATEMENT, "on {} and x.lc_version = t.lc_version \\\n", "on {} \\\n")],
+        PROTOCOL,
+        ["statements::document_replaced"],
+    ),
+    mutant(
+        "W1",
+        "a document outside the filter is a delete, not a record to skip",
+        [(DECODE, "None => part(table, Wish::Delete { filtered: true }),", "None => Err(malformed(String::new())),")],
+        PROTOCOL,
+        ["interleavings::filters"],
     ),
 ]

@@ -9,6 +9,7 @@
 
 pub mod plan;
 pub mod value;
+mod filter;
 pub mod extjson;
 pub mod numeric;
 pub mod rows;

@@ -7,13 +7,18 @@
 //! queries. Fields mostly come in the same order in every document, so the look-up begins behind
 //! the last match.
 
-use super::{Bad, rows::Rows, value};
+use super::{Bad, filter, rows::Rows, value};
 use bson::{RawBsonRef, RawDocument};
 use leafcutter_schemas::{
     dead_letter::{Reason, Stage},
+    key::uuid_of_texts,
     mapping::{Collection, Column, ColumnSource, Mapping, Path, RowSource, Table, TableName},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Range,
+    sync::Arc,
+};
 use uuid::Uuid;
 
 /// A table's position among all tables of the mapping, in the order in which rows are written:
@@ -24,8 +29,10 @@ pub struct TableId(pub usize);
 /// The plan of one collection.
 #[derive(Debug)]
 pub struct Plan {
-    /// Its tables: the root, then each child table after its parent.
+    /// Its tables: each root, and behind it each child table after its parent.
     pub tables: Vec<TablePlan>,
+    /// The positions of the roots.
+    roots: Vec<usize>,
     namespace: Uuid,
 }
 
@@ -44,9 +51,44 @@ pub struct TablePlan {
     trie: Trie,
     /// Columns whose path is the element itself.
     whole: Vec<usize>,
-    /// Per array below: the position of its table in [`Plan::tables`].
-    arrays: Vec<usize>,
+    /// Conditions on the element itself: positions in the table's filter.
+    whole_conditions: Vec<usize>,
+    /// Arrays and maps below, in the order of their slots.
+    arrays: Vec<Below>,
+    /// Arrays below that are the element itself: their slots.
+    whole_arrays: Vec<usize>,
+    /// Per source of its rows, the constants that it sets, encoded, by column.
+    sets: Vec<Vec<(usize, Vec<u8>)>>,
+    /// Whether two elements of a document may have one key.
+    may_repeat: bool,
 }
+
+/// An array or a map whose elements become rows of a table below.
+#[derive(Debug)]
+struct Below {
+    /// The table's position in [`Plan::tables`].
+    table: usize,
+    /// Which of the table's sources it is.
+    source: usize,
+    map: bool,
+}
+
+/// What a document became in one root table: its rows, or none where the table leaves it out.
+pub type Made = (TableId, Option<Range<usize>>);
+
+/// An element's place in the document.
+#[derive(Debug, Clone, Copy)]
+struct Place<'a> {
+    /// Which of its table's sources it is in.
+    source: usize,
+    /// Its position there.
+    index: usize,
+    /// Its name, in a map.
+    name: Option<&'a str>,
+}
+
+/// Keys of a document's rows, in tables where they may repeat, and where the rows are.
+type Seen = HashMap<(usize, Vec<u8>), usize>;
 
 #[derive(Debug, Default)]
 struct Trie {
@@ -56,6 +98,7 @@ struct Trie {
 #[derive(Debug, Default)]
 struct Node {
     columns: Vec<usize>,
+    conditions: Vec<usize>,
     arrays: Vec<usize>,
     below: Trie,
 }
@@ -87,6 +130,7 @@ impl Trie {
 /// What one walk found, by reference.
 struct Found<'a> {
     columns: Vec<Option<RawBsonRef<'a>>>,
+    conditions: Vec<Option<RawBsonRef<'a>>>,
     arrays: Vec<Option<RawBsonRef<'a>>>,
 }
 
@@ -111,6 +155,9 @@ fn walk<'a>(
         let value = element.value().map_err(|_| Bad::Malformed)?;
         for &column in &node.columns {
             found.columns[column].get_or_insert(value);
+        }
+        for &condition in &node.conditions {
+            found.conditions[condition].get_or_insert(value);
         }
         for &array in &node.arrays {
             found.arrays[array].get_or_insert(value);
@@ -148,27 +195,47 @@ impl TablePlan {
             encoded: Vec::new(),
             trie: Trie::default(),
             whole: Vec::new(),
+            whole_conditions: Vec::new(),
             arrays: Vec::new(),
+            whole_arrays: Vec::new(),
+            sets: Vec::new(),
+            may_repeat: false,
         };
         for (position, column) in table.columns.iter().enumerate() {
             let text = match &column.source {
                 ColumnSource::Constant(text) => Some(text),
-                ColumnSource::Path(_) | ColumnSource::Parent(_) | ColumnSource::Position => {
-                    column.default.as_ref()
-                }
+                ColumnSource::Path(_)
+                | ColumnSource::Parent(_)
+                | ColumnSource::Position
+                | ColumnSource::MapKey
+                | ColumnSource::Set
+                | ColumnSource::Deleted
+                | ColumnSource::Derived(_) => column.default.as_ref(),
             };
-            let encoded = text.map(|text| value::encode_text(column, text, namespace));
-            plan.encoded.push(encoded.transpose().map_err(|_| {
-                format!(
-                    "column `{}` of table `{}`: the constant does not fit",
-                    column.name, table.name
-                )
-            })?);
+            let encoded = text.map(|text| constant(table, column, text, namespace));
+            plan.encoded.push(encoded.transpose()?);
             if let ColumnSource::Path(path) = &column.source {
                 match plan.trie.node(path) {
                     Some(node) => node.columns.push(position),
                     None => plan.whole.push(position),
                 }
+            }
+        }
+        if let RowSource::Elements(sources) = &table.rows {
+            for elements in sources {
+                let set = elements.set.iter().map(|(position, text)| {
+                    let column = &table.columns[*position];
+                    Ok((*position, constant(table, column, text, namespace)?))
+                });
+                plan.sets.push(set.collect::<Result<_, String>>()?);
+            }
+            let position = |&p: &usize| table.columns[p].source == ColumnSource::Position;
+            plan.may_repeat = sources.len() > 1 || !table.key.iter().any(position);
+        }
+        for (position, condition) in table.filter.iter().enumerate() {
+            match plan.trie.node(&condition.path) {
+                Some(node) => node.conditions.push(position),
+                None => plan.whole_conditions.push(position),
             }
         }
         Ok(plan)
@@ -182,31 +249,66 @@ impl TablePlan {
     fn find<'a>(&self, source: RawBsonRef<'a>) -> Result<Found<'a>, Bad> {
         let mut found = Found {
             columns: vec![None; self.table.columns.len()],
+            conditions: vec![None; self.table.filter.len()],
             arrays: vec![None; self.arrays.len()],
         };
         for &column in &self.whole {
             found.columns[column] = Some(source);
         }
-        if let RawBsonRef::Document(document) = source {
-            walk(document.iter_elements(), &self.trie, &mut found)?;
+        for &array in &self.whole_arrays {
+            found.arrays[array] = Some(source);
+        }
+        for &condition in &self.whole_conditions {
+            found.conditions[condition] = Some(source);
+        }
+        match source {
+            RawBsonRef::Document(document) => {
+                walk(document.iter_elements(), &self.trie, &mut found)?;
+            }
+            RawBsonRef::Array(array) if !self.trie.nodes.is_empty() => {
+                let inner = RawDocument::from_bytes(array.as_bytes());
+                let inner = inner.map_err(|_| Bad::Malformed)?;
+                walk(inner.iter_elements(), &self.trie, &mut found)?;
+            }
+            _ => {}
         }
         Ok(found)
     }
 
-    fn path_of(&self, column: &Column, element: Option<usize>) -> Option<String> {
+    fn path_of(&self, column: &Column, element: Option<Place<'_>>) -> Option<String> {
         let own = match &column.source {
             ColumnSource::Path(path) => path.to_string(),
-            ColumnSource::Parent(_) | ColumnSource::Position | ColumnSource::Constant(_) => {
-                return None;
-            }
+            ColumnSource::Parent(_)
+            | ColumnSource::Position
+            | ColumnSource::MapKey
+            | ColumnSource::Set
+            | ColumnSource::Deleted
+            | ColumnSource::Derived(_)
+            | ColumnSource::Constant(_) => return None,
         };
-        match (&self.table.rows, element) {
-            (RowSource::Array(array), Some(index)) if own == "." => {
-                Some(format!("{array}.{index}"))
-            }
-            (RowSource::Array(array), Some(index)) => Some(format!("{array}.{index}.{own}")),
-            _ => Some(own),
-        }
+        let Some(above) = element.and_then(|place| self.place_of(place)) else {
+            return Some(own);
+        };
+        Some(if own == "." {
+            above
+        } else {
+            format!("{above}.{own}")
+        })
+    }
+
+    fn place_of(&self, place: Place<'_>) -> Option<String> {
+        let RowSource::Elements(sources) = &self.table.rows else {
+            return None;
+        };
+        let path = &sources.get(place.source)?.path;
+        let element = place
+            .name
+            .map_or_else(|| place.index.to_string(), str::to_owned);
+        Some(if path.is_self() {
+            element
+        } else {
+            format!("{path}.{element}")
+        })
     }
 }
 
@@ -223,9 +325,13 @@ impl Plan {
     ) -> Result<Self, String> {
         let mut plan = Self {
             tables: Vec::new(),
+            roots: Vec::new(),
             namespace: mapping.uuid_namespace,
         };
-        plan.add(&collection.root, None, order)?;
+        for table in &collection.tables {
+            let root = plan.add(table, None, order)?;
+            plan.roots.push(root);
+        }
         Ok(plan)
     }
 
@@ -243,39 +349,62 @@ impl Plan {
             .push(TablePlan::compile(table, id, parent, &self.namespace)?);
         for child in &table.children {
             let below = self.add(child, Some(position), order)?;
-            if let RowSource::Array(path) = &child.rows {
-                let slot = self.tables[position].arrays.len();
-                self.tables[position].arrays.push(below);
-                let node = self.tables[position].trie.node(path);
-                node.ok_or("an array's path is never empty")?
-                    .arrays
-                    .push(slot);
+            // Elements that are one row together may have elements that are.
+            let repeats = self.tables[position].may_repeat;
+            self.tables[below].may_repeat |= repeats;
+            let RowSource::Elements(sources) = &child.rows else {
+                continue;
+            };
+            let plan = &mut self.tables[position];
+            for (source, elements) in sources.iter().enumerate() {
+                let slot = plan.arrays.len();
+                plan.arrays.push(Below {
+                    table: below,
+                    source,
+                    map: elements.map,
+                });
+                match plan.trie.node(&elements.path) {
+                    Some(node) => node.arrays.push(slot),
+                    None => plan.whole_arrays.push(slot),
+                }
             }
         }
         Ok(position)
     }
 
-    /// The table that gets one row per document.
-    pub fn root(&self) -> &TablePlan {
-        &self.tables[0]
+    /// The tables that get one row per document.
+    pub fn roots(&self) -> impl Iterator<Item = &TablePlan> {
+        self.roots.iter().map(|&root| &self.tables[root])
     }
 
-    /// Turns a document into its rows, which are appended to `rows`, the root's first.
+    /// Turns a document into its rows, which are appended to `rows`: for each root table in turn, its
+    /// own row first. Gives those rows, or none where the table's filter leaves the document out.
     ///
     /// # Errors
     /// The reason for the dead letter. `rows` is left as it was.
-    pub fn transform(&self, document: &RawDocument, rows: &mut Rows) -> Result<(), Reason> {
+    pub fn transform(&self, document: &RawDocument, rows: &mut Rows) -> Result<Vec<Made>, Reason> {
         let mark = rows.mark();
-        self.table_rows(0, RawBsonRef::Document(document), None, None, rows)
-            .inspect_err(|_| rows.reset(mark))
+        let whole = RawBsonRef::Document(document);
+        let mut made = Vec::with_capacity(self.roots.len());
+        for &root in &self.roots {
+            let start = rows.len();
+            let there = self
+                .table_rows(root, whole, None, None, rows, &mut Seen::new())
+                .inspect_err(|_| rows.reset(mark))?;
+            made.push((self.tables[root].id, there.then(|| start..rows.len())));
+        }
+        Ok(made)
     }
 
-    /// The root row's key for a document of which only the `_id` is known: a delete.
+    /// The key of a root table's row for a document of which only the `_id` is known: a delete.
     ///
     /// # Errors
-    /// Where the key needs more than the `_id`, or the `_id` cannot be the key.
-    pub fn root_key(&self, document_key: &RawDocument) -> Result<Vec<u8>, Reason> {
-        let root = self.root();
+    /// Where the `_id` cannot be the key.
+    pub fn root_key(
+        &self,
+        root: &TablePlan,
+        document_key: &RawDocument,
+    ) -> Result<Vec<u8>, Reason> {
         let malformed =
             |bad: Bad| self.refuse(root, &root.table.columns[root.key()[0]], &bad, None);
         let found = root
@@ -284,18 +413,32 @@ impl Plan {
         let mut fields = Vec::with_capacity(32);
         for &position in root.key() {
             let column = &root.table.columns[position];
-            self.column(
-                root,
-                position,
-                found.columns[position],
-                None,
-                None,
-                &mut fields,
-            )
-            .map_err(|bad| self.refuse(root, column, &bad, None))?;
+            self.key_column(root, position, &found, &mut fields)
+                .map_err(|bad| self.refuse(root, column, &bad, None))?;
         }
         let positions: Vec<usize> = (0..root.key().len()).collect();
         Ok(super::rows::key_of(&fields, &positions))
+    }
+
+    /// One column that follows from the `_id`, and what it is derived from.
+    fn key_column(
+        &self,
+        root: &TablePlan,
+        position: usize,
+        found: &Found<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Bad> {
+        let ColumnSource::Derived(of) = &root.table.columns[position].source else {
+            return self.column(root, position, found.columns[position], None, None, out);
+        };
+        let mut texts = Vec::with_capacity(of.len());
+        for &column in of {
+            let mut field = Vec::new();
+            self.key_column(root, column, found, &mut field)?;
+            let value = super::rows::value_of(&field);
+            texts.push(value::text_of(&root.table.columns[column], value));
+        }
+        self.derived(texts.into_iter().collect(), out)
     }
 
     fn table_rows(
@@ -303,52 +446,104 @@ impl Plan {
         table: usize,
         source: RawBsonRef<'_>,
         parent_row: Option<usize>,
-        element: Option<usize>,
+        element: Option<Place<'_>>,
         rows: &mut Rows,
-    ) -> Result<(), Reason> {
+        seen: &mut Seen,
+    ) -> Result<bool, Reason> {
         let plan = &self.tables[table];
         let columns = &plan.table.columns;
         let found = plan
             .find(source)
             .map_err(|bad| self.refuse(plan, &columns[0], &bad, element))?;
+        if !filter::holds(&plan.table.filter, &found.conditions) {
+            return Ok(false);
+        }
         let start = rows.begin();
         for (position, column) in columns.iter().enumerate() {
             let parent = match (&column.source, parent_row) {
                 (ColumnSource::Parent(above), Some(row)) => Some(rows.field_of(row, *above)),
                 _ => None,
             };
-            self.column(
-                plan,
-                position,
-                found.columns[position],
-                parent,
-                element,
-                rows.buffer(),
-            )
-            .map_err(|bad| self.refuse(plan, column, &bad, element))?;
+            let encoded = if let ColumnSource::Derived(of) = &column.source {
+                let texts = of
+                    .iter()
+                    .map(|&c| value::text_of(&columns[c], rows.field_since(start, c)));
+                let texts: Option<Vec<String>> = texts.collect();
+                self.derived(texts, rows.buffer())
+            } else {
+                self.column(
+                    plan,
+                    position,
+                    found.columns[position],
+                    parent,
+                    element,
+                    rows.buffer(),
+                )
+            };
+            encoded.map_err(|bad| self.refuse(plan, column, &bad, element))?;
         }
-        let row = rows.finish(start, table, plan.id, plan.key(), parent_row);
-        for (slot, value) in found.arrays.iter().enumerate() {
-            let below = plan.arrays[slot];
-            match value {
-                None | Some(RawBsonRef::Null | RawBsonRef::Undefined) => {}
-                Some(RawBsonRef::Array(array)) => {
-                    for (index, item) in array.into_iter().enumerate() {
-                        let child = &self.tables[below];
-                        let item = item.map_err(|_| {
-                            self.refuse(
-                                child,
-                                &child.table.columns[0],
-                                &Bad::Malformed,
-                                Some(index),
-                            )
-                        })?;
-                        self.table_rows(below, item, Some(row), Some(index), rows)?;
-                    }
+        let mut row = rows.finish(start, table, plan.id, plan.key(), parent_row);
+        if plan.may_repeat {
+            let key = (table, rows.key(row).to_vec());
+            match seen.get(&key) {
+                None => {
+                    seen.insert(key, row);
                 }
-                Some(other) => return Err(self.not_an_array(below, other)),
+                Some(&first) if rows.fields(first) == rows.fields(row) => {
+                    rows.discard_last();
+                    row = first;
+                }
+                Some(_) => return Err(duplicate(plan, element)),
             }
         }
+        for (below, value) in plan.arrays.iter().zip(&found.arrays) {
+            match value {
+                None | Some(RawBsonRef::Null | RawBsonRef::Undefined) => {}
+                Some(RawBsonRef::Array(array)) if !below.map => {
+                    for (index, item) in array.into_iter().enumerate() {
+                        let item = item.map_err(|_| self.unreadable(below, index))?;
+                        let place = Place {
+                            source: below.source,
+                            index,
+                            name: None,
+                        };
+                        self.table_rows(below.table, item, Some(row), Some(place), rows, seen)?;
+                    }
+                }
+                Some(RawBsonRef::Document(map)) if below.map => {
+                    for (index, element) in map.iter_elements().enumerate() {
+                        let element = element.map_err(|_| self.unreadable(below, index))?;
+                        let item = element.value();
+                        let item = item.map_err(|_| self.unreadable(below, index))?;
+                        let place = Place {
+                            source: below.source,
+                            index,
+                            name: Some(element.key().as_str()),
+                        };
+                        self.table_rows(below.table, item, Some(row), Some(place), rows, seen)?;
+                    }
+                }
+                Some(other) => return Err(self.not_elements(below, other)),
+            }
+        }
+        Ok(true)
+    }
+
+    fn unreadable(&self, below: &Below, index: usize) -> Reason {
+        let child = &self.tables[below.table];
+        let place = Place {
+            source: below.source,
+            index,
+            name: None,
+        };
+        self.refuse(child, &child.table.columns[0], &Bad::Malformed, Some(place))
+    }
+
+    /// Appends the UUID made of these texts.
+    fn derived(&self, texts: Option<Vec<String>>, out: &mut Vec<u8>) -> Result<(), Bad> {
+        let uuid = uuid_of_texts(&self.namespace, &texts.ok_or(Bad::Missing)?);
+        out.extend_from_slice(&16i32.to_be_bytes());
+        out.extend_from_slice(uuid.as_bytes());
         Ok(())
     }
 
@@ -358,7 +553,7 @@ impl Plan {
         position: usize,
         found: Option<RawBsonRef<'_>>,
         parent: Option<Vec<u8>>,
-        element: Option<usize>,
+        element: Option<Place<'_>>,
         out: &mut Vec<u8>,
     ) -> Result<(), Bad> {
         let column = &plan.table.columns[position];
@@ -368,9 +563,24 @@ impl Plan {
                 Ok(())
             }
             ColumnSource::Position => {
-                let index = i64::try_from(element.unwrap_or(0)).map_err(|_| Bad::OutOfRange)?;
+                let index = element.map_or(0, |place| place.index);
+                let index = i64::try_from(index).map_err(|_| Bad::OutOfRange)?;
                 value::encode(column, RawBsonRef::Int64(index), &self.namespace, out)
             }
+            ColumnSource::MapKey => {
+                let name = element.and_then(|place| place.name).ok_or(Bad::Missing)?;
+                value::encode(column, RawBsonRef::String(name), &self.namespace, out)
+            }
+            ColumnSource::Set => {
+                let sets = element.and_then(|place| plan.sets.get(place.source));
+                let mut sets = sets.into_iter().flatten();
+                let (_, constant) = sets.find(|(p, _)| *p == position).ok_or(Bad::Missing)?;
+                out.extend_from_slice(constant);
+                Ok(())
+            }
+            // Made of other columns, by those who have them at hand.
+            ColumnSource::Derived(_) => Err(Bad::Missing),
+            ColumnSource::Deleted => value::encode_null(column, out),
             ColumnSource::Constant(_) => {
                 let constant = plan.encoded[position].as_ref().ok_or(Bad::Missing)?;
                 out.extend_from_slice(constant);
@@ -392,22 +602,23 @@ impl Plan {
         plan: &TablePlan,
         column: &Column,
         bad: &Bad,
-        element: Option<usize>,
+        element: Option<Place<'_>>,
     ) -> Reason {
         bad.reason(&plan.table.name, column, plan.path_of(column, element))
     }
 
-    fn not_an_array(&self, below: usize, value: &RawBsonRef<'_>) -> Reason {
-        let table = &self.tables[below].table;
+    fn not_elements(&self, below: &Below, value: &RawBsonRef<'_>) -> Reason {
+        let table = &self.tables[below.table].table;
         let path = match &table.rows {
-            RowSource::Array(path) => Some(path.to_string()),
+            RowSource::Elements(sources) => sources.get(below.source).map(|s| s.path.to_string()),
             RowSource::Document => None,
         };
+        let should = if below.map { "a document" } else { "an array" };
         Reason {
             stage: Stage::Transform,
             code: "wrong-type",
             message: format!(
-                "a value of type {} where the rows of `{}` should be an array",
+                "a value of type {} where the rows of `{}` should be {should}",
                 value::type_name(value),
                 table.name
             ),
@@ -416,5 +627,39 @@ impl Plan {
             path,
             sqlstate: None,
         }
+    }
+}
+
+fn constant(
+    table: &Table,
+    column: &Column,
+    text: &str,
+    namespace: &Uuid,
+) -> Result<Vec<u8>, String> {
+    value::encode_text(column, text, namespace).map_err(|_| {
+        format!(
+            "column `{}` of table `{}`: the constant does not fit",
+            column.name, table.name
+        )
+    })
+}
+
+/// The reason where two elements that differ would be one row.
+fn duplicate(plan: &TablePlan, element: Option<Place<'_>>) -> Reason {
+    let table = &plan.table;
+    let key: Vec<&str> = table
+        .key
+        .iter()
+        .map(|&p| table.columns[p].name.as_str())
+        .collect();
+    let key = key.join(", ");
+    Reason {
+        stage: Stage::Transform,
+        code: "duplicate",
+        message: format!("two elements that differ have one key, `{key}`"),
+        table: Some(table.name.to_string()),
+        column: Some(key),
+        path: element.and_then(|place| plan.place_of(place)),
+        sqlstate: None,
     }
 }

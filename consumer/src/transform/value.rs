@@ -149,6 +149,38 @@ pub fn encode_text(column: &Column, text: &str, namespace: &Uuid) -> Result<Vec<
     Ok(out)
 }
 
+/// The text of an encoded field, as PostgreSQL's `::text` writes it; `None` for null, and for types
+/// from which nothing is derived.
+pub(super) fn text_of(column: &Column, field: Option<&[u8]>) -> Option<String> {
+    let field = field?;
+    Some(match column.pg_type {
+        PgType::Text | PgType::Varchar(_) => std::str::from_utf8(field).ok()?.to_owned(),
+        PgType::Bool => (field == [1]).to_string(),
+        PgType::Int2 => i16::from_be_bytes(field.try_into().ok()?).to_string(),
+        PgType::Int4 => i32::from_be_bytes(field.try_into().ok()?).to_string(),
+        PgType::Int8 => i64::from_be_bytes(field.try_into().ok()?).to_string(),
+        PgType::Uuid => Uuid::from_slice(field).ok()?.to_string(),
+        PgType::Date => {
+            let days = i32::from_be_bytes(field.try_into().ok()?);
+            let days = i64::from(days) + EPOCH_2000_MILLIS / DAY_MILLIS;
+            let (year, month, day) = civil_date(days);
+            if year > 0 {
+                format!("{year:04}-{month:02}-{day:02}")
+            } else {
+                format!("{:04}-{month:02}-{day:02} BC", 1 - year)
+            }
+        }
+        PgType::Float4
+        | PgType::Float8
+        | PgType::Numeric(_)
+        | PgType::Bytea
+        | PgType::Timestamp
+        | PgType::Timestamptz
+        | PgType::Json
+        | PgType::Jsonb => return None,
+    })
+}
+
 fn encode_value(
     column: &Column,
     value: RawBsonRef<'_>,

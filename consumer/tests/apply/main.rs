@@ -9,3 +9,10 @@
 
 mod world;
 mod rules;
+mod filters;
+mod cascades;
+mod elements;
+mod links;
+mod several;
+mod shared;
+mod soft;

@@ -24,8 +24,15 @@ use leafcutter_schemas::{
     envelope::{Envelope, Source},
     key::DocumentKey,
     mapping::parse,
+    name::dead_letter_topic,
     operation::Operation,
     version::Version,
+};
+use rdkafka::{
+    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    client::DefaultClientContext,
+    config::FromClientConfig as _,
+    error::RDKafkaErrorCode,
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio_postgres::Config;
@@ -51,6 +58,11 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn new() -> Self {
+        Self::with(MAPPING).await
+    }
+
+    /// A database with the tables of this mapping.
+    pub(crate) async fn with(mapping: &str) -> Self {
         let uri = Secret::new(setting("LEAFCUTTER_POSTGRES_URI"));
         let admin = session::config(&uri).unwrap();
         let database = format!("apply_{}", Uuid::new_v4().simple());
@@ -61,7 +73,7 @@ impl World {
             .unwrap();
         let mut config = admin.clone();
         config.dbname(&database);
-        let mapping = parse::load(MAPPING, "mapping.yaml").unwrap();
+        let mapping = parse::load(mapping, "mapping.yaml").unwrap();
         let model = Arc::new(Model::compile(mapping, "t").unwrap());
         let mut session = Session::open(&config, "test").await.unwrap();
         migrations::migrate(&mut session, &model, true)
@@ -219,6 +231,34 @@ impl World {
         settled
     }
 
+    /// Settles as if everything was applied that could ever come, and nothing had to be waited for.
+    pub(crate) async fn settle_at_once(&mut self) {
+        self.create_dead_letter_topics().await;
+        // The first round sends the dead letters, the second gives their documents up.
+        for _ in 0..2 {
+            self.settle_at(1_000_000).await;
+        }
+    }
+
+    pub(crate) async fn create_dead_letter_topics(&self) {
+        let kafka = KafkaSettings::new(setting("LEAFCUTTER_KAFKA_BROKERS"));
+        let config = kafka.admin_config("test").unwrap();
+        let admin: AdminClient<DefaultClientContext> = AdminClient::from_config(&config).unwrap();
+        let topics = self.model.collections.iter().map(|c| &c.topic);
+        let names: Vec<String> = topics.map(|topic| dead_letter_topic(topic)).collect();
+        let new = names
+            .iter()
+            .map(|name| NewTopic::new(name, 1, TopicReplication::Fixed(1)));
+        let new: Vec<NewTopic<'_>> = new.collect();
+        let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
+        for result in admin.create_topics(&new, &options).await.unwrap() {
+            match result {
+                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+    }
+
     pub(crate) async fn execute(&self, sql: &str) -> u64 {
         let client = session::connect(&self.config, "test").await.unwrap();
         client.execute(sql, &[]).await.unwrap()
@@ -247,6 +287,12 @@ pub(crate) struct Made {
     collection: &'static str,
     key: DocumentKey,
     value: Vec<u8>,
+}
+
+impl Made {
+    pub(crate) fn value(&self) -> &[u8] {
+        &self.value
+    }
 }
 
 pub(crate) fn id(number: u8) -> ObjectId {
@@ -300,13 +346,12 @@ pub(crate) fn put(collection: &'static str, version: i64, document: Document) ->
 }
 
 pub(crate) fn delete(collection: &'static str, version: i64, number: u8) -> Made {
-    made(
-        collection,
-        Operation::Delete,
-        version,
-        &doc! { "_id": id(number) },
-        None,
-    )
+    delete_by(collection, version, id(number))
+}
+
+pub(crate) fn delete_by(collection: &'static str, version: i64, id: impl Into<bson::Bson>) -> Made {
+    let key = doc! { "_id": id.into() };
+    made(collection, Operation::Delete, version, &key, None)
 }
 
 pub(crate) fn learner(version: i64, number: u8, email: &str) -> Made {
