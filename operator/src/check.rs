@@ -12,7 +12,7 @@ use leafcutter_runtime::{
 };
 use leafcutter_schemas::mapping::{Mapping, MappingFault, parse, tier};
 use serde::Serialize;
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 /// What a sound mapping holds.
 #[derive(Debug, Serialize)]
@@ -30,6 +30,9 @@ struct CollectionSummary {
     topic: String,
     tier: usize,
     tables: Vec<String>,
+    /// How many of them are the collection's own; the others are child tables.
+    #[serde(skip)]
+    own_tables: usize,
     columns: usize,
     references_to: Vec<String>,
 }
@@ -133,10 +136,12 @@ fn summary(model: &Model) -> Summary {
             references_to: to,
         });
     }
+    // A table that several collections fill is one.
+    let names: BTreeSet<&String> = collections.iter().flat_map(|c| &c.tables).collect();
     Summary {
         sound: true,
         hash: model.mapping.hash.clone(),
-        tables: model.tables.len(),
+        tables: names.len(),
         collections,
         references,
     }
