@@ -303,13 +303,6 @@ MUTANTS = [
         ["links::"],
     ),
     mutant(
-        "C2",
-        "a child row is added only to the version that lacks it",
-        [(STATEMENT, "on {} and x.lc_version = t.lc_version \\\n", "on {} \\\n")],
-        PROTOCOL,
-        ["statements::document_replaced"],
-    ),
-    mutant(
         "W1",
         "a document outside the filter is a delete, not a record to skip",
         [(DECODE, "None => part(table, Wish::Delete { filtered: true }),", "None => Err(malformed(String::new())),")],
