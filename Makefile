@@ -3,7 +3,7 @@
 STACK := deploy/local/stack
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint stack-up stack-down
+.PHONY: help demo test bench mutants lint stack-up stack-down
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ test: ## run every test, on real servers
 
 bench: ## measure throughput and lag
 	@deploy/local/bench
+
+mutants: ## break the protocol's rules one by one and see the tests go red
+	@deploy/local/test mutants
 
 lint: ## check formatting and run clippy, warnings are errors
 	cargo fmt --all --check

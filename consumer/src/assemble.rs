@@ -107,7 +107,7 @@ struct Held {
 pub struct Limits {
     /// Records.
     pub records: usize,
-    /// Bytes of records.
+    /// Bytes of records and of their rows.
     pub bytes: usize,
 }
 
@@ -302,9 +302,11 @@ impl Assembler {
         }
         held.expected += 1;
         self.batch.epochs.insert(partition, held.epoch);
-        self.bytes += delivery.bytes();
         let value = delivery.value.as_deref();
+        let rows_before = self.batch.rows.bytes();
         let prepared = decode::prepare(&self.model, partition.0, value, &mut self.batch.rows);
+        // Both are held until the batch is committed.
+        self.bytes += delivery.bytes() + self.batch.rows.bytes() - rows_before;
         self.batch.records.push(Record { delivery, prepared });
         Ok(())
     }

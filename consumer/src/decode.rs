@@ -3,7 +3,12 @@
 //! Everything that can be decided without the database is decided here. What cannot be decoded or
 //! does not fit its columns is definite, and becomes a refused record; it never stops the batch.
 
-use crate::{model::Model, source::Delivery, transform::Rows};
+use crate::{
+    model::Model,
+    sink::work::Wish,
+    source::Delivery,
+    transform::{Rows, TableId, TablePlan},
+};
 use bson::RawDocument;
 use leafcutter_schemas::{
     codec::avro,
@@ -11,7 +16,6 @@ use leafcutter_schemas::{
     operation::Operation,
     version::Version,
 };
-use std::ops::Range;
 
 /// A delivery and what became of it.
 #[derive(Debug)]
@@ -25,33 +29,35 @@ pub struct Record {
 /// What is to be done with a record.
 #[derive(Debug)]
 pub enum Prepared {
-    /// Its document's rows are to be written.
-    Upsert {
-        /// The root row's key.
-        key: Vec<u8>,
-        /// Version and time of the image.
+    /// Its document's rows are to be brought to what it says.
+    Write {
+        /// Version and time of the image or event.
         stamp: Stamp,
-        /// The rows, the root's first.
-        rows: Range<usize>,
-    },
-    /// Its document's rows are to be deleted.
-    Delete {
-        /// The root row's key.
-        key: Vec<u8>,
-        /// Version and time of the event.
-        stamp: Stamp,
+        /// For each root table of its collection what is to be done; never empty.
+        parts: Vec<Part>,
     },
     /// A record without a value: nothing to do.
     Ignored,
     /// It can never be applied.
     Refused {
-        /// Why.
-        reason: Reason,
+        /// Why. Seldom there, so it lies elsewhere: a batch is thousands of these.
+        reason: Box<Reason>,
         /// The root row's key, where it could be told.
         key: Option<Vec<u8>>,
         /// Its version, where it could be told.
         version: Option<Version>,
     },
+}
+
+/// What is to be done in one root table and those below it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// The root table.
+    pub root: TableId,
+    /// The root row's key.
+    pub key: Vec<u8>,
+    /// What is to be done.
+    pub wish: Wish,
 }
 
 /// When a record's document was so.
@@ -88,7 +94,7 @@ pub fn prepare(
         return Prepared::Ignored;
     };
     let refused = |reason, key, version| Prepared::Refused {
-        reason,
+        reason: Box::new(reason),
         key,
         version,
     };
@@ -102,12 +108,27 @@ pub fn prepare(
         as_of: envelope.as_of.max(envelope.version),
         event: !envelope.source.snapshot,
     };
-    let key = RawDocument::from_bytes(envelope.key)
-        .map_err(|error| malformed(format!("the document key is no BSON: {error}")))
-        .and_then(|key| plan.root_key(key));
+    let id = RawDocument::from_bytes(envelope.key)
+        .map_err(|error| malformed(format!("the document key is no BSON: {error}")));
+    let part = |table: &TablePlan, wish| {
+        let key = id.clone().and_then(|id| plan.root_key(table, id))?;
+        Ok(Part {
+            root: table.id,
+            key,
+            wish,
+        })
+    };
+    let gone = |filtered| {
+        let parts = plan
+            .roots()
+            .map(|table| part(table, Wish::Delete { filtered }));
+        parts.collect::<Result<Vec<_>, Reason>>()
+    };
+    // A dead letter is listed under the row of the first table.
+    let key = || Some(gone(false).ok()?.swap_remove(0).key);
     match (envelope.operation, envelope.document) {
-        (Operation::Delete, _) => match key {
-            Ok(key) => Prepared::Delete { key, stamp },
+        (Operation::Delete, _) => match gone(false) {
+            Ok(parts) => Prepared::Write { stamp, parts },
             Err(reason) => refused(reason, None, Some(stamp.version)),
         },
         (_, None) => {
@@ -115,20 +136,29 @@ pub fn prepare(
                 "operation {} without a document",
                 envelope.operation
             ));
-            refused(reason, key.ok(), Some(stamp.version))
+            refused(reason, key(), Some(stamp.version))
         }
         (_, Some(document)) => {
-            let start = rows.len();
             let made = RawDocument::from_bytes(document)
                 .map_err(|error| malformed(format!("the document is no BSON: {error}")))
                 .and_then(|document| plan.transform(document, rows));
-            match made {
-                Ok(()) => Prepared::Upsert {
-                    key: rows.key(start).to_vec(),
-                    stamp,
-                    rows: start..rows.len(),
-                },
-                Err(reason) => refused(reason, key.ok(), Some(stamp.version)),
+            let parts = made.and_then(|made| {
+                let parts = plan
+                    .roots()
+                    .zip(made)
+                    .map(|(table, (root, made))| match made {
+                        Some(range) => Ok(Part {
+                            root,
+                            key: rows.key(range.start).to_vec(),
+                            wish: Wish::Upsert(range),
+                        }),
+                        None => part(table, Wish::Delete { filtered: true }),
+                    });
+                parts.collect::<Result<Vec<_>, Reason>>()
+            });
+            match parts {
+                Ok(parts) => Prepared::Write { stamp, parts },
+                Err(reason) => refused(reason, key(), Some(stamp.version)),
             }
         }
     }

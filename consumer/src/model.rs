@@ -2,14 +2,20 @@
 //! statements, and each collection's plan and topic. Compiled once at the start.
 
 use crate::{
-    sink::statement::TableSql,
+    sink::{
+        gone::{GoneSql, Place},
+        statement::{Origin, TableSql},
+    },
     transform::{Plan, TableId},
 };
 use leafcutter_schemas::{
-    mapping::{Mapping, Table, TableName, tier},
+    mapping::{Mapping, OnDelete, Table, TableName, tier},
     name::{self, NameError},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// One table.
 #[derive(Debug)]
@@ -20,10 +26,20 @@ pub struct TableModel {
     pub collection: usize,
     /// The tables above a child table, its root first.
     pub above: Vec<TableId>,
-    /// The name as it stands in Leafcutter's state tables.
+    /// For a root table, the tables below it, parents first.
+    pub children: Vec<TableId>,
+    /// The name as it stands in Leafcutter's state tables: what is known of its rows. Of a table that
+    /// several collections fill, each knows its own.
     pub state_name: String,
+    /// Whether several collections fill the table.
+    pub shared: bool,
     /// Its statements.
     pub sql: TableSql,
+    /// Statements for what goes with its rows, or changes; none where nothing does and its rows go
+    /// with no others.
+    pub gone: Option<GoneSql>,
+    /// Whether its rows may go with others.
+    pub cascaded: bool,
 }
 
 /// One collection.
@@ -37,10 +53,8 @@ pub struct CollectionModel {
     pub topic: String,
     /// How its documents become rows.
     pub plan: Plan,
-    /// Its root table.
-    pub root: TableId,
-    /// Its child tables, parents first.
-    pub children: Vec<TableId>,
+    /// Its root tables.
+    pub roots: Vec<TableId>,
     /// The collections whose rows its own point to, without itself and without those in a cycle
     /// with it: what its gate waits for.
     pub parents: Vec<usize>,
@@ -80,17 +94,27 @@ impl Model {
             .map(|c| (c.database.as_str(), c.name.as_str()));
         let topics = name::data_topics(prefix, names).map_err(ModelError::Names)?;
         let tiers = tier::tiers(&mapping);
-        let order: BTreeMap<TableName, TableId> = tiers
+        let order: BTreeMap<(usize, TableName), TableId> = tiers
             .table_order()
             .into_iter()
             .enumerate()
-            .map(|(position, name)| (name, TableId(position)))
+            .map(|(position, table)| (table, TableId(position)))
             .collect();
+        let mut fillers: BTreeMap<&TableName, usize> = BTreeMap::new();
+        for (_, table) in mapping.tables() {
+            *fillers.entry(&table.name).or_default() += 1;
+        }
         let mut tables: BTreeMap<TableId, TableModel> = BTreeMap::new();
         let mut collections = Vec::new();
         let referrers = mapping.referrers();
         for (index, (collection, topic)) in mapping.collections.iter().zip(topics).enumerate() {
-            let plan = Plan::compile(&mapping, collection, &order).map_err(ModelError::Plan)?;
+            let own: BTreeMap<TableName, TableId> = order
+                .iter()
+                .filter(|((of, _), _)| *of == index)
+                .map(|((_, name), id)| (name.clone(), *id))
+                .collect();
+            let plan = Plan::compile(&mapping, collection, &own).map_err(ModelError::Plan)?;
+            let source = format!("{}.{}", collection.database, collection.name);
             for (position, entry) in plan.tables.iter().enumerate() {
                 let above = above(&plan, position);
                 let over: Vec<_> = above
@@ -99,20 +123,38 @@ impl Model {
                     .collect();
                 let look_up = |name: &TableName| {
                     let (_, table) = mapping.tables().find(|(_, t)| t.name == *name)?;
-                    Some((table.clone(), *order.get(name)?))
+                    Some(table.clone())
                 };
                 let pointing = referrers
                     .get(&entry.table.name)
                     .map_or(&[][..], Vec::as_slice);
-                let sql = TableSql::new(entry.id, &entry.table, &over, pointing, &look_up);
+                let name = entry.table.name.to_string();
+                let shared = fillers
+                    .get(&entry.table.name)
+                    .is_some_and(|count| *count > 1);
+                let state_name = if shared {
+                    format!("{name} from {source}")
+                } else {
+                    name
+                };
+                let place = Origin {
+                    id: entry.id,
+                    state_name: &state_name,
+                    source: shared.then_some(&*source),
+                };
+                let sql = TableSql::new(place, &entry.table, &over, pointing, &look_up);
                 tables.insert(
                     entry.id,
                     TableModel {
                         table: Arc::clone(&entry.table),
                         collection: index,
                         above: above.iter().map(|&p| plan.tables[p].id).collect(),
-                        state_name: entry.table.name.to_string(),
+                        children: below(&plan, position),
+                        state_name,
+                        shared,
                         sql,
+                        gone: None,
+                        cascaded: false,
                     },
                 );
             }
@@ -120,13 +162,13 @@ impl Model {
                 database: collection.database.clone(),
                 name: collection.name.clone(),
                 topic,
-                root: plan.root().id,
-                children: plan.tables.iter().skip(1).map(|t| t.id).collect(),
+                roots: plan.roots().map(|table| table.id).collect(),
                 parents: tiers.parents(index),
                 plan,
             });
         }
         drop(referrers);
+        cascades(&mut tables);
         Ok(Self {
             mapping,
             tables: tables.into_values().collect(),
@@ -151,6 +193,100 @@ impl Model {
     pub fn collection_of_topic(&self, topic: &str) -> Option<usize> {
         self.collections.iter().position(|c| c.topic == topic)
     }
+}
+
+/// Adds the statements for what goes with rows of each root table.
+fn cascades(tables: &mut BTreeMap<TableId, TableModel>) {
+    let by_name: BTreeMap<TableName, TableId> = tables
+        .iter()
+        .map(|(id, entry)| (entry.table.name.clone(), *id))
+        .collect();
+    let mut references = Vec::new();
+    for (&id, entry) in &*tables {
+        for (column, definition) in entry.table.columns.iter().enumerate() {
+            if let Some(reference) = &definition.reference
+                && let Some(&parent) = by_name.get(&reference.table)
+            {
+                references.push((parent, id, column, reference.on_delete));
+            }
+        }
+    }
+    let is_root = |id: TableId| tables[&id].above.is_empty();
+    let goes = |&(_, id, _, on_delete): &(TableId, TableId, usize, OnDelete)| {
+        on_delete == OnDelete::Cascade && is_root(id)
+    };
+    let mut involved: BTreeSet<TableId> = references
+        .iter()
+        .filter(|(.., on_delete)| *on_delete != OnDelete::Hold)
+        .map(|(parent, ..)| *parent)
+        .collect();
+    let cascaded: BTreeSet<TableId> = references.iter().filter(|r| goes(r)).map(|r| r.1).collect();
+    involved.extend(&cascaded);
+    let reach = |from: TableId| {
+        let mut found = BTreeSet::from([from]);
+        loop {
+            let edges = references
+                .iter()
+                .filter(|r| goes(r) && found.contains(&r.0));
+            let next: BTreeSet<TableId> = edges.map(|r| r.1).collect();
+            let before = found.len();
+            found.extend(next);
+            if found.len() == before {
+                return found.into_iter().rev().collect::<Vec<_>>();
+            }
+        }
+    };
+    let place = |id: TableId| {
+        let entry = &tables[&id];
+        let chain = |entry: &'_ TableModel| -> Vec<TableId> { entry.above.clone() };
+        let over = |ids: &[TableId]| {
+            ids.iter()
+                .map(|&a| (&*tables[&a].table, a))
+                .collect::<Vec<_>>()
+        };
+        let below = tables.values().filter(|other| chain(other).contains(&id));
+        let below = below.map(|other| {
+            let from = other.above.iter().position(|&a| a == id).unwrap_or(0);
+            (&*other.table, over(&other.above[from..]))
+        });
+        Place {
+            table: &entry.table,
+            id,
+            above: over(&entry.above),
+            below: below.collect(),
+        }
+    };
+    let made: Vec<(TableId, GoneSql)> = involved
+        .iter()
+        .map(|&id| {
+            let pointing = references.iter().filter(|r| r.0 == id);
+            let referrers: Vec<_> = pointing.map(|r| (place(r.1), r.2, r.3)).collect();
+            let own = place(id);
+            (
+                id,
+                GoneSql::new(
+                    &own,
+                    &referrers,
+                    &|other| involved.contains(&other),
+                    reach(id),
+                ),
+            )
+        })
+        .collect();
+    for (id, sql) in made {
+        if let Some(entry) = tables.get_mut(&id) {
+            entry.gone = Some(sql);
+            entry.cascaded = cascaded.contains(&id);
+        }
+    }
+}
+
+/// The tables below one, parents first.
+fn below(plan: &Plan, position: usize) -> Vec<TableId> {
+    (0..plan.tables.len())
+        .filter(|&other| above(plan, other).contains(&position))
+        .map(|other| plan.tables[other].id)
+        .collect()
 }
 
 /// The positions of the tables over a child table, its root first.

@@ -78,6 +78,8 @@ pub struct Waiting<'a> {
     pub partition: i32,
     /// The topics whose documents become rows of the parent's table.
     pub parent_topics: &'a [&'a str],
+    /// The version at which the parent was deleted, as far as is known; zero where it was not.
+    pub parent_tombstone: Version,
 }
 
 /// Whether the parent is known to be missing. `control` and `progress` must have been read before
@@ -119,6 +121,9 @@ pub fn is_orphan(waiting: &Waiting<'_>, control: &ControlState, progress: &Progr
             // O3: the parents' snapshot is applied, and the heartbeat is not older than its end.
             && has_applied(progress, topic, &complete.offsets)
             && heartbeat.time >= complete.complete_time
+            // O4: a delete of the parent behind the heartbeat may follow one of the child, which is
+            // still to come.
+            && heartbeat.time >= waiting.parent_tombstone
     })
 }
 
@@ -171,6 +176,7 @@ mod tests {
             topic: "children",
             partition: 1,
             parent_topics: &["parents"],
+            parent_tombstone: Version::ZERO,
         };
         assert!(is_orphan(&waiting, &control(10, 9), &progress(5, 4)));
         assert!(!is_orphan(&waiting, &control(9, 9), &progress(5, 4)), "O1");
@@ -180,6 +186,15 @@ mod tests {
             "O3"
         );
         assert!(!is_orphan(&waiting, &control(10, 9), &progress(5, 3)), "O4");
+        let deleted = |time| Waiting {
+            parent_tombstone: version(time),
+            ..waiting
+        };
+        assert!(is_orphan(&deleted(10), &control(10, 9), &progress(5, 4)));
+        assert!(
+            !is_orphan(&deleted(11), &control(10, 9), &progress(5, 4)),
+            "O4, the parent's tombstone"
+        );
         let mut silent = control(10, 9);
         silent.complete.clear();
         assert!(

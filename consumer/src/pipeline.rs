@@ -48,9 +48,9 @@ use tokio::sync::mpsc;
 use tokio_postgres::Config;
 use uuid::Uuid;
 
-/// Events between the poll thread and the assembler. With the byte budget this bounds what is read
-/// ahead.
-const EVENTS_MAX: usize = 32;
+/// Events between the poll thread and the assembler: 4 MiB, or as many large records. The writer
+/// has a batch in work and one waiting; what is read ahead of the next one is memory and no speed.
+const EVENTS_MAX: usize = 8;
 /// How old a component's last sign of life may be. A statement may take two minutes.
 const BEAT_AGE: Duration = Duration::from_secs(150);
 

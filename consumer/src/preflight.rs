@@ -117,12 +117,14 @@ async fn check_tables(session: &mut Session, model: &Model, place: &str) -> Resu
             })?;
         let there: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
         let version = entry.above.is_empty().then_some("lc_version");
+        let source = entry.shared.then_some("lc_source");
         let wanted = entry
             .table
             .columns
             .iter()
             .map(|column| column.name.as_str())
-            .chain(version);
+            .chain(version)
+            .chain(source);
         missing.extend(
             wanted
                 .filter(|column| !there.iter().any(|name| name == column))

@@ -94,7 +94,7 @@ pub struct RunSettings {
     /// Records in one transaction at most
     #[arg(long, env = "LEAFCUTTER_BATCH_RECORDS", default_value_t = 6_000, value_parser = at_least_one)]
     pub batch_records: usize,
-    /// Mebibytes of records in one transaction at most
+    /// Mebibytes of records and their rows in one transaction at most
     #[arg(long, env = "LEAFCUTTER_BATCH_MIB", default_value_t = 8, value_parser = at_least_one)]
     pub batch_mib: usize,
     /// Mebibytes of records in memory at most

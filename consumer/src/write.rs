@@ -155,7 +155,7 @@ impl Writer {
             let partition = (record.delivery.collection, record.delivery.partition);
             let reason = match &record.prepared {
                 Prepared::Refused { reason, .. } => Some(&reason.message),
-                Prepared::Upsert { .. } | Prepared::Delete { .. } | Prepared::Ignored => None,
+                Prepared::Write { .. } | Prepared::Ignored => None,
             };
             if self.breaker.note(partition, reason.is_some()) {
                 return Err(WriteError::Breaker {
@@ -272,7 +272,7 @@ impl Writer {
             Prepared::Refused {
                 reason, version, ..
             } => Some((record, reason, version)),
-            Prepared::Upsert { .. } | Prepared::Delete { .. } | Prepared::Ignored => None,
+            Prepared::Write { .. } | Prepared::Ignored => None,
         });
         let sends = letters.map(async |(record, reason, version)| {
             let topic = &self.model.collections[record.delivery.collection].topic;
@@ -308,13 +308,14 @@ impl Record {
     /// Makes a record that PostgreSQL does not take a refused one.
     fn refuse(&mut self, reason: Option<Box<Reason>>) {
         let (key, stamp) = match &self.prepared {
-            Prepared::Upsert { key, stamp, .. } | Prepared::Delete { key, stamp } => {
-                (Some(key.clone()), Some(stamp.version))
-            }
+            Prepared::Write { stamp, parts } => (
+                parts.first().map(|part| part.key.clone()),
+                Some(stamp.version),
+            ),
             Prepared::Refused { .. } | Prepared::Ignored => return,
         };
-        let reason = reason.map_or_else(
-            || Reason {
+        let reason = reason.unwrap_or_else(|| {
+            Box::new(Reason {
                 stage: leafcutter_schemas::dead_letter::Stage::Apply,
                 code: "refused",
                 message: "the target changes under every attempt".to_owned(),
@@ -322,9 +323,8 @@ impl Record {
                 column: None,
                 path: None,
                 sqlstate: None,
-            },
-            |reason| *reason,
-        );
+            })
+        });
         self.prepared = Prepared::Refused {
             reason,
             key,

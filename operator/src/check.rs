@@ -12,7 +12,7 @@ use leafcutter_runtime::{
 };
 use leafcutter_schemas::mapping::{Mapping, MappingFault, parse, tier};
 use serde::Serialize;
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 /// What a sound mapping holds.
 #[derive(Debug, Serialize)]
@@ -30,6 +30,9 @@ struct CollectionSummary {
     topic: String,
     tier: usize,
     tables: Vec<String>,
+    /// How many of them are the collection's own; the others are child tables.
+    #[serde(skip)]
+    own_tables: usize,
     columns: usize,
     references_to: Vec<String>,
 }
@@ -113,7 +116,7 @@ fn summary(model: &Model) -> Summary {
     let mut references = 0;
     let mut collections = Vec::new();
     for (index, collection) in model.mapping.collections.iter().enumerate() {
-        let tables = collection.root.with_descendants();
+        let tables = collection.with_descendants();
         let columns = tables.iter().flat_map(|table| &table.columns);
         let mut to: Vec<String> = columns
             .clone()
@@ -128,14 +131,17 @@ fn summary(model: &Model) -> Summary {
             topic: model.collections[index].topic.clone(),
             tier: tiers.tier(index),
             tables: tables.iter().map(|table| table.name.to_string()).collect(),
+            own_tables: collection.tables.len(),
             columns: columns.count(),
             references_to: to,
         });
     }
+    // A table that several collections fill is one.
+    let names: BTreeSet<&String> = collections.iter().flat_map(|c| &c.tables).collect();
     Summary {
         sound: true,
         hash: model.mapping.hash.clone(),
-        tables: model.tables.len(),
+        tables: names.len(),
         collections,
         references,
     }
@@ -162,8 +168,11 @@ fn render(summary: &Summary, mapping: &Mapping, file: &str) -> String {
             Some((_, name)) if one_database => name,
             _ => &line.collection,
         };
-        let children = line.tables.len() - 1;
+        let children = line.tables.len() - line.own_tables;
         let mut text = line.tables[0].clone();
+        if line.own_tables > 1 {
+            write!(text, " and {}", number(line.own_tables - 1, "table")).unwrap_or_default();
+        }
         if children > 0 {
             write!(text, " and {}", number(children, "child table")).unwrap_or_default();
         }

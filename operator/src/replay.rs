@@ -308,12 +308,15 @@ async fn set_back_all(
     const FORGET: &str =
         "delete from leafcutter.settled where consumer_group = $1 and topic = any($2)";
     // What is parked now will be parked again and then count as overtaken: counted off beforehand,
-    // so that parked less settled is what waits, now and then.
+    // so that parked less settled is what waits, now and then. What only lacks child rows is there,
+    // and was never counted.
     const COUNT_OFF: &str = "\
         insert into leafcutter.settled \
         (consumer_group, topic, partition, consumer, stale, dead_lettered) \
-        select $1, topic, partition, 'replay', -count(*), count(*) filter (where state = 'orphan') \
-        from leafcutter.parked where consumer_group = $1 and topic = any($2) group by 2, 3";
+        select $1, topic, partition, 'replay', -count(distinct \"offset\"), \
+        count(distinct \"offset\") filter (where state = 'orphan') \
+        from leafcutter.parked where consumer_group = $1 and topic = any($2) and not incomplete \
+        group by 2, 3";
     let transaction = state.client.transaction().await?;
     transaction.query(LOCK, &[&group, &topics]).await?;
     let rows = transaction.query(SET_BACK, &[&group, &topics]).await?;

@@ -1,7 +1,6 @@
 //! What the producer counts, as functions named after what happened. Names, units and labels
 //! exist once, here.
 
-use leafcutter_runtime::budget::Budget;
 use leafcutter_schemas::operation::Operation;
 use leafcutter_schemas::version::Version;
 use metrics::{counter, gauge};
@@ -73,12 +72,12 @@ pub(crate) fn run_restarted() {
 }
 
 /// The state of things, once a heartbeat.
-pub(crate) fn heartbeat(time: Version, lag_seconds: u64, budget: &Budget, in_flight: usize) {
+pub(crate) fn heartbeat(time: Version, lag_seconds: u64, budget_used: usize, in_flight: usize) {
     gauge!("leafcutter_producer_acknowledged_time_seconds")
         .set(float(u64::try_from(time.seconds()).unwrap_or_default()));
     gauge!("leafcutter_producer_source_lag_seconds").set(float(lag_seconds));
     gauge!("leafcutter_producer_budget_used_bytes")
-        .set(float(u64::try_from(budget.in_use()).unwrap_or_default()));
+        .set(float(u64::try_from(budget_used).unwrap_or_default()));
     gauge!("leafcutter_producer_records_in_flight")
         .set(float(u64::try_from(in_flight).unwrap_or_default()));
 }

@@ -104,7 +104,11 @@ struct Shared {
     data: Arc<Publisher>,
     control: Arc<Publisher>,
     progress: Arc<Progress>,
+    /// What is read: splits, and replies of the change stream.
     budget: Budget,
+    /// What is looked up for the updates of a reply that holds its own bytes meanwhile. Taken from
+    /// the same bytes it could wait for itself.
+    lookups: Budget,
 }
 
 impl Run {
@@ -113,6 +117,7 @@ impl Run {
         let now = self.now().await?;
         let offsets = EndOffsets::open(&self.settings.kafka, self.settings.partitions)?;
         self.check_ends(&offsets).await?;
+        let lookups = self.settings.memory_budget / 4;
         let shared = Shared {
             data: Arc::new(Publisher::open(
                 &self.settings.kafka,
@@ -123,7 +128,8 @@ impl Run {
                 "leafcutter-producer-control",
             )?),
             progress: Arc::new(Progress::default()),
-            budget: Budget::new(self.settings.memory_budget),
+            budget: Budget::new(self.settings.memory_budget - lookups),
+            lookups: Budget::new(lookups),
         };
         // H3: an earlier run's look-ups are all before this.
         shared.progress.raise_floor(now);
@@ -402,7 +408,7 @@ impl Run {
             collections: Arc::clone(&self.settings.collections),
             lookup_batch: usize::try_from(self.settings.lookup_batch).unwrap_or(usize::MAX),
             on_drop: self.settings.on_drop,
-            budget: shared.budget.clone(),
+            lookups: shared.lookups.clone(),
             progress: Arc::clone(&shared.progress),
             outlet: self.route(shared),
         });
@@ -420,7 +426,7 @@ impl Run {
             collections: Arc::clone(&self.settings.collections),
             offsets,
             progress: Arc::clone(&shared.progress),
-            budget: shared.budget.clone(),
+            budgets: [shared.budget.clone(), shared.lookups.clone()],
             health: self.health.clone(),
             noted: Mutex::new((Instant::now(), 0)),
         }

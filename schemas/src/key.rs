@@ -65,6 +65,13 @@ pub fn uuid_v5(namespace: &Uuid, value: RawBsonRef<'_>) -> Uuid {
     }
 }
 
+/// The deterministic UUID of several texts: of their JSON array without spaces, which in PostgreSQL is
+/// `to_json(array[a::text, b::text])::text`.
+pub fn uuid_of_texts(namespace: &Uuid, texts: &[String]) -> Uuid {
+    let array: serde_json::Value = texts.iter().map(String::as_str).collect();
+    Uuid::new_v5(namespace, array.to_string().as_bytes())
+}
+
 fn hex_pair(byte: u8) -> [u8; 2] {
     let digit = |n: u8| if n < 10 { b'0' + n } else { b'a' + n - 10 };
     [digit(byte >> 4), digit(byte & 15)]

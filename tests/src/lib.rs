@@ -4,7 +4,7 @@
 //! goes on writing to it ([`finlit`]), runs the real programs beside it ([`program`], [`world`]),
 //! waits on conditions only ([`probe`], [`watch`]), and proves that every document is the row it
 //! should be, or where it should be instead ([`finlit::compare`]). [`demo`] shows all this to a
-//! person.
+//! person; [`bench`] measures it.
 
 pub mod failure;
 pub mod probe;
@@ -14,3 +14,4 @@ pub mod world;
 pub mod watch;
 pub mod finlit;
 pub mod demo;
+pub mod bench;

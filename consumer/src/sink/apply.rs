@@ -20,7 +20,7 @@ use super::{
     work::{Candidate, Counts, Fate, From, Outcome, Provenance, RowId, Wish, Work},
 };
 use crate::{
-    decode::{self, Prepared, Record},
+    decode::{self, Part, Prepared, Record, Stamp},
     model::Model,
     transform::{Rows, TableId},
 };
@@ -231,7 +231,7 @@ impl Applier {
         rows: &mut Rows,
         fences: &[Fence],
     ) -> Result<Applied, ApplyError> {
-        let (work, mut counts) = collect(records, &self.model);
+        let (work, mut outcomes) = collect(records);
         let model = Arc::clone(&self.model);
         let careful = self.careful > 0;
         let body = async |t: &mut Transaction<'_>| {
@@ -250,16 +250,21 @@ impl Applier {
             t.careful = careful || !t.session.enforced(t.model).await?;
             t.flags = Flags::read(t.session).await?;
             t.work = work;
+            t.look_for_cascaded().await?;
             t.pull_along().await?;
             // Listed first, so that a newer document of the same batch supersedes its letter.
             t.flags.dead_letters |= list_refused(t, records).await?;
             t.write(records).await?;
             for candidate in &t.work.candidates {
-                if let From::Batch(_) = candidate.from {
-                    let at = &candidate.provenance;
-                    let counted = counts.entry((at.collection, at.partition)).or_default();
-                    counted.add(candidate.outcome());
+                if let From::Batch(record) = candidate.from {
+                    note(&mut outcomes[record], candidate.outcome());
                 }
+            }
+            let mut counts: BTreeMap<Partition, Counts> = BTreeMap::new();
+            for (record, outcome) in records.iter().zip(&outcomes) {
+                let at = &record.delivery;
+                let counted = counts.entry((at.collection, at.partition)).or_default();
+                counted.add(outcome.unwrap_or(Outcome::Ignored));
             }
             count(t, records, &counts).await?;
             let released = t.released();
@@ -325,6 +330,29 @@ impl Applier {
 }
 
 impl Candidate {
+    /// What the record at this place of the batch wants in one root table.
+    pub(super) fn of_record(index: usize, record: &Record, stamp: Stamp, part: &Part) -> Self {
+        let delivery = &record.delivery;
+        Self {
+            from: From::Batch(index),
+            provenance: Provenance {
+                collection: delivery.collection,
+                partition: delivery.partition,
+                offset: delivery.offset,
+                timestamp: delivery.timestamp,
+            },
+            root: part.root,
+            key: part.key.clone(),
+            stamp,
+            wish: part.wish.clone(),
+            null_missing: false,
+            nulled: false,
+            incomplete: false,
+            lacks: None,
+            fate: Fate::Open,
+        }
+    }
+
     fn outcome(&self) -> Outcome {
         match self.fate {
             Fate::Done(outcome) => outcome,
@@ -335,47 +363,37 @@ impl Candidate {
 }
 
 /// The candidates of a batch, the newest for each row, and the outcomes that are decided already.
-fn collect(records: &[Record], model: &Model) -> (Work, BTreeMap<Partition, Counts>) {
+fn collect(records: &[Record]) -> (Work, Vec<Option<Outcome>>) {
     let mut work = Work::default();
-    let mut counts: BTreeMap<Partition, Counts> = BTreeMap::new();
+    let mut outcomes = vec![None; records.len()];
     for (index, record) in records.iter().enumerate() {
-        let delivery = &record.delivery;
-        let partition = (delivery.collection, delivery.partition);
-        let counted = counts.entry(partition).or_default();
-        let (key, stamp, wish) = match &record.prepared {
-            Prepared::Upsert { key, stamp, rows } => (key, stamp, Wish::Upsert(rows.clone())),
-            Prepared::Delete { key, stamp } => (key, stamp, Wish::Delete),
+        let (stamp, parts) = match &record.prepared {
+            Prepared::Write { stamp, parts } => (stamp, parts),
             Prepared::Ignored => {
-                counted.add(Outcome::Ignored);
+                outcomes[index] = Some(Outcome::Ignored);
                 continue;
             }
             Prepared::Refused { .. } => {
-                counted.add(Outcome::DeadLettered);
+                outcomes[index] = Some(Outcome::DeadLettered);
                 continue;
             }
         };
-        let candidate = Candidate {
-            from: From::Batch(index),
-            provenance: Provenance {
-                collection: delivery.collection,
-                partition: delivery.partition,
-                offset: delivery.offset,
-                timestamp: delivery.timestamp,
-            },
-            key: key.clone(),
-            stamp: *stamp,
-            wish,
-            null_missing: false,
-            nulled: false,
-            fate: Fate::Open,
-        };
-        let row = (model.collections[delivery.collection].root, key.clone());
-        if let Some(loser) = work.offer(row, candidate) {
-            let partition = (loser.provenance.collection, loser.provenance.partition);
-            counts.entry(partition).or_default().add(Outcome::Stale);
+        for part in parts {
+            let candidate = Candidate::of_record(index, record, *stamp, part);
+            let row = (part.root, part.key.clone());
+            if let Some(loser) = work.offer(row, candidate)
+                && let From::Batch(record) = loser.from
+            {
+                note(&mut outcomes[record], Outcome::Stale);
+            }
         }
     }
-    (work, counts)
+    (work, outcomes)
+}
+
+/// A record has one outcome, whatever becomes of it in each table.
+fn note(outcome: &mut Option<Outcome>, other: Outcome) {
+    *outcome = Some(outcome.map_or(other, |outcome| outcome.stronger(other)));
 }
 
 impl Work {
@@ -397,17 +415,39 @@ impl Work {
 }
 
 impl Transaction<'_> {
-    fn root_of(&self, candidate: &Candidate) -> TableId {
-        self.model.collections[candidate.provenance.collection].root
+    /// Rows that go with their parents leave tombstones that their own partitions know nothing of.
+    async fn look_for_cascaded(&mut self) -> Result<(), ApplyError> {
+        let mut tables: Vec<TableId> = self.work.by_row.keys().map(|row| row.0).collect();
+        tables.dedup();
+        tables.retain(|&table| self.model.table(table).cascaded);
+        if !self.tombstones && !tables.is_empty() && self.any_tombstone(&tables).await? {
+            self.tombstones = true;
+            self.fresh = false;
+        }
+        Ok(())
+    }
+
+    /// Whether these tables have any tombstone.
+    pub(super) async fn any_tombstone(&mut self, tables: &[TableId]) -> Result<bool, ApplyError> {
+        let names: Vec<&str> = tables
+            .iter()
+            .map(|&table| self.model.table(table).state_name.as_str())
+            .collect();
+        let sql = "select exists (select 1 from leafcutter.tombstones where table_name = any($1))";
+        let statement = self.session.prepared(sql).await?;
+        let row = self
+            .session
+            .client()
+            .query_one(&statement, &[&names])
+            .await?;
+        Ok(row.get(0))
     }
 
     /// The open candidates of one root table.
     pub(super) fn open(&self, root: TableId, wanted: impl Fn(&Wish) -> bool) -> Vec<usize> {
         let open = |candidate: &&usize| {
             let candidate = &self.work.candidates[**candidate];
-            candidate.fate == Fate::Open
-                && wanted(&candidate.wish)
-                && self.root_of(candidate) == root
+            candidate.fate == Fate::Open && wanted(&candidate.wish) && candidate.root == root
         };
         (0..self.work.candidates.len())
             .collect::<Vec<_>>()
@@ -469,6 +509,8 @@ impl Transaction<'_> {
             if parked.stamp.version > candidate.stamp.version {
                 candidate.fate = Fate::Done(Outcome::Stale);
             } else {
+                candidate.incomplete =
+                    parked.incomplete && parked.stamp.version == candidate.stamp.version;
                 self.overtaken.push(parked);
             }
         }
@@ -502,7 +544,7 @@ impl Transaction<'_> {
                 .get(*row)
                 .map(|&index| &self.work.candidates[index]);
             !self.model.table(row.0).sql.referenced_deletes.is_empty()
-                && candidate.is_some_and(|c| c.fate == Fate::Open && c.wish != Wish::Delete)
+                && candidate.is_some_and(|c| c.fate == Fate::Open && !c.wish.is_delete())
         })
         .cloned()
         .collect()
@@ -523,21 +565,29 @@ impl Transaction<'_> {
                 pulled: self.pulled.len(),
             },
             provenance: parked.provenance.clone(),
+            root: parked.row.0,
             key: parked.row.1.clone(),
             stamp,
             wish,
             null_missing: null_missing || (parked.orphan && !parked.unique),
             nulled: false,
+            incomplete: parked.incomplete,
+            lacks: None,
             fate,
         };
-        let candidate = match prepared {
-            Prepared::Upsert { stamp, rows, .. } => {
-                candidate(stamp, Wish::Upsert(rows), Fate::Open)
-            }
-            // It was parked under another mapping, by which it could be rows. It stays parked until
-            // its topic is replayed.
-            Prepared::Delete { .. } | Prepared::Ignored | Prepared::Refused { .. } => return,
+        let made = match prepared {
+            Prepared::Write { stamp, parts } => parts
+                .into_iter()
+                .find(|part| part.root == parked.row.0)
+                .map(|part| (stamp, part.wish)),
+            Prepared::Ignored | Prepared::Refused { .. } => None,
         };
+        // If it has none, it was parked under another mapping, by which it could be rows. It stays
+        // parked until its topic is replayed.
+        let Some((stamp, wish @ Wish::Upsert(_))) = made else {
+            return;
+        };
+        let candidate = candidate(stamp, wish, Fate::Open);
         self.work.offer(parked.row.clone(), candidate);
         self.pulled.push(parked);
     }
@@ -561,21 +611,23 @@ impl Transaction<'_> {
         let mut park = Vec::new();
         let mut remove: Vec<(RowId, Version)> = Vec::new();
         for candidate in &self.work.candidates {
-            let row = (self.root_of(candidate), candidate.key.clone());
+            let row = (candidate.root, candidate.key.clone());
+            let waits = match candidate.fate {
+                Fate::Waits(obstacle) => Some(obstacle),
+                Fate::Done(_) | Fate::Open => candidate.lacks,
+            };
             match (candidate.fate, &candidate.wish) {
-                (Fate::Waits(obstacle), Wish::Upsert(rows)) => {
-                    let (record_key, record_value, orphan) = match candidate.from {
+                (_, Wish::Upsert(rows)) if let Some(obstacle) = waits => {
+                    let (record_key, record_value, orphan, counted) = match candidate.from {
                         From::Batch(index) => {
                             let delivery = &records[index].delivery;
-                            (
-                                &*delivery.key,
-                                delivery.value.as_deref().unwrap_or_default(),
-                                false,
-                            )
+                            let value = delivery.value.as_deref().unwrap_or_default();
+                            (&*delivery.key, value, false, false)
                         }
                         From::Parked { pulled, orphan } => {
                             let parked = &self.pulled[pulled];
-                            (&*parked.record_key, &*parked.record_value, orphan)
+                            let (key, value) = (&*parked.record_key, &*parked.record_value);
+                            (key, value, orphan, parked.incomplete)
                         }
                     };
                     park.push(ToPark {
@@ -584,6 +636,7 @@ impl Transaction<'_> {
                         obstacle,
                         encoded: rows.start,
                         orphan,
+                        incomplete: counted || candidate.lacks.is_some(),
                         provenance: &candidate.provenance,
                         record_key,
                         record_value,
@@ -601,22 +654,14 @@ impl Transaction<'_> {
             .map(|(row, version)| (row, *version))
             .collect();
         parking::remove(self.session, self.model, &list).await?;
-        self.account_settled();
-        Ok(())
+        self.account_settled().await
     }
 
-    fn account_settled(&mut self) {
-        let mut add = |provenance: &Provenance, slot: usize, orphan: bool| {
-            let entry = self
-                .settled
-                .entry((provenance.collection, provenance.partition))
-                .or_default();
-            entry[slot] += 1;
-            if orphan {
-                entry[2] -= 1;
-            }
-        };
-        for parked in &self.overtaken {
+    /// Moves parked records among the outcomes. A record that waits in several tables is settled when
+    /// it waits in none any more.
+    async fn account_settled(&mut self) -> Result<(), ApplyError> {
+        let mut moved: Vec<(Provenance, usize, bool)> = Vec::new();
+        for parked in self.overtaken.iter().filter(|parked| !parked.incomplete) {
             let Some(&index) = self.work.by_row.get(&parked.row) else {
                 continue;
             };
@@ -625,23 +670,58 @@ impl Transaction<'_> {
             // same version again stays the orphan that it was.
             let stays = matches!(candidate.fate, Fate::Waits(_))
                 && candidate.stamp.version == parked.stamp.version;
-            add(&parked.provenance, 1, parked.orphan && !stays);
+            moved.push((parked.provenance.clone(), 1, parked.orphan && !stays));
         }
         for candidate in &self.work.candidates {
-            let From::Parked { orphan, .. } = candidate.from else {
+            let From::Parked { orphan, pulled } = candidate.from else {
                 continue;
             };
-            match candidate.outcome() {
-                Outcome::Applied | Outcome::Unchanged => add(&candidate.provenance, 0, orphan),
-                Outcome::Stale => add(&candidate.provenance, 1, orphan),
+            if self.pulled[pulled].incomplete {
+                continue;
+            }
+            let slot = match candidate.outcome() {
+                Outcome::Applied | Outcome::Unchanged => 0,
+                Outcome::Stale => 1,
                 Outcome::Deleted
                 | Outcome::Held
                 | Outcome::Filtered
                 | Outcome::Parked
                 | Outcome::Ignored
-                | Outcome::DeadLettered => {}
+                | Outcome::DeadLettered => continue,
+            };
+            moved.push((candidate.provenance.clone(), slot, orphan));
+        }
+        self.leave_unsettled(&mut moved).await?;
+        for (provenance, slot, orphan) in moved {
+            let at = (provenance.collection, provenance.partition);
+            let entry = self.settled.entry(at).or_default();
+            entry[slot] += 1;
+            if orphan {
+                entry[2] -= 1;
             }
         }
+        Ok(())
+    }
+
+    /// Leaves out records that wait in another table still, and those that stand there twice.
+    async fn leave_unsettled(
+        &mut self,
+        moved: &mut Vec<(Provenance, usize, bool)>,
+    ) -> Result<(), ApplyError> {
+        let model = self.model;
+        let several = |p: &Provenance| model.collections[p.collection].roots.len() > 1;
+        if !moved.iter().any(|(p, ..)| several(p)) {
+            return Ok(());
+        }
+        let mut seen = BTreeSet::new();
+        moved.retain(|(p, ..)| !several(p) || seen.insert((p.collection, p.partition, p.offset)));
+        let origins = moved.iter().map(|(p, ..)| p).filter(|p| several(p));
+        let waiting = parking::still_parked(self.session, model, origins).await?;
+        moved.retain(|(p, ..)| {
+            let origin = (p.collection, p.partition, p.offset);
+            !several(p) || !waiting.contains(&origin)
+        });
+        Ok(())
     }
 
     fn released(&self) -> BTreeMap<Partition, i64> {
@@ -705,8 +785,10 @@ async fn count(
     let mut times: BTreeMap<Partition, (bool, bool, i64)> = BTreeMap::new();
     for record in records {
         let (stamp, delete) = match &record.prepared {
-            Prepared::Upsert { stamp, .. } => (stamp, false),
-            Prepared::Delete { stamp, .. } => (stamp, true),
+            // What a filter leaves out leaves a tombstone, too.
+            Prepared::Write { stamp, parts } => {
+                (stamp, parts.iter().any(|part| part.wish.is_delete()))
+            }
             Prepared::Ignored | Prepared::Refused { .. } => continue,
         };
         let entry = times
@@ -777,9 +859,10 @@ async fn list_refused(t: &mut Transaction<'_>, records: &[Record]) -> Result<boo
             offset: delivery.offset,
             timestamp: delivery.timestamp,
         };
+        let root = t.model.collections[delivery.collection].roots[0];
         list_dead_letter(
             t,
-            &provenance,
+            (&provenance, root),
             reason,
             key.as_deref(),
             &delivery.key,
@@ -792,14 +875,14 @@ async fn list_refused(t: &mut Transaction<'_>, records: &[Record]) -> Result<boo
 
 pub(super) async fn list_dead_letter(
     t: &mut Transaction<'_>,
-    provenance: &Provenance,
+    (provenance, root): (&Provenance, TableId),
     reason: &Reason,
     row_key: Option<&[u8]>,
     record_key: &[u8],
     version: Option<Version>,
 ) -> Result<(), ApplyError> {
     let collection = &t.model.collections[provenance.collection];
-    let table = &t.model.table(collection.root).state_name;
+    let table = &t.model.table(root).state_name;
     let source_key = String::from_utf8_lossy(record_key).replace('\0', "\u{fffd}");
     let statement = t.session.prepared(LIST_DEAD_LETTER).await?;
     t.session

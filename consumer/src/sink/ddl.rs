@@ -6,7 +6,7 @@
 //! consumer runs them at its start.
 
 use super::statement::{literal, qualified, quote};
-use crate::model::Model;
+use crate::model::{Model, TableModel};
 use leafcutter_schemas::mapping::{Column, ColumnSource, OnMissing, PgType, RowSource, Table};
 use std::collections::BTreeMap;
 use tokio_postgres::Client;
@@ -16,16 +16,17 @@ use uuid::Uuid;
 pub fn statements(model: &Model) -> Vec<String> {
     let names = Names::new(model);
     let mut all = Vec::new();
-    let tables: Vec<&Table> = model.tables.iter().map(|t| &*t.table).collect();
+    let entries = tables(model);
+    let tables: Vec<&Table> = entries.iter().map(|t| &*t.table).collect();
     let mut schemas: Vec<&str> = tables.iter().map(|t| t.name.schema.as_str()).collect();
     schemas.sort_unstable();
     schemas.dedup();
     for schema in schemas.into_iter().filter(|schema| *schema != "public") {
         all.push(format!("create schema if not exists {}", quote(schema)));
     }
-    for table in &tables {
-        all.push(create_table(table));
-        all.push(add_columns(table));
+    for entry in &entries {
+        all.push(create_table(entry));
+        all.push(add_columns(entry));
     }
     for table in &tables {
         for columns in &table.unique {
@@ -35,7 +36,7 @@ pub fn statements(model: &Model) -> Vec<String> {
             all.push(index(&names, table, columns, false));
         }
     }
-    for entry in &model.tables {
+    for entry in &entries {
         all.extend(foreign_keys(&names, &entry.table));
         if let Some(above) = entry.above.last() {
             all.push(child_key(
@@ -46,6 +47,20 @@ pub fn statements(model: &Model) -> Vec<String> {
         }
     }
     all
+}
+
+/// The tables, each once, whoever fills it.
+fn tables(model: &Model) -> Vec<&TableModel> {
+    let mut found: Vec<&TableModel> = Vec::new();
+    for entry in &model.tables {
+        if found
+            .iter()
+            .all(|other| other.table.name != entry.table.name)
+        {
+            found.push(entry);
+        }
+    }
+    found
 }
 
 fn column_definition(column: &Column) -> String {
@@ -60,13 +75,22 @@ fn column_definition(column: &Column) -> String {
     text
 }
 
-fn version_column(table: &Table) -> Option<&'static str> {
-    (table.rows == RowSource::Document).then_some("lc_version bigint not null default 0")
+/// Leafcutter's own columns: a row's version, and its collection where several fill the table.
+fn own_columns(entry: &TableModel) -> Vec<&'static str> {
+    let mut columns = Vec::new();
+    if entry.table.rows == RowSource::Document {
+        columns.push("lc_version bigint not null default 0");
+    }
+    if entry.shared {
+        columns.push("lc_source text not null default ''");
+    }
+    columns
 }
 
-fn create_table(table: &Table) -> String {
+fn create_table(entry: &TableModel) -> String {
+    let table = &entry.table;
     let mut lines: Vec<String> = table.columns.iter().map(column_definition).collect();
-    lines.extend(version_column(table).map(str::to_owned));
+    lines.extend(own_columns(entry).into_iter().map(str::to_owned));
     let key: Vec<_> = table
         .key
         .iter()
@@ -80,13 +104,15 @@ fn create_table(table: &Table) -> String {
     )
 }
 
-fn add_columns(table: &Table) -> String {
+fn add_columns(entry: &TableModel) -> String {
+    let table = &entry.table;
     let mut parts: Vec<String> = table
         .columns
         .iter()
         .map(|column| format!("add column if not exists {}", column_definition(column)))
         .collect();
-    parts.extend(version_column(table).map(|v| format!("add column if not exists {v}")));
+    let own = own_columns(entry).into_iter();
+    parts.extend(own.map(|column| format!("add column if not exists {column}")));
     format!(
         "alter table {}\n  {}",
         qualified(&table.name),
@@ -110,7 +136,7 @@ impl Names {
         let mut note = |table: &Table, columns: &[usize], ending: &str| {
             *taken.entry(plain_name(table, columns, ending)).or_default() += 1;
         };
-        for entry in &model.tables {
+        for entry in tables(model) {
             let table = &entry.table;
             table
                 .unique

@@ -4,6 +4,10 @@
 //! the same, because the document is gone. The row is locked before anything looks for its children,
 //! in a later statement (S4), so a child that is being written at this moment is seen.
 //!
+//! Where the mapping has a soft delete the row stays, is marked, and needs nothing of this.
+//!
+//! What goes with a row, or changes with it, where references say so, is [`cascade`]'s.
+//!
 //! Deletes come last in a transaction and never wait: a row that somebody has locked, most likely to
 //! point to it, is held too, and the settling task lets it go. A lock that deletes a row is the only
 //! one that stands in the way of those that point to it; taken by those who wait for nothing any
@@ -12,6 +16,7 @@
 use super::{
     ApplyError,
     apply::Transaction,
+    cascade,
     copy::CopyBuffer,
     work::{Fate, Outcome, Wish},
 };
@@ -23,7 +28,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// # Errors
 /// As [`super::apply`] has it.
 pub async fn delete_documents(t: &mut Transaction<'_>, root: TableId) -> Result<(), ApplyError> {
-    let documents = t.open(root, |wish| *wish == Wish::Delete);
+    let documents = t.open(root, Wish::is_delete);
     if documents.is_empty() {
         return Ok(());
     }
@@ -47,6 +52,8 @@ pub async fn delete_documents(t: &mut Transaction<'_>, root: TableId) -> Result<
     } else {
         BTreeMap::new()
     };
+    // A row that stays has the delete's version.
+    let marked = sql.soft_delete.is_some();
     let mut alive = BTreeSet::new();
     for &document in &documents {
         let version = t.work.candidates[document].stamp.version.as_i64();
@@ -57,11 +64,18 @@ pub async fn delete_documents(t: &mut Transaction<'_>, root: TableId) -> Result<
             .unwrap_or(-1);
         let fate = if stored > version {
             Fate::Done(Outcome::Stale)
-        } else if tombstones.get(&document) == Some(&version) && !there.contains_key(&document) {
+        } else if tombstones.get(&document) == Some(&version)
+            && there.get(&document).copied() == marked.then_some(version)
+        {
             Fate::Done(Outcome::Unchanged)
         } else {
             alive.insert(document);
-            Fate::Done(Outcome::Deleted)
+            let filtered = t.work.candidates[document].wish == Wish::Delete { filtered: true };
+            Fate::Done(if filtered {
+                Outcome::Filtered
+            } else {
+                Outcome::Deleted
+            })
         };
         t.work.candidates[document].fate = fate;
     }
@@ -70,14 +84,29 @@ pub async fn delete_documents(t: &mut Transaction<'_>, root: TableId) -> Result<
     if t.flags.dead_letters {
         execute_plain(t, &sql.supersede_dead_letters[1]).await?;
     }
+    if t.flags.lost {
+        execute(t, &sql.forget_lost[1], &alive).await?;
+    }
+    if let Some(mark) = &sql.soft_delete {
+        execute(t, mark, &alive).await?;
+        return t.empty_deletes(root, count).await;
+    }
     let busy = alive
         .iter()
         .copied()
         .filter(|document| there.contains_key(document) && !locked.contains_key(document))
         .collect();
     hold(t, root, busy, &mut alive).await?;
-    hold_referenced(t, root, &there, &mut alive).await?;
-    for &child in model.collections[entry.collection].children.iter().rev() {
+    if entry.gone.is_some() {
+        let here = alive.iter().copied();
+        let here = here.filter(|d| there.contains_key(d)).collect();
+        let held = cascade::clear_way(t, root, &here).await?;
+        hold(t, root, held, &mut alive).await?;
+        cascade::carry_out(t, root).await?;
+    } else {
+        hold_referenced(t, root, &there, &mut alive).await?;
+    }
+    for &child in entry.children.iter().rev() {
         execute(t, &model.table(child).sql.delete, &alive).await?;
     }
     execute(t, &sql.delete, &alive).await?;

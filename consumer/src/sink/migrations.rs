@@ -6,7 +6,11 @@ use crate::model::Model;
 /// The advisory lock under which DDL runs; consumers starting together take turns.
 const LOCK: i64 = 0x6c65_6166_6375_7474;
 
-const MIGRATIONS: &[&str] = &[include_str!("../../migrations/0001_state.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/0001_state.sql"),
+    include_str!("../../migrations/0002_lost.sql"),
+    include_str!("../../migrations/0003_incomplete.sql"),
+];
 
 /// Brings Leafcutter's schema to this program's layout and, if `create` is set, adds the target's
 /// missing tables, columns, indexes and constraints. All or nothing: one transaction.

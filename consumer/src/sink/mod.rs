@@ -20,6 +20,8 @@ pub mod work;
 pub mod fence;
 pub mod parking;
 pub mod deletes;
+pub mod gone;
+pub mod cascade;
 pub mod upserts;
 pub mod apply;
 pub mod settle;

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{decode::Stamp, model::Model, transform::Rows};
 use leafcutter_schemas::version::Version;
+use std::collections::BTreeSet;
 use tokio_postgres::Row;
 
 /// Most waiting documents that one batch takes along; the settling task does the rest.
@@ -27,6 +28,8 @@ pub struct Flags {
     pub held: bool,
     /// There are open dead letters.
     pub dead_letters: bool,
+    /// Rows are listed as lost.
+    pub lost: bool,
 }
 
 impl Flags {
@@ -39,7 +42,8 @@ impl Flags {
             .prepared(
                 "select exists (select 1 from leafcutter.parked), \
                  exists (select 1 from leafcutter.held), \
-                 exists (select 1 from leafcutter.dead_letters where state = 'open')",
+                 exists (select 1 from leafcutter.dead_letters where state = 'open'), \
+                 exists (select 1 from leafcutter.lost)",
             )
             .await?;
         let row = session.client().query_one(&statement, &[]).await?;
@@ -47,6 +51,7 @@ impl Flags {
             parked: row.get(0),
             held: row.get(1),
             dead_letters: row.get(2),
+            lost: row.get(3),
         })
     }
 }
@@ -74,12 +79,19 @@ pub struct Parked {
     pub wait_column: Option<String>,
     /// The table it waits for.
     pub wait_table: String,
+    /// The version of the tombstone of the row it waits for; zero where there is none.
+    pub wait_tombstone: Version,
+    /// It is there, but for child rows; its record is counted as applied.
+    pub incomplete: bool,
 }
 
 /// The columns that [`Parked::read`] expects, of `leafcutter.parked p`.
 pub const COLUMNS: &str = "p.table_name, p.row_key, p.version, p.as_of, p.state, p.reason, \
     p.topic, p.partition, p.\"offset\", p.record_time, p.record_key, p.record_value, \
-    extract(epoch from now() - p.parked_at)::float8, p.wait_column, p.wait_table";
+    extract(epoch from now() - p.parked_at)::float8, p.wait_column, p.wait_table, \
+    coalesce((select s.version from leafcutter.tombstones s \
+    where s.table_name = p.wait_table and s.row_key = p.wait_key), 0), \
+    p.incomplete";
 
 impl Parked {
     /// Reads a row; `None` where its table or topic is none of this mapping.
@@ -106,6 +118,8 @@ impl Parked {
             age_seconds: row.get(12),
             wait_column: row.get(13),
             wait_table: row.get(14),
+            wait_tombstone: Version::from_i64(row.get(15))?,
+            incomplete: row.get(16),
         })
     }
 }
@@ -130,7 +144,8 @@ pub async fn lock_own(
          join unnest($1::text[], $2::bytea[]) as k(t, k) on p.table_name = k.t and p.row_key = k.k \
          order by p.table_name, p.row_key for update of p"
     );
-    query(session, model, &sql, rows).await
+    let tables = rows.iter().map(|row| model.table(row.0).state_name.clone());
+    query(session, model, &sql, rows, tables.collect()).await
 }
 
 /// Locks and returns what waits for these rows to be there, but for what somebody else works on:
@@ -150,7 +165,10 @@ pub async fn pull_waiters(
          where p.reason = 'parent' \
          order by p.table_name, p.row_key limit {PULLED_MAX} for update of p skip locked"
     );
-    query(session, model, &sql, rows).await
+    let tables = rows
+        .iter()
+        .map(|row| model.table(row.0).table.name.to_string());
+    query(session, model, &sql, rows, tables.collect()).await
 }
 
 async fn query(
@@ -158,8 +176,9 @@ async fn query(
     model: &Model,
     sql: &str,
     rows: &[&RowId],
+    tables: Vec<String>,
 ) -> Result<Vec<Parked>, ApplyError> {
-    let (tables, keys) = split(model, rows);
+    let (_, keys) = split(model, rows);
     let statement = session.prepared(sql).await?;
     let found = session
         .client()
@@ -184,6 +203,8 @@ pub struct ToPark<'a> {
     pub encoded: usize,
     /// It is an orphan already.
     pub orphan: bool,
+    /// Its record is counted already.
+    pub incomplete: bool,
     /// Where its record was read.
     pub provenance: &'a Provenance,
     /// The record's key.
@@ -210,15 +231,16 @@ struct Columns<'a> {
     record_time: Vec<Option<i64>>,
     record_key: Vec<&'a [u8]>,
     record_value: Vec<&'a [u8]>,
+    incomplete: Vec<bool>,
 }
 
 const WRITE: &str = "\
     insert into leafcutter.parked as p (table_name, row_key, version, as_of, state, reason, \
     wait_column, wait_table, wait_key, topic, partition, \"offset\", record_time, record_key, \
-    record_value, consumer_group) \
-    select u.*, $16 from unnest($1::text[], $2::bytea[], $3::bigint[], $4::bigint[], $5::text[], \
+    record_value, incomplete, consumer_group) \
+    select u.*, $17 from unnest($1::text[], $2::bytea[], $3::bigint[], $4::bigint[], $5::text[], \
     $6::text[], $7::text[], $8::text[], $9::bytea[], $10::text[], $11::int[], $12::bigint[], \
-    $13::bigint[], $14::bytea[], $15::bytea[]) as u order by 1, 2 \
+    $13::bigint[], $14::bytea[], $15::bytea[], $16::bool[]) as u order by 1, 2 \
     on conflict (table_name, row_key) do update set \
     parked_at = case when p.version = excluded.version then p.parked_at else now() end, \
     state = case when p.version = excluded.version and p.state = 'orphan' then 'orphan' \
@@ -228,6 +250,7 @@ const WRITE: &str = "\
     wait_key = excluded.wait_key, topic = excluded.topic, partition = excluded.partition, \
     \"offset\" = excluded.\"offset\", record_time = excluded.record_time, \
     record_key = excluded.record_key, record_value = excluded.record_value, \
+    incomplete = excluded.incomplete, \
     consumer_group = excluded.consumer_group, tried_at = now() \
     where p.version <= excluded.version";
 
@@ -249,18 +272,29 @@ pub async fn write(
     for item in list {
         let entry = model.table(item.row.0);
         let (reason, wait_column, wait_table, wait_key) = match item.obstacle {
-            Obstacle::Parent(index) => {
-                let check = &entry.sql.references[index];
-                let key = rows
-                    .field(item.encoded, check.column)
-                    .unwrap_or_default()
-                    .to_vec();
+            Obstacle::Parent(_) | Obstacle::Row { .. } => {
+                let (check, row) = match item.obstacle {
+                    Obstacle::Row {
+                        table,
+                        reference,
+                        row,
+                    } => (&model.table(table).sql.references[reference], row),
+                    Obstacle::Parent(index) | Obstacle::Unique(index) => {
+                        (&entry.sql.references[index], item.encoded)
+                    }
+                    Obstacle::Foreign => continue,
+                };
+                let key = rows.field(row, check.column).unwrap_or_default().to_vec();
                 (
                     "parent",
-                    Some(check.column_name.as_str()),
+                    Some(check.full_name.as_str()),
                     check.parent.to_string(),
                     key,
                 )
+            }
+            Obstacle::Foreign => {
+                let key = item.row.1.clone();
+                ("unique", None, entry.state_name.clone(), key)
             }
             Obstacle::Unique(index) => {
                 let mut key = Vec::new();
@@ -292,6 +326,7 @@ pub async fn write(
         c.record_time.push(item.provenance.timestamp);
         c.record_key.push(item.record_key);
         c.record_value.push(item.record_value);
+        c.incomplete.push(item.incomplete);
     }
     let statement = session.prepared(WRITE).await?;
     session
@@ -314,10 +349,82 @@ pub async fn write(
                 &c.record_time,
                 &c.record_key,
                 &c.record_value,
+                &c.incomplete,
                 &group,
             ],
         )
         .await?;
+    Ok(())
+}
+
+/// Those of these records (collection, partition, offset) that something is parked of, beside what
+/// only lacks child rows.
+///
+/// # Errors
+/// When PostgreSQL is lost.
+pub async fn still_parked<'p>(
+    session: &mut Session,
+    model: &Model,
+    records: impl Iterator<Item = &'p Provenance>,
+) -> Result<BTreeSet<(usize, i32, i64)>, ApplyError> {
+    let mut topics = Vec::new();
+    let mut partitions = Vec::new();
+    let mut offsets = Vec::new();
+    for record in records {
+        topics.push(model.collections[record.collection].topic.as_str());
+        partitions.push(record.partition);
+        offsets.push(record.offset);
+    }
+    let sql = "select distinct p.topic, p.partition, p.\"offset\" from leafcutter.parked p \
+               join unnest($1::text[], $2::int[], $3::bigint[]) as k(t, p, o) \
+               on p.topic = k.t and p.partition = k.p and p.\"offset\" = k.o \
+               where not p.incomplete";
+    let statement = session.prepared(sql).await?;
+    let found = session
+        .client()
+        .query(&statement, &[&topics, &partitions, &offsets])
+        .await?;
+    Ok(found
+        .iter()
+        .filter_map(|row| {
+            Some((
+                model.collection_of_topic(row.get(0))?,
+                row.get(1),
+                row.get(2),
+            ))
+        })
+        .collect())
+}
+
+/// Looks for the tombstones of the row that a document waits for where several collections fill its
+/// table, since each has its own.
+///
+/// # Errors
+/// When PostgreSQL is lost.
+pub async fn look_for_tombstones(
+    session: &mut Session,
+    model: &Model,
+    parked: &mut Parked,
+) -> Result<(), ApplyError> {
+    let filled = model.tables.iter().filter(|entry| {
+        entry.shared && !parked.unique && entry.table.name.to_string() == parked.wait_table
+    });
+    let names: Vec<&str> = filled.map(|entry| entry.state_name.as_str()).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let sql = "select max(s.version) from leafcutter.parked p join leafcutter.tombstones s \
+               on s.table_name = any($3) and s.row_key = p.wait_key \
+               where p.table_name = $1 and p.row_key = $2";
+    let statement = session.prepared(sql).await?;
+    let own = &model.table(parked.row.0).state_name;
+    let row = session
+        .client()
+        .query_one(&statement, &[own, &parked.row.1, &names])
+        .await?;
+    if let Some(newest) = row.get::<_, Option<i64>>(0).and_then(Version::from_i64) {
+        parked.wait_tombstone = parked.wait_tombstone.max(newest);
+    }
     Ok(())
 }
 

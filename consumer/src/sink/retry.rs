@@ -13,7 +13,8 @@ use super::{
     copy::CopyBuffer,
     deletes::key_fields,
     parking::{self, Flags, Parked},
-    work::{Candidate, Fate, From, Obstacle, Outcome, Provenance, RowId, Wish},
+    settle,
+    work::{Candidate, Fate, From, Obstacle, Outcome, Provenance, RowId},
 };
 use crate::{
     decode::{Prepared, Record},
@@ -119,30 +120,27 @@ async fn try_again(
         }
         match &record.prepared {
             Prepared::Refused { reason, .. } => {
-                outcomes[index] = Retried::Refused(reason.clone());
+                outcomes[index] = Retried::Refused(Reason::clone(reason));
             }
             Prepared::Ignored => outcomes[index] = Retried::Superseded,
-            Prepared::Upsert { key, stamp, rows } => {
-                candidates.push(candidate(
-                    record,
-                    index,
-                    key,
-                    *stamp,
-                    Wish::Upsert(rows.clone()),
-                ));
-            }
-            Prepared::Delete { key, stamp } => {
-                candidates.push(candidate(record, index, key, *stamp, Wish::Delete));
+            Prepared::Write { stamp, parts } => {
+                let own = parts.iter();
+                candidates.extend(own.map(|p| Candidate::of_record(index, record, *stamp, p)));
             }
         }
     }
     let parked = offer(t, candidates, &mut outcomes).await?;
     t.pull_along().await?;
     t.write(records).await?;
-    tell(t, &mut outcomes);
-    for (record, outcome) in records.iter().zip(&outcomes) {
+    let placed = tell(t, &mut outcomes);
+    for (index, (record, outcome)) in records.iter().zip(&outcomes).enumerate() {
         let own = parked.get(&origin(t, record));
-        account(t, record, outcome, own);
+        let counted = if placed.contains(&index) {
+            &Retried::Applied
+        } else {
+            outcome
+        };
+        account(t, record, counted, own);
         close(t, record, outcome).await?;
     }
     apply::count_settled(t).await?;
@@ -169,31 +167,6 @@ async fn lock_letters(
         .collect())
 }
 
-fn candidate(
-    record: &Record,
-    index: usize,
-    key: &[u8],
-    stamp: crate::decode::Stamp,
-    wish: Wish,
-) -> Candidate {
-    let delivery = &record.delivery;
-    Candidate {
-        from: From::Batch(index),
-        provenance: Provenance {
-            collection: delivery.collection,
-            partition: delivery.partition,
-            offset: delivery.offset,
-            timestamp: delivery.timestamp,
-        },
-        key: key.to_vec(),
-        stamp,
-        wish,
-        null_missing: false,
-        nulled: false,
-        fate: Fate::Open,
-    }
-}
-
 /// Adds the candidates that are strictly newer than what is stored to the work; the others are
 /// superseded. Gives the letters' own records where they are parked already.
 async fn offer(
@@ -201,23 +174,21 @@ async fn offer(
     mut candidates: Vec<Candidate>,
     outcomes: &mut [Retried],
 ) -> Result<BTreeMap<Origin, Parked>, ApplyError> {
-    let row_of = |t: &Transaction<'_>, candidate: &Candidate| -> RowId {
-        (
-            t.model.collections[candidate.provenance.collection].root,
-            candidate.key.clone(),
-        )
-    };
-    let rows: BTreeSet<RowId> = candidates.iter().map(|c| row_of(t, c)).collect();
+    let row_of = |candidate: &Candidate| -> RowId { (candidate.root, candidate.key.clone()) };
+    let rows: BTreeSet<RowId> = candidates.iter().map(row_of).collect();
     let rows: Vec<&RowId> = rows.iter().collect();
     let found = parking::lock_own(t.session, t.model, &rows).await?;
     let stored = stored(t, &candidates).await?;
     let mut own = BTreeMap::new();
     let mut index = 0;
     candidates.retain(|candidate| {
-        let row = row_of(t, candidate);
+        let row = row_of(candidate);
         let parked = found.iter().find(|parked| parked.row == row);
         let same = parked.is_some_and(|parked| same_record(&parked.provenance, candidate));
-        let newer = stored[index] < candidate.stamp.version.as_i64();
+        let version = candidate.stamp.version.as_i64();
+        // Child rows that its document lacks are looked for again.
+        let lacks = same && parked.is_some_and(|parked| parked.incomplete);
+        let newer = stored[index] < version || (lacks && stored[index] == version);
         let newer =
             newer && parked.is_none_or(|p| same || p.stamp.version < candidate.stamp.version);
         index += 1;
@@ -233,16 +204,16 @@ async fn offer(
             own.insert(origin, parked.clone());
         }
         if let (From::Batch(record), false) = (candidate.from, newer) {
-            outcomes[record] = Retried::Superseded;
+            say(&mut outcomes[record], Retried::Superseded);
         }
         newer
     });
     for candidate in candidates {
-        let row = row_of(t, &candidate);
+        let row = row_of(&candidate);
         if let Some(loser) = t.work.offer(row, candidate)
             && let From::Batch(record) = loser.from
         {
-            outcomes[record] = Retried::Superseded;
+            say(&mut outcomes[record], Retried::Superseded);
         }
     }
     Ok(own)
@@ -262,7 +233,7 @@ fn same_record(provenance: &Provenance, candidate: &Candidate) -> bool {
 async fn stored(t: &mut Transaction<'_>, candidates: &[Candidate]) -> Result<Vec<i64>, ApplyError> {
     let model = t.model;
     let mut stored = vec![-1; candidates.len()];
-    let root = |candidate: &Candidate| model.collections[candidate.provenance.collection].root;
+    let root = |candidate: &Candidate| candidate.root;
     // In the order in which batches write tables.
     let roots: BTreeSet<TableId> = candidates.iter().map(root).collect();
     for table in roots {
@@ -291,14 +262,35 @@ async fn stored(t: &mut Transaction<'_>, candidates: &[Candidate]) -> Result<Vec
     Ok(stored)
 }
 
-/// What became of the candidates.
-fn tell(t: &Transaction<'_>, outcomes: &mut [Retried]) {
+/// Of a record whose document goes to several tables, what still has to be done counts.
+fn say(outcome: &mut Retried, other: Retried) {
+    let weight = |retried: &Retried| match retried {
+        Retried::Closed => 0,
+        Retried::Superseded => 1,
+        Retried::Applied => 2,
+        Retried::Waits(_) => 3,
+        Retried::Refused(_) => 4,
+    };
+    if weight(&other) >= weight(outcome) {
+        *outcome = other;
+    }
+}
+
+/// What became of the candidates; gives those that were placed, though a child row of theirs waits.
+fn tell(t: &Transaction<'_>, outcomes: &mut [Retried]) -> BTreeSet<usize> {
+    let mut placed = BTreeSet::new();
     for candidate in &t.work.candidates {
         let From::Batch(record) = candidate.from else {
             continue;
         };
-        outcomes[record] = match candidate.fate {
+        let told = match candidate.fate {
             Fate::Done(Outcome::Stale) => Retried::Superseded,
+            Fate::Done(_) if let Some(obstacle) = candidate.lacks => {
+                if !candidate.incomplete {
+                    placed.insert(record);
+                }
+                Retried::Waits(waiting(t, candidate, obstacle))
+            }
             Fate::Done(
                 Outcome::Applied
                 | Outcome::Unchanged
@@ -313,22 +305,27 @@ fn tell(t: &Transaction<'_>, outcomes: &mut [Retried]) {
             // Nothing is left open by the steps; what were left would not be written.
             Fate::Open => Retried::Superseded,
         };
+        say(&mut outcomes[record], told);
     }
+    placed
 }
 
 fn waiting(t: &Transaction<'_>, candidate: &Candidate, obstacle: Obstacle) -> Reason {
-    let entry = t
-        .model
-        .table(t.model.collections[candidate.provenance.collection].root);
-    let (column, message) = match obstacle {
-        Obstacle::Parent(index) => {
-            let check = &entry.sql.references[index];
-            let column = check.column_name.clone();
+    let root = candidate.root;
+    let entry = t.model.table(root);
+    let (entry, column, message) = match obstacle {
+        Obstacle::Parent(_) | Obstacle::Row { .. } => {
+            let (entry, check) = settle::check(t.model, root, obstacle);
             let message = format!(
-                "tried again, waits for the row of `{}` that `{column}` points to",
-                check.parent
+                "tried again, waits for the row of `{}` that `{}` points to",
+                check.parent, check.full_name
             );
-            (column, message)
+            (entry, check.column_name.clone(), message)
+        }
+        Obstacle::Foreign => {
+            let column = settle::key_names(&entry.table);
+            let message = "tried again, waits until no other collection has its key".to_owned();
+            (entry, column, message)
         }
         Obstacle::Unique(index) => {
             let columns = entry.sql.unique[index].columns.iter();
@@ -337,7 +334,7 @@ fn waiting(t: &Transaction<'_>, candidate: &Candidate, obstacle: Obstacle) -> Re
                 .collect();
             let column = names.join(", ");
             let message = format!("tried again, waits until its value of `{column}` is free");
-            (column, message)
+            (entry, column, message)
         }
     };
     Reason {
@@ -354,6 +351,10 @@ fn waiting(t: &Transaction<'_>, candidate: &Candidate, obstacle: Obstacle) -> Re
 /// Moves a letter among what became of records: `[applied, stale, dead-lettered]`. Writing has
 /// counted a letter's own parked record as overtaken already.
 fn account(t: &mut Transaction<'_>, record: &Record, outcome: &Retried, own: Option<&Parked>) {
+    // Of a document that is there, the record is counted as applied.
+    if own.is_some_and(|parked| parked.incomplete) {
+        return;
+    }
     let orphan = i64::from(own.is_some_and(|parked| parked.orphan));
     let change = match (outcome, own.is_some()) {
         (Retried::Applied, true) => [1, -1, 0],

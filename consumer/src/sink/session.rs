@@ -178,6 +178,10 @@ impl Session {
                 sql.push_str(&table.sql.create_temp_deletes);
                 sql.push(';');
             }
+            if let Some(gone) = &table.gone {
+                sql.push_str(&gone.create_temp);
+                sql.push(';');
+            }
         }
         self.client.batch_execute(&sql).await?;
         self.temporary = true;

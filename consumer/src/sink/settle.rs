@@ -9,21 +9,23 @@
 use super::{
     ApplyError,
     apply::{self, Applier, Transaction},
+    cascade,
     copy::CopyBuffer,
     deletes::key_fields,
-    parking::{COLUMNS, Flags, Parked},
+    parking::{self, COLUMNS, Flags, Parked},
+    statement::ReferenceCheck,
     work::{Candidate, Fate, From, Obstacle},
 };
 use crate::{
     dead_letter::DeadLetters,
-    model::Model,
+    model::{Model, TableModel},
     orphan::{self, ControlState, Progress, Waiting},
     transform::{Rows, TableId},
 };
 use futures_util::future::join_all;
 use leafcutter_schemas::{
     dead_letter::{Origin, Reason, Stage},
-    mapping::OnMissing,
+    mapping::{OnMissing, Table},
     version::Version,
 };
 use std::{
@@ -106,7 +108,8 @@ impl Applier {
             let statement = t.session.prepared(&lock).await?;
             let found = t.session.client().query(&statement, &[]).await?;
             let more = found.len() >= usize::try_from(TRIED_MAX).unwrap_or(usize::MAX);
-            for parked in found.iter().filter_map(|row| Parked::read(t.model, row)) {
+            for mut parked in found.iter().filter_map(|row| Parked::read(t.model, row)) {
+                parking::look_for_tombstones(t.session, t.model, &mut parked).await?;
                 let null = decides_null(t.model, &parked, patience);
                 t.known.insert(parked.row.clone());
                 t.adopt(parked, null);
@@ -119,25 +122,31 @@ impl Applier {
             };
             for index in 0..t.work.candidates.len() {
                 let candidate = t.work.candidates[index].clone();
-                match candidate.fate {
+                let waits = match candidate.fate {
                     Fate::Done(_) => {
-                        settled.placed += 1;
+                        // What was there already has not moved while it lacks rows, or its parent.
+                        let orphan = matches!(candidate.from, From::Parked { orphan: true, .. });
+                        let waits_on = (candidate.incomplete && candidate.lacks.is_some())
+                            || (candidate.nulled && orphan);
+                        settled.placed += usize::from(!waits_on);
                         if candidate.nulled {
                             mark_orphan(t, &candidate).await?;
                         }
+                        candidate.lacks
                     }
-                    Fate::Waits(obstacle) => {
-                        let Some(letter) = due(t, &candidate, obstacle, patience) else {
-                            continue;
-                        };
-                        if confirmed.remove(&letter.origin) {
-                            give_up(t, &candidate, &letter).await?;
-                            settled.decided += 1;
-                        } else {
-                            owed.push(letter);
-                        }
+                    Fate::Waits(obstacle) => Some(obstacle),
+                    Fate::Open => None,
+                };
+                if let Some(obstacle) = waits {
+                    let Some(letter) = due(t, &candidate, obstacle, patience) else {
+                        continue;
+                    };
+                    if confirmed.remove(&letter.origin) {
+                        give_up(t, &candidate, &letter).await?;
+                        settled.decided += 1;
+                    } else {
+                        owed.push(letter);
                     }
-                    Fate::Open => {}
                 }
             }
             apply::count_settled(t).await?;
@@ -223,8 +232,17 @@ fn reference<'m>(
     parked: &Parked,
 ) -> Option<&'m leafcutter_schemas::mapping::Reference> {
     let column = parked.wait_column.as_deref()?;
-    let table = &model.table(parked.row.0).table;
-    table.columns.get(table.column(column)?)?.reference.as_ref()
+    let children = &model.table(parked.row.0).children;
+    let mut tables = std::iter::once(&parked.row.0).chain(children);
+    tables.find_map(|&table| {
+        let entry = model.table(table);
+        let check = entry
+            .sql
+            .references
+            .iter()
+            .find(|c| c.full_name == column)?;
+        entry.table.columns[check.column].reference.as_ref()
+    })
 }
 
 fn waited_enough(parked: &Parked, patience: &Patience) -> bool {
@@ -235,7 +253,10 @@ fn parent_never_comes(model: &Model, parked: &Parked, patience: &Patience) -> bo
     let topics: Vec<&str> = model
         .collections
         .iter()
-        .filter(|c| model.table(c.root).state_name == parked.wait_table)
+        .filter(|c| {
+            let mut names = c.roots.iter().map(|&root| &model.table(root).table.name);
+            names.any(|name| name.to_string() == parked.wait_table)
+        })
         .map(|c| c.topic.as_str())
         .collect();
     let waiting = Waiting {
@@ -243,6 +264,7 @@ fn parent_never_comes(model: &Model, parked: &Parked, patience: &Patience) -> bo
         topic: &model.collections[parked.provenance.collection].topic,
         partition: parked.provenance.partition,
         parent_topics: &topics,
+        parent_tombstone: parked.wait_tombstone,
     };
     orphan::is_orphan(&waiting, &patience.control, &patience.progress)
 }
@@ -257,7 +279,7 @@ fn decides_null(model: &Model, parked: &Parked, patience: &Patience) -> bool {
 }
 
 async fn mark_orphan(t: &mut Transaction<'_>, candidate: &Candidate) -> Result<(), ApplyError> {
-    let root = t.model.collections[candidate.provenance.collection].root;
+    let root = candidate.root;
     let statement = t
         .session
         .prepared(
@@ -293,20 +315,29 @@ fn due(
         return None;
     }
     let reason = match obstacle {
-        Obstacle::Parent(index) => {
-            let check = &entry.sql.references[index];
+        Obstacle::Parent(_) | Obstacle::Row { .. } => {
+            let (entry, check) = check(t.model, parked.row.0, obstacle);
             // The look that parked it must be the one that the decision is about.
-            if parked.wait_column.as_deref() != Some(&check.column_name)
+            if parked.wait_column.as_deref() != Some(&check.full_name)
                 || !parent_never_comes(t.model, parked, patience)
             {
                 return None;
             }
             let column = &check.column_name;
             let message = format!(
-                "the row of `{}` that `{column}` points to does not exist in the source",
-                check.parent
+                "the row of `{}` that `{}` points to does not exist in the source",
+                check.parent, check.full_name
             );
             reason("orphan", &entry.state_name, column, message)
+        }
+        Obstacle::Foreign => {
+            let message = "a document of another collection has the same key".to_owned();
+            reason(
+                "unique",
+                &entry.state_name,
+                &key_names(&entry.table),
+                message,
+            )
         }
         Obstacle::Unique(index) => {
             let columns = &entry.sql.unique[index].columns;
@@ -344,7 +375,7 @@ async fn give_up(
 ) -> Result<(), ApplyError> {
     apply::list_dead_letter(
         t,
-        &candidate.provenance,
+        (&candidate.provenance, candidate.root),
         &letter.reason,
         Some(&candidate.key),
         &letter.record_key,
@@ -352,8 +383,34 @@ async fn give_up(
     )
     .await?;
     mark_orphan(t, candidate).await?;
-    t.settled_dead_letter(&candidate.provenance);
+    // Of a document that is there, the record is counted as applied.
+    if !(candidate.incomplete || candidate.lacks.is_some()) {
+        t.settled_dead_letter(&candidate.provenance);
+    }
     Ok(())
+}
+
+/// The names of a table's key columns.
+pub(super) fn key_names(table: &Table) -> String {
+    let names = table.key.iter().map(|&c| table.columns[c].name.as_str());
+    names.collect::<Vec<_>>().join(", ")
+}
+
+/// The reference whose parent is missing, of a document in that root table.
+pub(super) fn check(
+    model: &Model,
+    root: TableId,
+    obstacle: Obstacle,
+) -> (&TableModel, &ReferenceCheck) {
+    let (table, index) = match obstacle {
+        Obstacle::Row {
+            table, reference, ..
+        } => (table, reference),
+        Obstacle::Parent(index) | Obstacle::Unique(index) => (root, index),
+        Obstacle::Foreign => (root, 0),
+    };
+    let entry = model.table(table);
+    (entry, &entry.sql.references[index])
 }
 
 fn reason(code: &'static str, table: &str, column: &str, message: String) -> Reason {
@@ -407,13 +464,13 @@ async fn settle_held_table(
     let free: Vec<i32> = keys.keys().copied().collect();
     let mut let_go = 0;
     if !free.is_empty() {
-        let children = &model.collections[entry.collection].children;
-        for child in children.iter().rev() {
+        let_go = cascade::carry_out(t, table).await?;
+        for child in entry.children.iter().rev() {
             let statement = t.session.prepared(&model.table(*child).sql.delete).await?;
             t.session.client().execute(&statement, &[&free]).await?;
         }
         let statement = t.session.prepared(&entry.sql.delete).await?;
-        let_go = t.session.client().execute(&statement, &[&free]).await?;
+        let_go += t.session.client().execute(&statement, &[&free]).await?;
         let forget = "delete from leafcutter.held where table_name = $1 and row_key = any($2)";
         let statement = t.session.prepared(forget).await?;
         let gone: Vec<&[u8]> = keys.values().map(Vec::as_slice).collect();
@@ -493,6 +550,14 @@ async fn keep_free(
         leave_out(t, table, &kept).await?;
         keys.retain(|ordinal, _| !kept.contains(ordinal));
         kept.clear();
+        if entry.gone.is_some() {
+            let documents = keys.keys().filter_map(|&d| usize::try_from(d).ok());
+            let held = cascade::clear_way(t, table, &documents.collect()).await?;
+            kept.extend(held.into_iter().filter_map(|d| i32::try_from(d).ok()));
+            leave_out(t, table, &kept).await?;
+            keys.retain(|ordinal, _| !kept.contains(ordinal));
+            return Ok(());
+        }
         for look in &entry.sql.referenced_deletes {
             let statement = t.session.prepared(look).await?;
             let rows = t.session.client().query(&statement, &[]).await?;

@@ -8,7 +8,7 @@
 
 use crate::transform::TableId;
 use leafcutter_schemas::mapping::{
-    Column, ColumnSource, Element, PgType, RowSource, Table, TableName,
+    Column, ColumnSource, Element, OnMissing, PgType, RowSource, Table, TableName,
 };
 
 /// Quotes an identifier (PostgreSQL manual, 4.1.1).
@@ -72,11 +72,13 @@ pub struct ReferenceCheck {
     pub column: usize,
     /// Its name.
     pub column_name: String,
+    /// Its name, in a child table with the table's in front.
+    pub full_name: String,
     /// The table pointed to.
     pub parent: TableName,
     /// The table points to itself.
     pub to_itself: bool,
-    /// Returns `lc_doc` of the rows whose parent is not there, after taking them out of the
+    /// Returns `lc_doc` and `lc_row` of the rows whose parent is not there, after taking them out of the
     /// temporary table.
     pub take_missing: String,
     /// Sets the column to null for the documents in `$1`.
@@ -115,6 +117,13 @@ pub struct TableSql {
     pub classify: [String; 2],
     /// Takes the documents in `$1` out of the temporary table.
     pub take_out: String,
+    /// Returns `lc_doc` of the rows whose key is another collection's, after taking them out; where
+    /// several fill the table.
+    pub take_foreign: Option<String>,
+    /// Takes the rows in `$1` out of the temporary table.
+    pub take_rows_out: String,
+    /// Returns `lc_doc` of the rows that are there in this very version, and locks them.
+    pub lock_same: String,
     /// The references of this table.
     pub references: Vec<ReferenceCheck>,
     /// Its second unique keys.
@@ -123,6 +132,11 @@ pub struct TableSql {
     pub upsert: String,
     /// For a child table: deletes the rows that the written documents no longer have.
     pub delete_vanished: Option<String>,
+    /// Whether a tombstone is newer than one of the rows.
+    pub newer_tombstone: String,
+    /// Forgets that rows were lost which were written; or those in `$1`, whose documents were
+    /// deleted.
+    pub forget_lost: [String; 2],
     /// Forgets tombstones of rows that were written.
     pub forget_tombstones: String,
     /// Forgets what is held of rows that were written.
@@ -141,6 +155,8 @@ pub struct TableSql {
     pub referenced_deletes: Vec<String>,
     /// Deletes the rows whose `lc_doc` is in `$1`; for a child table, the rows below them.
     pub delete: String,
+    /// Marks the rows whose `lc_doc` is in `$1` as deleted, where they stay.
+    pub soft_delete: Option<String>,
     /// Writes tombstones for the rows whose `lc_doc` is in `$1`.
     pub write_tombstones: String,
     /// Marks as held the rows whose `lc_doc` is in `$1`.
@@ -149,12 +165,25 @@ pub struct TableSql {
     pub empty: [String; 2],
 }
 
+/// Which of the mapping's tables it is, and whose rows.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin<'a> {
+    /// Its place in the order of writing.
+    pub id: TableId,
+    /// Its name in Leafcutter's state tables.
+    pub state_name: &'a str,
+    /// The collection, where several fill the table.
+    pub source: Option<&'a str>,
+}
+
 struct Names<'a> {
     table: &'a Table,
     temp: String,
     deletes: String,
     target: String,
     literal: String,
+    /// The collection as a literal, where several fill the table.
+    source: Option<String>,
 }
 
 impl Names<'_> {
@@ -180,7 +209,15 @@ impl Names<'_> {
 
     /// The bytes of a row's key as [`crate::transform::Rows::key`] has them.
     fn key_bytes(&self, alias: &str) -> String {
-        key_bytes(self.table, alias)
+        row_key_bytes(self.table, alias)
+    }
+
+    /// Rows that are not another collection's; those of nobody are free.
+    fn own(&self, alias: &str) -> String {
+        match &self.source {
+            Some(source) => format!(" and {alias}.lc_source in ({source}, '')"),
+            None => String::new(),
+        }
     }
 
     /// Whether any column beside the key differs.
@@ -209,56 +246,77 @@ impl Names<'_> {
     }
 }
 
-fn key_bytes(table: &Table, alias: &str) -> String {
-    let send = |position: &usize| {
-        let column = &table.columns[*position];
-        format!(
-            "{}({alias}.{})",
-            send_function(column.pg_type),
-            quote(&column.name)
-        )
+/// The bytes of a row's key.
+pub(super) fn row_key_bytes(table: &Table, alias: &str) -> String {
+    key_bytes(table.key.iter().map(|&position| {
+        let column = &table.columns[position];
+        (column.pg_type, format!("{alias}.{}", quote(&column.name)))
+    }))
+}
+
+/// The bytes of the root row's key of a child table's row; of a root's own without tables above.
+pub(super) fn root_key_bytes(table: &Table, above: &[(&Table, TableId)], alias: &str) -> String {
+    let Some((root, _)) = above.first() else {
+        return row_key_bytes(table, alias);
     };
-    match table.key.as_slice() {
-        [only] => send(only),
+    let repeated = root_columns(table, above);
+    key_bytes(root.key.iter().filter_map(|&position| {
+        let (own, _) = repeated.iter().find(|(_, of_root)| *of_root == position)?;
+        let column = &table.columns[*own];
+        Some((column.pg_type, format!("{alias}.{}", quote(&column.name))))
+    }))
+}
+
+fn key_bytes(columns: impl Iterator<Item = (PgType, String)>) -> String {
+    let sent: Vec<String> = columns
+        .map(|(pg_type, value)| format!("{}({value})", send_function(pg_type)))
+        .collect();
+    match sent.as_slice() {
+        [only] => only.clone(),
         several => several
             .iter()
-            .map(|c| format!("int4send(length({0})) || {0}", send(c)))
+            .map(|c| format!("int4send(length({c})) || {c}"))
             .collect::<Vec<_>>()
             .join(" || "),
     }
+}
+
+/// The definitions of these columns in a temporary table.
+pub(super) fn typed(table: &Table, positions: &mut dyn Iterator<Item = usize>) -> String {
+    list(positions.map(|p| {
+        let column = &table.columns[p];
+        format!("{} {}", quote(&column.name), staging_type(column.pg_type))
+    }))
 }
 
 impl TableSql {
     /// The statements of `table`. `above` are the tables over a child table, its root first;
     /// `referrers` are the (table, column) pairs that point to it.
     pub fn new(
-        id: TableId,
+        origin: Origin<'_>,
         table: &Table,
         above: &[(&Table, TableId)],
         referrers: &[(&Table, usize)],
-        tables: &dyn Fn(&TableName) -> Option<(Table, TableId)>,
+        tables: &dyn Fn(&TableName) -> Option<Table>,
     ) -> Self {
+        let id = origin.id;
         let names = Names {
             table,
             temp: format!("pg_temp.lc_{}", id.0),
             deletes: format!("pg_temp.lc_{}_deletes", id.0),
             target: qualified(&table.name),
-            literal: literal(&table.name.to_string()),
+            literal: literal(origin.state_name),
+            source: origin.source.map(literal),
         };
         let n = &names;
         let all = list(table.columns.iter().map(|c| quote(&c.name)));
-        let typed = |positions: &mut dyn Iterator<Item = usize>| {
-            list(positions.map(|p| {
-                let column = n.column(p);
-                format!("{} {}", quote(&column.name), staging_type(column.pg_type))
-            }))
-        };
         let key = list(table.key.iter().map(|&p| quote(&n.column(p).name)));
         let see_deletes = format!(
-            "select d.lc_doc, x.lc_version from {} d join {} x on {} order by {}",
+            "select d.lc_doc, x.lc_version from {} d join {} x on {}{} order by {}",
             n.deletes,
             n.target,
             n.same_key("d", "x"),
+            n.own("x"),
             list(
                 table
                     .key
@@ -272,12 +330,12 @@ impl TableSql {
             create_temp: format!(
                 "create temp table if not exists lc_{} ({}, lc_version bigint not null, lc_doc int not null, lc_row int not null)",
                 id.0,
-                typed(&mut (0..table.columns.len()))
+                typed(table, &mut (0..table.columns.len()))
             ),
             create_temp_deletes: format!(
                 "create temp table if not exists lc_{}_deletes ({}, lc_version bigint not null, lc_doc int not null)",
                 id.0,
-                typed(&mut table.key.iter().copied())
+                typed(table, &mut table.key.iter().copied())
             ),
             copy: format!(
                 "copy {} ({all}, lc_version, lc_doc, lc_row) from stdin (format binary)",
@@ -293,6 +351,29 @@ impl TableSql {
             ),
             classify: [classify(n, false), classify(n, true)],
             take_out: format!("delete from {} where lc_doc = any($1)", n.temp),
+            take_foreign: n.source.is_some().then(|| {
+                format!(
+                    "delete from {} t using {} x where {} and not (true{}) returning t.lc_doc",
+                    n.temp,
+                    n.target,
+                    n.same_key("x", "t"),
+                    n.own("x"),
+                )
+            }),
+            take_rows_out: format!("delete from {} where lc_row = any($1)", n.temp),
+            lock_same: format!(
+                "select t.lc_doc from {} t join {} x on {} and x.lc_version = t.lc_version \
+                 order by {} for no key update of x",
+                n.temp,
+                n.target,
+                n.same_key("t", "x"),
+                list(
+                    table
+                        .key
+                        .iter()
+                        .map(|&p| format!("x.{}", quote(&n.column(p).name)))
+                )
+            ),
             references: reference_checks(n, tables),
             unique: table
                 .unique
@@ -303,6 +384,17 @@ impl TableSql {
             delete_vanished: above
                 .first()
                 .map(|(_, root)| delete_vanished(n, above, *root)),
+            newer_tombstone: format!(
+                "select exists (select 1 from {} t join leafcutter.tombstones s on s.table_name = {} \
+                 and s.row_key = {} where s.version > t.lc_version)",
+                n.temp,
+                n.literal,
+                n.key_bytes("t")
+            ),
+            forget_lost: [
+                forget_lost(n, &n.temp),
+                format!("{} and t.lc_doc = any($1)", forget_lost(n, &n.deletes)),
+            ],
             forget_tombstones: format!(
                 "delete from leafcutter.tombstones s using {} t where s.table_name = {} and s.row_key = {}",
                 n.temp,
@@ -327,6 +419,7 @@ impl TableSql {
             ),
             referenced_deletes: referenced_deletes(n, referrers),
             delete: delete(n, above),
+            soft_delete: table.soft_delete.map(|column| soft_delete(n, column)),
             write_tombstones: format!(
                 "insert into leafcutter.tombstones as s (table_name, row_key, version) \
                  select {}, {}, d.lc_version from {} d where d.lc_doc = any($1) order by 2 \
@@ -381,14 +474,17 @@ fn classify(n: &Names<'_>, tombstones: bool) -> String {
 
 fn reference_checks(
     n: &Names<'_>,
-    tables: &dyn Fn(&TableName) -> Option<(Table, TableId)>,
+    tables: &dyn Fn(&TableName) -> Option<Table>,
 ) -> Vec<ReferenceCheck> {
     let mut checks = Vec::new();
     for (position, column) in n.table.columns.iter().enumerate() {
         let Some(reference) = &column.reference else {
             continue;
         };
-        let Some((parent, parent_id)) = tables(&reference.table) else {
+        if reference.on_missing == OnMissing::Keep {
+            continue;
+        }
+        let Some(parent) = tables(&reference.table) else {
             continue;
         };
         let to_itself = parent.name == n.table.name;
@@ -396,8 +492,8 @@ fn reference_checks(
         let parent_key = quote(&reference.column);
         let also_in_batch = if to_itself {
             format!(
-                " and not exists (select 1 from pg_temp.lc_{} p where p.{parent_key} = t.{name})",
-                parent_id.0
+                " and not exists (select 1 from {} p where p.{parent_key} = t.{name})",
+                n.temp
             )
         } else {
             String::new()
@@ -405,12 +501,17 @@ fn reference_checks(
         checks.push(ReferenceCheck {
             column: position,
             column_name: column.name.clone(),
+            full_name: if n.table.rows == RowSource::Document {
+                column.name.clone()
+            } else {
+                format!("{}.{}", n.table.name, column.name)
+            },
             parent: parent.name.clone(),
             to_itself,
             take_missing: format!(
                 "delete from {temp} t where t.{name} is not null \
                  and not exists (select 1 from {parent} p where p.{parent_key} = t.{name})\
-                 {also_in_batch} returning t.lc_doc",
+                 {also_in_batch} returning t.lc_doc, t.lc_row",
                 temp = n.temp,
                 parent = qualified(&parent.name),
             ),
@@ -528,8 +629,16 @@ fn upsert(n: &Names<'_>, all: &str, version: &str, key: &str) -> String {
     if !version.is_empty() {
         sets.push("lc_version = excluded.lc_version".to_owned());
     }
+    let (source, value) = match &n.source {
+        Some(value) => {
+            sets.push("lc_source = excluded.lc_source".to_owned());
+            (", lc_source", format!(", {value}"))
+        }
+        None => ("", String::new()),
+    };
     let insert = format!(
-        "insert into {target} as x ({all}{version}) select {all}{version} from {temp} order by {key} \
+        "insert into {target} as x ({all}{version}{source}) \
+         select {all}{version}{value} from {temp} order by {key} \
          on conflict ({key})",
         target = n.target,
         temp = n.temp,
@@ -541,31 +650,27 @@ fn upsert(n: &Names<'_>, all: &str, version: &str, key: &str) -> String {
         n.differs("x", "excluded")
     } else {
         format!(
-            "x.lc_version < excluded.lc_version or (x.lc_version = excluded.lc_version and ({}))",
-            n.differs("x", "excluded")
+            "(x.lc_version < excluded.lc_version or (x.lc_version = excluded.lc_version and ({}))){}",
+            n.differs("x", "excluded"),
+            n.own("x")
         )
     };
     format!("{insert} do update set {} where {guard}", sets.join(", "))
 }
 
-/// `child.c = root.k and …`: a child row's root, by the columns that repeat the root's key.
-fn on_root(n: &Names<'_>, above: &[(&Table, TableId)], child: &str, root: &str) -> String {
-    let mut conditions = Vec::new();
-    for column in &n.table.columns {
+/// For each of its columns that repeats a key column of its root: the position here and there.
+fn root_columns(table: &Table, above: &[(&Table, TableId)]) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
+    for (own, column) in table.columns.iter().enumerate() {
         let ColumnSource::Parent(mut position) = column.source else {
             continue;
         };
         let mut over = above.iter().rev().map(|(table, _)| *table);
         let mut table = over.next();
         while let Some(current) = table {
-            let source = &current.columns[position];
-            match (over.next(), &source.source) {
+            match (over.next(), &current.columns[position].source) {
                 (None, _) if current.key.contains(&position) => {
-                    conditions.push(format!(
-                        "{child}.{} = {root}.{}",
-                        quote(&column.name),
-                        quote(&source.name)
-                    ));
+                    found.push((own, position));
                     table = None;
                 }
                 (Some(next), ColumnSource::Parent(higher)) => {
@@ -576,6 +681,30 @@ fn on_root(n: &Names<'_>, above: &[(&Table, TableId)], child: &str, root: &str) 
             }
         }
     }
+    found
+}
+
+/// `child.c = root.k and …`: a child row's root, or any table of `above` that it begins with, by
+/// the columns that repeat its key.
+pub(super) fn on_root(
+    table: &Table,
+    above: &[(&Table, TableId)],
+    child: &str,
+    root: &str,
+) -> String {
+    let Some((first, _)) = above.first() else {
+        return "true".to_owned();
+    };
+    let conditions: Vec<String> = root_columns(table, above)
+        .into_iter()
+        .map(|(own, of_root)| {
+            format!(
+                "{child}.{} = {root}.{}",
+                quote(&table.columns[own].name),
+                quote(&first.columns[of_root].name)
+            )
+        })
+        .collect();
     conditions.join(" and ")
 }
 
@@ -585,7 +714,7 @@ fn delete_vanished(n: &Names<'_>, above: &[(&Table, TableId)], root: TableId) ->
          and not exists (select 1 from {temp} t where {same})",
         target = n.target,
         root = root.0,
-        same_root = on_root(n, above, "c", "w"),
+        same_root = on_root(n.table, above, "c", "w"),
         temp = n.temp,
         same = n.same_key("t", "c"),
     )
@@ -595,6 +724,14 @@ fn supersede(n: &Names<'_>, temp: &str) -> String {
     format!(
         "update leafcutter.dead_letters d set state = 'superseded' from {temp} t \
          where d.state = 'open' and d.table_name = {} and d.row_key = {} and d.version <= t.lc_version",
+        n.literal,
+        n.key_bytes("t")
+    )
+}
+
+fn forget_lost(n: &Names<'_>, temp: &str) -> String {
+    format!(
+        "delete from leafcutter.lost l using {temp} t where l.table_name = {} and l.row_key = {}",
         n.literal,
         n.key_bytes("t")
     )
@@ -631,16 +768,30 @@ fn referenced_deletes(n: &Names<'_>, referrers: &[(&Table, usize)]) -> Vec<Strin
         .collect()
 }
 
+/// The time of a delete is its cluster time's, whose seconds stand above 31 bits.
+fn soft_delete(n: &Names<'_>, column: usize) -> String {
+    format!(
+        "update {} x set {} = to_timestamp((d.lc_version >> 31)::float8), lc_version = d.lc_version \
+         from {} d where {} and d.lc_doc = any($1){}",
+        n.target,
+        quote(&n.column(column).name),
+        n.deletes,
+        n.same_key("x", "d"),
+        n.own("x"),
+    )
+}
+
 fn delete(n: &Names<'_>, above: &[(&Table, TableId)]) -> String {
     let (deletes, same) = match above.first() {
         None => (n.deletes.clone(), n.same_key("x", "d")),
         Some((_, root)) => (
             format!("pg_temp.lc_{}_deletes", root.0),
-            on_root(n, above, "x", "d"),
+            on_root(n.table, above, "x", "d"),
         ),
     };
     format!(
-        "delete from {} x using {deletes} d where {same} and d.lc_doc = any($1)",
-        n.target
+        "delete from {} x using {deletes} d where {same} and d.lc_doc = any($1){}",
+        n.target,
+        n.own("x")
     )
 }

@@ -158,12 +158,22 @@ async fn write_direct(
     root: TableId,
     documents: &[usize],
 ) -> Result<bool, ApplyError> {
-    let due = t.fresh && !t.careful && t.pulled.is_empty() && documents.len() >= DIRECT_MIN;
+    let due = !t.model.table(root).shared
+        && t.fresh
+        && !t.careful
+        && t.pulled.is_empty()
+        && documents.len() >= DIRECT_MIN;
     if !due || !t.direct.entry(root).or_default().attempt() {
         return Ok(false);
     }
     t.session.client().batch_execute("savepoint direct").await?;
     let copied = copy_direct(t, root, documents).await;
+    let copied = match copied {
+        Ok(()) if t.model.table(root).cascaded && t.any_tombstone(&[root]).await? => {
+            Err(ApplyError::Again(None))
+        }
+        copied => copied,
+    };
     let succeeded = match copied {
         Ok(()) => true,
         Err(ApplyError::Again(_) | ApplyError::Definite(_)) => false,
@@ -192,7 +202,7 @@ async fn copy_direct(
     documents: &[usize],
 ) -> Result<(), ApplyError> {
     let model = t.model;
-    let children = &model.collections[model.table(root).collection].children;
+    let children = &model.table(root).children;
     // In the order of keys, as every transaction writes.
     let mut sorted = documents.to_vec();
     sorted.sort_unstable_by(|&a, &b| t.work.candidates[a].key.cmp(&t.work.candidates[b].key));
@@ -260,7 +270,10 @@ async fn write_round(
     let entry = model.table(root);
     copy_rows(t, root, documents).await?;
     null_decided(t, root, documents).await?;
-    classify(t, root).await?;
+    if let Some(sql) = &entry.sql.take_foreign {
+        take(t, sql, Obstacle::Foreign).await?;
+    }
+    let incomplete = classify(t, root).await?;
     if t.careful {
         take_obstructed(t, root).await?;
     }
@@ -279,7 +292,60 @@ async fn write_round(
         }
     }
     t.empty(root, u64::try_from(documents.len()).unwrap_or(u64::MAX))
-        .await
+        .await?;
+    complete(t, root, incomplete).await
+}
+
+/// Looks again for the child rows that documents lack which are there already. Their root rows are
+/// locked first, as if they were written; those that changed since are somebody else's matter.
+async fn complete(
+    t: &mut Transaction<'_>,
+    root: TableId,
+    mut documents: Vec<usize>,
+) -> Result<(), ApplyError> {
+    if documents.is_empty() {
+        return Ok(());
+    }
+    let sql = &t.model.table(root).sql;
+    let count = copy_rows(t, root, &documents).await?;
+    let statement = t.session.prepared(&sql.lock_same).await?;
+    let rows = t.session.client().query(&statement, &[]).await?;
+    let same: BTreeSet<usize> = rows.iter().map(|row| ordinal(row.get(0))).collect();
+    let (same, changed): (Vec<usize>, Vec<usize>) =
+        documents.drain(..).partition(|d| same.contains(d));
+    take_out(t, root, &changed).await?;
+    write_children(t, root, &same).await?;
+    let lacking = |d: &usize| t.work.candidates[*d].lacks.is_some();
+    let lacking: Vec<usize> = same.iter().copied().filter(lacking).collect();
+    take_out(t, root, &lacking).await?;
+    if t.flags.dead_letters {
+        let statement = t.session.prepared(&sql.supersede_dead_letters[0]).await?;
+        t.session.client().execute(&statement, &[]).await?;
+    }
+    t.empty(root, count).await
+}
+
+async fn take_out(
+    t: &mut Transaction<'_>,
+    root: TableId,
+    documents: &[usize],
+) -> Result<(), ApplyError> {
+    if !documents.is_empty() {
+        let statement = t
+            .session
+            .prepared(&t.model.table(root).sql.take_out)
+            .await?;
+        let list = ordinals(documents);
+        t.session.client().execute(&statement, &[&list]).await?;
+    }
+    Ok(())
+}
+
+fn ordinals(places: &[usize]) -> Vec<i32> {
+    places
+        .iter()
+        .map(|&place| i32::try_from(place).unwrap_or(i32::MAX))
+        .collect()
 }
 
 fn still_open(t: &Transaction<'_>, documents: &[usize]) -> Vec<usize> {
@@ -322,8 +388,8 @@ async fn copy_rows(
     Ok(count)
 }
 
-/// Takes out what is stale or the same.
-async fn classify(t: &mut Transaction<'_>, root: TableId) -> Result<(), ApplyError> {
+/// Takes out what is stale or the same; gives those of the same that may lack child rows.
+async fn classify(t: &mut Transaction<'_>, root: TableId) -> Result<Vec<usize>, ApplyError> {
     let sql = &t.model.table(root).sql;
     let statement = t
         .session
@@ -331,8 +397,9 @@ async fn classify(t: &mut Transaction<'_>, root: TableId) -> Result<(), ApplyErr
         .await?;
     let losers = t.session.client().query(&statement, &[]).await?;
     if losers.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
+    let mut incomplete = Vec::new();
     let mut ordinals: Vec<i32> = Vec::with_capacity(losers.len());
     for row in losers {
         let outcome = if row.get(1) {
@@ -341,17 +408,21 @@ async fn classify(t: &mut Transaction<'_>, root: TableId) -> Result<(), ApplyErr
             Outcome::Unchanged
         };
         t.decide(row.get(0), Fate::Done(outcome));
+        let document = ordinal(row.get(0));
+        if outcome == Outcome::Unchanged && t.work.candidates[document].incomplete {
+            incomplete.push(document);
+        }
         ordinals.push(row.get(0));
     }
     let statement = t.session.prepared(&sql.take_out).await?;
     t.session.client().execute(&statement, &[&ordinals]).await?;
-    Ok(())
+    Ok(incomplete)
 }
 
 /// Sets references to null whose parent is known never to come.
 async fn null_decided(
     t: &mut Transaction<'_>,
-    root: TableId,
+    table: TableId,
     documents: &[usize],
 ) -> Result<(), ApplyError> {
     let decided: Vec<i32> = documents
@@ -362,7 +433,7 @@ async fn null_decided(
     if decided.is_empty() {
         return Ok(());
     }
-    let entry = t.model.table(root);
+    let entry = t.model.table(table);
     for check in &entry.sql.references {
         let reference = entry.table.columns[check.column].reference.as_ref();
         if reference.is_some_and(|r| r.on_missing == leafcutter_schemas::mapping::OnMissing::Null) {
@@ -410,10 +481,18 @@ async fn write_children(
     written: &[usize],
 ) -> Result<(), ApplyError> {
     let model = t.model;
-    let children = &model.collections[model.table(root).collection].children;
+    let children = &model.table(root).children;
     let mut counts = Vec::new();
     for &child in children {
         counts.push(copy_rows(t, child, written).await?);
+    }
+    for (position, &child) in children.iter().enumerate() {
+        if counts[position] > 0 {
+            null_decided(t, child, written).await?;
+        }
+        if counts[position] > 0 && t.careful {
+            take_rows(t, child, &children[position + 1..]).await?;
+        }
     }
     for &child in children.iter().rev() {
         if let Some(sql) = &model.table(child).sql.delete_vanished {
@@ -431,13 +510,68 @@ async fn write_children(
     Ok(())
 }
 
+/// Takes out the rows of a child table whose parent is missing, and those below them. They wait; the
+/// rest of their document does not.
+async fn take_rows(
+    t: &mut Transaction<'_>,
+    table: TableId,
+    later: &[TableId],
+) -> Result<(), ApplyError> {
+    let model = t.model;
+    let mut taken = BTreeSet::new();
+    for (reference, check) in model.table(table).sql.references.iter().enumerate() {
+        let statement = t.session.prepared(&check.take_missing).await?;
+        for found in t.session.client().query(&statement, &[]).await? {
+            let row = ordinal(found.get(1));
+            taken.insert(row);
+            if let Some(candidate) = t.candidate(found.get(0)) {
+                candidate.lacks.get_or_insert(Obstacle::Row {
+                    table,
+                    reference,
+                    row,
+                });
+            }
+        }
+    }
+    // A row comes after the one above it.
+    let Some(&first) = taken.first() else {
+        return Ok(());
+    };
+    for row in first..t.rows.len() {
+        let above = t.rows.row(row).parent;
+        if above.is_some_and(|above| taken.contains(&above)) {
+            taken.insert(row);
+        }
+    }
+    let taken: Vec<usize> = taken.into_iter().collect();
+    let taken = ordinals(&taken);
+    for &below in later {
+        let statement = t
+            .session
+            .prepared(&model.table(below).sql.take_rows_out)
+            .await?;
+        t.session.client().execute(&statement, &[&taken]).await?;
+    }
+    Ok(())
+}
+
 /// A placed row takes its tombstone, its hold and its dead letters away.
 async fn after_write(t: &mut Transaction<'_>, root: TableId) -> Result<(), ApplyError> {
-    let sql = &t.model.table(root).sql;
+    let entry = t.model.table(root);
+    let sql = &entry.sql;
+    // A parent's batch that took a newer row along may have been committed since the comparison.
+    if entry.cascaded {
+        let statement = t.session.prepared(&sql.newer_tombstone).await?;
+        let row = t.session.client().query_one(&statement, &[]).await?;
+        if row.get(0) {
+            return Err(ApplyError::Again(None));
+        }
+    }
     let due = [
         (t.tombstones, &sql.forget_tombstones),
         (t.flags.held, &sql.forget_held),
         (t.flags.dead_letters, &sql.supersede_dead_letters[0]),
+        (t.flags.lost, &sql.forget_lost[0]),
     ];
     for (wanted, sql) in due {
         if wanted {

@@ -1,7 +1,7 @@
 //! What one transaction is to do: the candidates, one per row of a root table, and what became of
 //! each.
 
-use crate::decode::Stamp;
+use crate::{decode::Stamp, transform::TableId};
 use std::{collections::BTreeMap, ops::Range};
 
 /// What became of a record: every record gets exactly one.
@@ -53,6 +53,33 @@ impl Outcome {
             Self::Parked => "parked",
             Self::Ignored => "ignored",
             Self::DeadLettered => "dead_lettered",
+        }
+    }
+}
+
+impl Outcome {
+    /// Of a record whose document goes to several tables, the outcome that counts: the one that asks
+    /// most of whoever looks after it.
+    #[must_use]
+    pub fn stronger(self, other: Self) -> Self {
+        if other.strength() > self.strength() {
+            other
+        } else {
+            self
+        }
+    }
+
+    fn strength(self) -> u8 {
+        match self {
+            Self::DeadLettered => 8,
+            Self::Parked => 7,
+            Self::Applied => 6,
+            Self::Held => 5,
+            Self::Deleted => 4,
+            Self::Unchanged => 3,
+            Self::Stale => 2,
+            Self::Filtered => 1,
+            Self::Ignored => 0,
         }
     }
 }
@@ -118,7 +145,17 @@ pub enum Wish {
     /// These rows, the root's first.
     Upsert(Range<usize>),
     /// The row and its children gone.
-    Delete,
+    Delete {
+        /// The document exists, but the table's filter leaves it out.
+        filtered: bool,
+    },
+}
+
+impl Wish {
+    /// Whether the row is to go.
+    pub fn is_delete(&self) -> bool {
+        matches!(self, Self::Delete { .. })
+    }
 }
 
 /// What keeps a candidate from being written.
@@ -128,6 +165,17 @@ pub enum Obstacle {
     Parent(usize),
     /// The value of this unique key (a position among the table's) is taken.
     Unique(usize),
+    /// The row's key is another collection's.
+    Foreign,
+    /// The parent of a child row is not there. The document does not wait, but this row does.
+    Row {
+        /// The child table.
+        table: TableId,
+        /// The reference: a position among that table's.
+        reference: usize,
+        /// The row among the encoded ones.
+        row: usize,
+    },
 }
 
 /// What became of a candidate.
@@ -148,6 +196,8 @@ pub struct Candidate {
     pub from: From,
     /// Where its record was read.
     pub provenance: Provenance,
+    /// The root table.
+    pub root: TableId,
     /// The root row's key.
     pub key: Vec<u8>,
     /// Its version and the time of its image.
@@ -158,6 +208,10 @@ pub struct Candidate {
     pub null_missing: bool,
     /// A reference was set to null for that reason.
     pub nulled: bool,
+    /// At this very version its document may be there without some of its child rows.
+    pub incomplete: bool,
+    /// What a child row of it waits for, now.
+    pub lacks: Option<Obstacle>,
     /// What became of it.
     pub fate: Fate,
 }

@@ -260,7 +260,7 @@ fn to_bson(result: Value, left: &mut u64, depth: usize) -> Result<Bson, Bad> {
             let mut document = bson::Document::new();
             // The map has no order of its own.
             let mut fields: Vec<_> = map.map.iter().collect();
-            fields.sort_by(|(a, _), (b, _)| a.cmp(b));
+            fields.sort_by_key(|(name, _)| *name);
             for (name, item) in fields {
                 let name = match name {
                     Key::String(name) => name.as_str().to_owned(),

@@ -15,6 +15,7 @@ mod parse;
 mod numbers;
 mod text;
 mod time;
+mod filter;
 pub mod extjson;
 mod rest;
 pub mod expression;

@@ -10,18 +10,25 @@
 use super::{
     Bad, expression,
     extjson::{self, Form},
+    filter,
     rest::Rest,
     rows::Rows,
+    text,
     value::{self, Target},
 };
 use bson::{RawBsonRef, RawDocument, RawDocumentBuf};
 use leafcutter_schemas::{
     dead_letter::{Reason, Stage},
+    key::uuid_of_texts,
     mapping::{
         Collection, Column, ColumnSource, Mapping, Path, PgType, RowSource, Table, TableName,
     },
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Range,
+    sync::Arc,
+};
 use uuid::Uuid;
 
 /// A table's position among all tables of the mapping, in the order in which rows are written:
@@ -32,8 +39,10 @@ pub struct TableId(pub usize);
 /// The plan of one collection.
 #[derive(Debug)]
 pub struct Plan {
-    /// Its tables: the root, then each child table after its parent.
+    /// Its tables: each root, and behind it each child table after its parent.
     pub tables: Vec<TablePlan>,
+    /// The positions of the roots.
+    roots: Vec<usize>,
     namespace: Uuid,
 }
 
@@ -58,8 +67,16 @@ pub struct TablePlan {
     trie: Trie,
     /// Slots whose path is the element itself.
     whole: Vec<usize>,
-    /// Per array below: the position of its table in [`Plan::tables`].
-    arrays: Vec<usize>,
+    /// Conditions on the element itself: positions in the table's filter.
+    whole_conditions: Vec<usize>,
+    /// Arrays and maps below, in the order of their slots.
+    arrays: Vec<Below>,
+    /// Arrays below that are the element itself: their slots.
+    whole_arrays: Vec<usize>,
+    /// Per source of its rows, the constants that it sets, encoded, by column.
+    sets: Vec<Vec<(usize, Vec<u8>)>>,
+    /// Whether two elements of a document may have one key.
+    may_repeat: bool,
 }
 
 /// Where the value of a column comes from.
@@ -73,11 +90,45 @@ enum Fill {
     Parent(usize),
     Position,
     Constant,
+    /// The name in a map.
+    MapKey,
+    /// What the element's source sets.
+    Set,
+    /// Made of these columns.
+    Derived(Vec<usize>),
+    Null,
     /// What no other column and no child table takes.
     Rest(Form),
     /// What an expression gives.
     Expression(Box<expression::Program>),
 }
+
+/// An array or a map whose elements become rows of a table below.
+#[derive(Debug)]
+struct Below {
+    /// The table's position in [`Plan::tables`].
+    table: usize,
+    /// Which of the table's sources it is.
+    source: usize,
+    map: bool,
+}
+
+/// What a document became in one root table: its rows, or none where the table leaves it out.
+pub type Made = (TableId, Option<Range<usize>>);
+
+/// An element's place in the document.
+#[derive(Debug, Clone, Copy)]
+struct Place<'a> {
+    /// Which of its table's sources it is in.
+    source: usize,
+    /// Its position there.
+    index: usize,
+    /// Its name, in a map.
+    name: Option<&'a str>,
+}
+
+/// Keys of a document's rows, in tables where they may repeat, and where the rows are.
+type Seen = HashMap<(usize, Vec<u8>), usize>;
 
 #[derive(Debug, Default)]
 pub(super) struct Trie {
@@ -87,6 +138,7 @@ pub(super) struct Trie {
 #[derive(Debug, Default)]
 pub(super) struct Node {
     pub(super) slots: Vec<usize>,
+    conditions: Vec<usize>,
     pub(super) arrays: Vec<usize>,
     pub(super) below: Trie,
 }
@@ -119,6 +171,7 @@ impl Trie {
 struct Found<'a> {
     source: RawBsonRef<'a>,
     slots: Vec<Option<RawBsonRef<'a>>>,
+    conditions: Vec<Option<RawBsonRef<'a>>>,
     arrays: Vec<Option<RawBsonRef<'a>>>,
 }
 
@@ -143,6 +196,9 @@ fn walk<'a>(
         let value = element.value().map_err(|_| Bad::Malformed)?;
         for &slot in &node.slots {
             found.slots[slot].get_or_insert(value);
+        }
+        for &condition in &node.conditions {
+            found.conditions[condition].get_or_insert(value);
         }
         for &array in &node.arrays {
             found.arrays[array].get_or_insert(value);
@@ -194,30 +250,51 @@ impl TablePlan {
             slots: table.columns.len(),
             trie: Trie::default(),
             whole: Vec::new(),
+            whole_conditions: Vec::new(),
             arrays: Vec::new(),
+            whole_arrays: Vec::new(),
+            sets: Vec::new(),
+            may_repeat: false,
         };
         for (position, column) in table.columns.iter().enumerate() {
-            let refuse = |_| {
-                format!(
-                    "column `{}` of table `{}`: the constant does not fit",
-                    column.name, table.name
-                )
-            };
-            let target = Target::compile(column, namespace).map_err(refuse)?;
+            let target =
+                Target::compile(column, namespace).map_err(|_| does_not_fit(table, column))?;
             let text = match &column.source {
                 ColumnSource::Constant(text) => Some(text),
                 ColumnSource::Path(_)
                 | ColumnSource::FirstOf(_)
                 | ColumnSource::Parent(_)
                 | ColumnSource::Position
+                | ColumnSource::MapKey
+                | ColumnSource::Set
+                | ColumnSource::Deleted
+                | ColumnSource::Derived(_)
                 | ColumnSource::Rest
                 | ColumnSource::Expression { .. } => column.default.as_ref(),
             };
-            let encoded = text.map(|text| target.constant(column, text, namespace));
-            plan.encoded.push(encoded.transpose().map_err(refuse)?);
+            let encoded = text.map(|text| constant(table, column, &target, text, namespace));
+            plan.encoded.push(encoded.transpose()?);
             plan.targets.push(target);
             let fill = plan.fill(position, column)?;
             plan.fills.push(fill);
+        }
+        if let RowSource::Elements(sources) = &table.rows {
+            for elements in sources {
+                let set = elements.set.iter().map(|(position, text)| {
+                    let column = &table.columns[*position];
+                    let target = &plan.targets[*position];
+                    Ok((*position, constant(table, column, target, text, namespace)?))
+                });
+                plan.sets.push(set.collect::<Result<_, String>>()?);
+            }
+            let position = |&p: &usize| table.columns[p].source == ColumnSource::Position;
+            plan.may_repeat = sources.len() > 1 || !table.key.iter().any(position);
+        }
+        for (position, condition) in table.filter.iter().enumerate() {
+            match plan.trie.node(&condition.path) {
+                Some(node) => node.conditions.push(position),
+                None => plan.whole_conditions.push(position),
+            }
         }
         Ok(plan)
     }
@@ -240,6 +317,11 @@ impl TablePlan {
             ColumnSource::Parent(above) => Fill::Parent(*above),
             ColumnSource::Position => Fill::Position,
             ColumnSource::Constant(_) => Fill::Constant,
+            ColumnSource::MapKey => Fill::MapKey,
+            ColumnSource::Set => Fill::Set,
+            ColumnSource::Derived(of) => Fill::Derived(of.clone()),
+            // The row of a document that is there was not deleted.
+            ColumnSource::Deleted => Fill::Null,
             ColumnSource::Rest => Fill::Rest(Form::of(column.pg_type, column.invalid.nul)),
             ColumnSource::Expression { text, .. } => {
                 Fill::Expression(Box::new(expression::compile(text)?))
@@ -264,13 +346,28 @@ impl TablePlan {
         let mut found = Found {
             source,
             slots: vec![None; self.slots],
+            conditions: vec![None; self.table.filter.len()],
             arrays: vec![None; self.arrays.len()],
         };
         for &slot in &self.whole {
             found.slots[slot] = Some(source);
         }
-        if let RawBsonRef::Document(document) = source {
-            walk(document.iter_elements(), &self.trie, &mut found)?;
+        for &array in &self.whole_arrays {
+            found.arrays[array] = Some(source);
+        }
+        for &condition in &self.whole_conditions {
+            found.conditions[condition] = Some(source);
+        }
+        match source {
+            RawBsonRef::Document(document) => {
+                walk(document.iter_elements(), &self.trie, &mut found)?;
+            }
+            RawBsonRef::Array(array) if !self.trie.nodes.is_empty() => {
+                let inner = RawDocument::from_bytes(array.as_bytes());
+                let inner = inner.map_err(|_| Bad::Malformed)?;
+                walk(inner.iter_elements(), &self.trie, &mut found)?;
+            }
+            _ => {}
         }
         Ok(found)
     }
@@ -280,7 +377,7 @@ impl TablePlan {
         &self,
         column: &Column,
         found: Option<&Found<'_>>,
-        element: Option<usize>,
+        element: Option<Place<'_>>,
     ) -> Option<String> {
         let own = match &column.source {
             ColumnSource::Path(path) => path.to_string(),
@@ -302,16 +399,36 @@ impl TablePlan {
             ColumnSource::Rest => ".".to_owned(),
             ColumnSource::Parent(_)
             | ColumnSource::Position
+            | ColumnSource::MapKey
+            | ColumnSource::Set
+            | ColumnSource::Deleted
+            | ColumnSource::Derived(_)
             | ColumnSource::Constant(_)
             | ColumnSource::Expression { .. } => return None,
         };
-        match (&self.table.rows, element) {
-            (RowSource::Array(array), Some(index)) if own == "." => {
-                Some(format!("{array}.{index}"))
-            }
-            (RowSource::Array(array), Some(index)) => Some(format!("{array}.{index}.{own}")),
-            _ => Some(own),
-        }
+        let Some(above) = element.and_then(|place| self.place_of(place)) else {
+            return Some(own);
+        };
+        Some(if own == "." {
+            above
+        } else {
+            format!("{above}.{own}")
+        })
+    }
+
+    fn place_of(&self, place: Place<'_>) -> Option<String> {
+        let RowSource::Elements(sources) = &self.table.rows else {
+            return None;
+        };
+        let path = &sources.get(place.source)?.path;
+        let element = place
+            .name
+            .map_or_else(|| place.index.to_string(), str::to_owned);
+        Some(if path.is_self() {
+            element
+        } else {
+            format!("{path}.{element}")
+        })
     }
 
     /// Writes what no other column and no child table takes.
@@ -325,12 +442,20 @@ impl TablePlan {
                 spare.extend(after);
             }
         }
+        let scalar = !matches!(found.source, RawBsonRef::Document(_) | RawBsonRef::Array(_));
+        let taken = self.whole.iter().any(|slot| !spare.contains(slot));
+        let nothing = !self.whole_arrays.is_empty() || (scalar && taken);
         let rest = Rest {
             form,
             spare: &spare,
         };
         value::json_field(PgType::Jsonb, out, |out| match found.source {
+            _ if nothing => {
+                out.extend_from_slice(b"{}");
+                Ok(())
+            }
             RawBsonRef::Document(document) => rest.write(out, document, &self.trie),
+            RawBsonRef::Array(array) => rest.list(out, array, &self.trie, 1),
             other => extjson::write(out, other, form),
         })
     }
@@ -349,9 +474,13 @@ impl Plan {
     ) -> Result<Self, String> {
         let mut plan = Self {
             tables: Vec::new(),
+            roots: Vec::new(),
             namespace: mapping.uuid_namespace,
         };
-        plan.add(&collection.root, None, order)?;
+        for table in &collection.tables {
+            let root = plan.add(table, None, order)?;
+            plan.roots.push(root);
+        }
         Ok(plan)
     }
 
@@ -369,39 +498,62 @@ impl Plan {
             .push(TablePlan::compile(table, id, parent, &self.namespace)?);
         for child in &table.children {
             let below = self.add(child, Some(position), order)?;
-            if let RowSource::Array(path) = &child.rows {
-                let slot = self.tables[position].arrays.len();
-                self.tables[position].arrays.push(below);
-                let node = self.tables[position].trie.node(path);
-                node.ok_or("an array's path is never empty")?
-                    .arrays
-                    .push(slot);
+            // Elements that are one row together may have elements that are.
+            let repeats = self.tables[position].may_repeat;
+            self.tables[below].may_repeat |= repeats;
+            let RowSource::Elements(sources) = &child.rows else {
+                continue;
+            };
+            let plan = &mut self.tables[position];
+            for (source, elements) in sources.iter().enumerate() {
+                let slot = plan.arrays.len();
+                plan.arrays.push(Below {
+                    table: below,
+                    source,
+                    map: elements.map,
+                });
+                match plan.trie.node(&elements.path) {
+                    Some(node) => node.arrays.push(slot),
+                    None => plan.whole_arrays.push(slot),
+                }
             }
         }
         Ok(position)
     }
 
-    /// The table that gets one row per document.
-    pub fn root(&self) -> &TablePlan {
-        &self.tables[0]
+    /// The tables that get one row per document.
+    pub fn roots(&self) -> impl Iterator<Item = &TablePlan> {
+        self.roots.iter().map(|&root| &self.tables[root])
     }
 
-    /// Turns a document into its rows, which are appended to `rows`, the root's first.
+    /// Turns a document into its rows, which are appended to `rows`: for each root table in turn, its
+    /// own row first. Gives those rows, or none where the table's filter leaves the document out.
     ///
     /// # Errors
     /// The reason for the dead letter. `rows` is left as it was.
-    pub fn transform(&self, document: &RawDocument, rows: &mut Rows) -> Result<(), Reason> {
+    pub fn transform(&self, document: &RawDocument, rows: &mut Rows) -> Result<Vec<Made>, Reason> {
         let mark = rows.mark();
-        self.table_rows(0, RawBsonRef::Document(document), None, None, rows)
-            .inspect_err(|_| rows.reset(mark))
+        let whole = RawBsonRef::Document(document);
+        let mut made = Vec::with_capacity(self.roots.len());
+        for &root in &self.roots {
+            let start = rows.len();
+            let there = self
+                .table_rows(root, whole, None, None, rows, &mut Seen::new())
+                .inspect_err(|_| rows.reset(mark))?;
+            made.push((self.tables[root].id, there.then(|| start..rows.len())));
+        }
+        Ok(made)
     }
 
-    /// The root row's key for a document of which only the `_id` is known: a delete.
+    /// The key of a root table's row for a document of which only the `_id` is known: a delete.
     ///
     /// # Errors
-    /// Where the key needs more than the `_id`, or the `_id` cannot be the key.
-    pub fn root_key(&self, document_key: &RawDocument) -> Result<Vec<u8>, Reason> {
-        let root = self.root();
+    /// Where the `_id` cannot be the key.
+    pub fn root_key(
+        &self,
+        root: &TablePlan,
+        document_key: &RawDocument,
+    ) -> Result<Vec<u8>, Reason> {
         let malformed =
             |bad: Bad| self.refuse(root, &root.table.columns[root.key()[0]], &bad, None, None);
         let found = root
@@ -410,11 +562,32 @@ impl Plan {
         let mut fields = Vec::with_capacity(32);
         for &position in root.key() {
             let column = &root.table.columns[position];
-            self.column(root, position, &found, None, None, &mut fields)
+            self.key_column(root, position, &found, &mut fields)
                 .map_err(|bad| self.refuse(root, column, &bad, Some(&found), None))?;
         }
         let positions: Vec<usize> = (0..root.key().len()).collect();
         Ok(super::rows::key_of(&fields, &positions))
+    }
+
+    /// One column that follows from the `_id`, and what it is derived from.
+    fn key_column(
+        &self,
+        root: &TablePlan,
+        position: usize,
+        found: &Found<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Bad> {
+        let Fill::Derived(of) = &root.fills[position] else {
+            return self.column(root, position, found, None, None, out);
+        };
+        let mut texts = Vec::with_capacity(of.len());
+        for &column in of {
+            let mut field = Vec::new();
+            self.key_column(root, column, found, &mut field)?;
+            let value = super::rows::value_of(&field);
+            texts.push(text::text_of(&root.table.columns[column], value));
+        }
+        self.derived(texts.into_iter().collect(), out)
     }
 
     fn table_rows(
@@ -422,46 +595,98 @@ impl Plan {
         table: usize,
         source: RawBsonRef<'_>,
         parent_row: Option<usize>,
-        element: Option<usize>,
+        element: Option<Place<'_>>,
         rows: &mut Rows,
-    ) -> Result<(), Reason> {
+        seen: &mut Seen,
+    ) -> Result<bool, Reason> {
         let plan = &self.tables[table];
         let columns = &plan.table.columns;
         let found = plan
             .find(source)
             .map_err(|bad| self.refuse(plan, &columns[0], &bad, None, element))?;
+        if !filter::holds(&plan.table.filter, &found.conditions) {
+            return Ok(false);
+        }
         let start = rows.begin();
         for (position, column) in columns.iter().enumerate() {
             let parent = match (&plan.fills[position], parent_row) {
                 (Fill::Parent(above), Some(row)) => Some(rows.field_of(row, *above)),
                 _ => None,
             };
-            self.column(plan, position, &found, parent, element, rows.buffer())
-                .map_err(|bad| self.refuse(plan, column, &bad, Some(&found), element))?;
+            let encoded = if let Fill::Derived(of) = &plan.fills[position] {
+                let texts = of
+                    .iter()
+                    .map(|&c| text::text_of(&columns[c], rows.field_since(start, c)));
+                let texts: Option<Vec<String>> = texts.collect();
+                self.derived(texts, rows.buffer())
+            } else {
+                self.column(plan, position, &found, parent, element, rows.buffer())
+            };
+            encoded.map_err(|bad| self.refuse(plan, column, &bad, Some(&found), element))?;
         }
-        let row = rows.finish(start, table, plan.id, plan.key(), parent_row);
-        for (slot, value) in found.arrays.iter().enumerate() {
-            let below = plan.arrays[slot];
-            match value {
-                None | Some(RawBsonRef::Null | RawBsonRef::Undefined) => {}
-                Some(RawBsonRef::Array(array)) => {
-                    for (index, item) in array.into_iter().enumerate() {
-                        let child = &self.tables[below];
-                        let item = item.map_err(|_| {
-                            self.refuse(
-                                child,
-                                &child.table.columns[0],
-                                &Bad::Malformed,
-                                None,
-                                Some(index),
-                            )
-                        })?;
-                        self.table_rows(below, item, Some(row), Some(index), rows)?;
-                    }
+        let mut row = rows.finish(start, table, plan.id, plan.key(), parent_row);
+        if plan.may_repeat {
+            let key = (table, rows.key(row).to_vec());
+            match seen.get(&key) {
+                None => {
+                    seen.insert(key, row);
                 }
-                Some(other) => return Err(self.not_an_array(below, other)),
+                Some(&first) if rows.fields(first) == rows.fields(row) => {
+                    rows.discard_last();
+                    row = first;
+                }
+                Some(_) => return Err(duplicate(plan, element)),
             }
         }
+        for (below, value) in plan.arrays.iter().zip(&found.arrays) {
+            match value {
+                None | Some(RawBsonRef::Null | RawBsonRef::Undefined) => {}
+                Some(RawBsonRef::Array(array)) if !below.map => {
+                    for (index, item) in array.into_iter().enumerate() {
+                        let item = item.map_err(|_| self.unreadable(below, index))?;
+                        let place = Place {
+                            source: below.source,
+                            index,
+                            name: None,
+                        };
+                        self.table_rows(below.table, item, Some(row), Some(place), rows, seen)?;
+                    }
+                }
+                Some(RawBsonRef::Document(map)) if below.map => {
+                    for (index, element) in map.iter_elements().enumerate() {
+                        let element = element.map_err(|_| self.unreadable(below, index))?;
+                        let item = element.value();
+                        let item = item.map_err(|_| self.unreadable(below, index))?;
+                        let place = Place {
+                            source: below.source,
+                            index,
+                            name: Some(element.key().as_str()),
+                        };
+                        self.table_rows(below.table, item, Some(row), Some(place), rows, seen)?;
+                    }
+                }
+                Some(other) => return Err(self.not_elements(below, other)),
+            }
+        }
+        Ok(true)
+    }
+
+    fn unreadable(&self, below: &Below, index: usize) -> Reason {
+        let child = &self.tables[below.table];
+        let place = Place {
+            source: below.source,
+            index,
+            name: None,
+        };
+        let column = &child.table.columns[0];
+        self.refuse(child, column, &Bad::Malformed, None, Some(place))
+    }
+
+    /// Appends the UUID made of these texts.
+    fn derived(&self, texts: Option<Vec<String>>, out: &mut Vec<u8>) -> Result<(), Bad> {
+        let uuid = uuid_of_texts(&self.namespace, &texts.ok_or(Bad::Missing)?);
+        out.extend_from_slice(&16i32.to_be_bytes());
+        out.extend_from_slice(uuid.as_bytes());
         Ok(())
     }
 
@@ -471,7 +696,7 @@ impl Plan {
         position: usize,
         found: &Found<'_>,
         parent: Option<Vec<u8>>,
-        element: Option<usize>,
+        element: Option<Place<'_>>,
         out: &mut Vec<u8>,
     ) -> Result<(), Bad> {
         let target = &plan.targets[position];
@@ -483,9 +708,24 @@ impl Plan {
                 return Ok(());
             }
             Fill::Position => {
-                let index = i64::try_from(element.unwrap_or(0)).map_err(|_| Bad::OutOfRange)?;
+                let index = element.map_or(0, |place| place.index);
+                let index = i64::try_from(index).map_err(|_| Bad::OutOfRange)?;
                 return target.encode(RawBsonRef::Int64(index), &self.namespace, out);
             }
+            Fill::MapKey => {
+                let name = element.and_then(|place| place.name).ok_or(Bad::Missing)?;
+                return target.encode(RawBsonRef::String(name), &self.namespace, out);
+            }
+            Fill::Set => {
+                let sets = element.and_then(|place| plan.sets.get(place.source));
+                let mut sets = sets.into_iter().flatten();
+                let (_, constant) = sets.find(|(p, _)| *p == position).ok_or(Bad::Missing)?;
+                out.extend_from_slice(constant);
+                return Ok(());
+            }
+            // Made of other columns, by those who have them at hand.
+            Fill::Derived(_) => return Err(Bad::Missing),
+            Fill::Null => return target.encode_null(out),
             Fill::Constant => {
                 let constant = plan.encoded[position].as_ref().ok_or(Bad::Missing)?;
                 out.extend_from_slice(constant);
@@ -526,23 +766,24 @@ impl Plan {
         column: &Column,
         bad: &Bad,
         found: Option<&Found<'_>>,
-        element: Option<usize>,
+        element: Option<Place<'_>>,
     ) -> Reason {
         let path = plan.path_of(column, found, element);
         bad.reason(&plan.table.name, column, path)
     }
 
-    fn not_an_array(&self, below: usize, value: &RawBsonRef<'_>) -> Reason {
-        let table = &self.tables[below].table;
+    fn not_elements(&self, below: &Below, value: &RawBsonRef<'_>) -> Reason {
+        let table = &self.tables[below.table].table;
         let path = match &table.rows {
-            RowSource::Array(path) => Some(path.to_string()),
+            RowSource::Elements(sources) => sources.get(below.source).map(|s| s.path.to_string()),
             RowSource::Document => None,
         };
+        let should = if below.map { "a document" } else { "an array" };
         Reason {
             stage: Stage::Transform,
             code: "wrong-type",
             message: format!(
-                "a value of type {} where the rows of `{}` should be an array",
+                "a value of type {} where the rows of `{}` should be {should}",
                 value::type_name(value),
                 table.name
             ),
@@ -551,5 +792,43 @@ impl Plan {
             path,
             sqlstate: None,
         }
+    }
+}
+
+fn does_not_fit(table: &Table, column: &Column) -> String {
+    format!(
+        "column `{}` of table `{}`: the constant does not fit",
+        column.name, table.name
+    )
+}
+
+fn constant(
+    table: &Table,
+    column: &Column,
+    target: &Target,
+    text: &str,
+    namespace: &Uuid,
+) -> Result<Vec<u8>, String> {
+    let encoded = target.constant(column, text, namespace);
+    encoded.map_err(|_| does_not_fit(table, column))
+}
+
+/// The reason where two elements that differ would be one row.
+fn duplicate(plan: &TablePlan, element: Option<Place<'_>>) -> Reason {
+    let table = &plan.table;
+    let key: Vec<&str> = table
+        .key
+        .iter()
+        .map(|&p| table.columns[p].name.as_str())
+        .collect();
+    let key = key.join(", ");
+    Reason {
+        stage: Stage::Transform,
+        code: "duplicate",
+        message: format!("two elements that differ have one key, `{key}`"),
+        table: Some(table.name.to_string()),
+        column: Some(key),
+        path: element.and_then(|place| plan.place_of(place)),
+        sqlstate: None,
     }
 }

@@ -92,7 +92,8 @@ impl Rest<'_> {
         }
     }
 
-    fn list(
+    /// Appends what of an array the trie does not take.
+    pub(super) fn list(
         self,
         out: &mut Vec<u8>,
         array: &RawArray,

@@ -87,13 +87,25 @@ impl Rows {
 
     /// One field's bytes; `None` for null.
     pub fn field(&self, index: usize, column: usize) -> Option<&[u8]> {
-        let whole = nth_field(self.fields(index), column);
-        (whole.len() > 4 || whole.starts_with(&[0; 4])).then(|| &whole[4..])
+        value_of(nth_field(self.fields(index), column))
     }
 
     /// One field with its length, as COPY wants it.
     pub(super) fn field_of(&self, index: usize, column: usize) -> Vec<u8> {
         nth_field(self.fields(index), column).to_vec()
+    }
+
+    /// One field's bytes of a row that is being made since `start`; `None` for null.
+    pub(super) fn field_since(&self, start: usize, column: usize) -> Option<&[u8]> {
+        value_of(nth_field(&self.buffer[start..], column))
+    }
+
+    /// Takes the last row back.
+    pub(super) fn discard_last(&mut self) {
+        if let Some(row) = self.rows.pop() {
+            self.buffer.truncate(row.fields.start);
+            self.keys.truncate(row.key.start);
+        }
     }
 
     pub(super) fn begin(&self) -> usize {
@@ -131,6 +143,11 @@ fn nth_field(mut fields: &[u8], position: usize) -> &[u8] {
         fields = &fields[field_len(fields)..];
     }
     &fields[..field_len(fields)]
+}
+
+/// A field's bytes without its length; `None` for null.
+pub(super) fn value_of(field: &[u8]) -> Option<&[u8]> {
+    (field.len() > 4 || field.starts_with(&[0; 4])).then(|| &field[4..])
 }
 
 fn field_len(fields: &[u8]) -> usize {

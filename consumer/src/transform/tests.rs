@@ -112,6 +112,19 @@ fn a_whole_document_is_its_rows() {
 }
 
 #[test]
+fn elements_have_a_rest_of_their_own() {
+    let model = model();
+    let mut rows = Rows::default();
+    let plan = &model.collections[0].plan;
+    plan.transform(&full(), &mut rows).unwrap();
+    let others = |row| rows.field(row, 3).map(|bytes| bytes[1..].to_vec());
+    // A scalar is taken by `.`, of a document its name.
+    for (row, rest) in [(1, "{}"), (2, "{\"more\":1}"), (3, "{}")] {
+        assert_eq!(others(row).as_deref(), Some(rest.as_bytes()), "row {row}");
+    }
+}
+
+#[test]
 fn text_that_is_no_utf8_is_refused_where_it_is_looked_at() {
     let model = model();
     let mut bytes = full().into_bytes();

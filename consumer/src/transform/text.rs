@@ -5,7 +5,7 @@ use super::{
     value::{Rule, field, is_uuid, wrong},
 };
 use bson::RawBsonRef;
-use leafcutter_schemas::mapping::{Conversion, Policy};
+use leafcutter_schemas::mapping::{Column, Conversion, PgType, Policy};
 use std::borrow::Cow;
 use uuid::Uuid;
 
@@ -68,4 +68,31 @@ fn text(conversion: Conversion, value: RawBsonRef<'_>) -> Result<Cow<'_, str>, B
             .to_string(),
         other => return wrong(&other),
     }))
+}
+
+/// The text of an encoded field, as PostgreSQL's `::text` writes it; `None` for null, and for types
+/// from which nothing is derived.
+pub(super) fn text_of(column: &Column, field: Option<&[u8]>) -> Option<String> {
+    let field = field?;
+    Some(match column.pg_type {
+        PgType::Text | PgType::Varchar(_) => std::str::from_utf8(field).ok()?.to_owned(),
+        PgType::Bool => (field == [1]).to_string(),
+        PgType::Int2 => i16::from_be_bytes(field.try_into().ok()?).to_string(),
+        PgType::Int4 => i32::from_be_bytes(field.try_into().ok()?).to_string(),
+        PgType::Int8 => i64::from_be_bytes(field.try_into().ok()?).to_string(),
+        PgType::Uuid => Uuid::from_slice(field).ok()?.to_string(),
+        PgType::Date => {
+            let days = i32::from_be_bytes(field.try_into().ok()?);
+            time::date_text(days)
+        }
+        PgType::Float4
+        | PgType::Float8
+        | PgType::Numeric(_)
+        | PgType::Bytea
+        | PgType::Timestamp
+        | PgType::Timestamptz
+        | PgType::Json
+        | PgType::Jsonb
+        | PgType::Array(_) => return None,
+    })
 }

@@ -198,6 +198,17 @@ pub(super) fn timestamp_text(millis: i64) -> String {
     format!("{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
 }
 
+/// A date as PostgreSQL's `::text` writes it, given in its days since 2000.
+pub(super) fn date_text(days: i32) -> String {
+    let days = i64::from(days) + EPOCH_2000_MILLIS / DAY_MILLIS;
+    let (year, month, day) = civil_date(days);
+    if year > 0 {
+        format!("{year:04}-{month:02}-{day:02}")
+    } else {
+        format!("{:04}-{month:02}-{day:02} BC", 1 - year)
+    }
+}
+
 /// Year, month and day of a number of days since 1970, in the proleptic Gregorian calendar. Years
 /// are counted from March, so that a leap day is the last of its year.
 fn civil_date(days: i64) -> (i64, i64, i64) {

@@ -58,7 +58,7 @@ async fn rows(example: &Example<'_>) -> Vec<Vec<String>> {
         .lines()
         .map(|line| format!("      {line}\n"))
         .collect();
-    let mut world = World::of(&format!(
+    let mut world = World::with(&format!(
         "version: 1
 database: shop
 collections:

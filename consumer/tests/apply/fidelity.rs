@@ -17,7 +17,7 @@ async fn becomes(world: &mut World, value: &Bson) -> String {
     match plan.transform(&raw, &mut Rows::default()) {
         Err(reason) if reason.code == "wrong-type" => return "–".to_owned(),
         Err(reason) => return reason.code.to_owned(),
-        Ok(()) => {}
+        Ok(_) => {}
     }
     world.apply(&[put("all", 1, document)]).await.unwrap();
     let sql = "set timezone to 'UTC'; select coalesce(v::text, 'null') from \"all\"";
@@ -28,7 +28,7 @@ async fn becomes(world: &mut World, value: &Bson) -> String {
 
 /// A world of one table with a column `v`.
 async fn world(column: &str) -> World {
-    World::of(&format!(
+    World::with(&format!(
         "version: 1
 database: shop
 collections:

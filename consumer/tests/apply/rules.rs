@@ -116,6 +116,26 @@ async fn settling_finds_what_batches_miss() {
     world.end().await;
 }
 
+/// The delete of the parent may have overtaken one of the child, in another partition (O4).
+#[tokio::test]
+async fn no_orphan_is_called_before_the_deletes_behind_the_heartbeat() {
+    let mut world = World::new().await;
+    let answer = |version, item| {
+        let document = doc! { "_id": id(1), "learner_id": id(1), "item_id": id(item) };
+        put("interactions", version, document)
+    };
+    world.each(&[learner(1, 1, "one"), answer(2, 9)]).await;
+    world.each(&[delete("learning_items", 6, 9)]).await;
+    for early in [1, 2, 5] {
+        world.settle_at(early).await;
+        assert_eq!(world.text(PARKED).await, "interactions|parent|waiting|2");
+    }
+    assert_eq!(world.settle_at(6).await.placed, 1);
+    let row = "select item_id is null, lc_version from interactions";
+    assert_eq!(world.text(row).await, "t|2");
+    world.end().await;
+}
+
 #[tokio::test]
 async fn chains_and_cycles_of_one_table_are_placed() {
     let mut world = World::new().await;

@@ -6,6 +6,7 @@ use leafcutter_consumer::{
     dead_letter::DeadLetters,
     decode::{self, Record},
     model::Model,
+    orphan::{ControlState, Progress},
     sink::{
         ApplyError,
         apply::{Applied, Applier},
@@ -19,11 +20,19 @@ use leafcutter_consumer::{
 use leafcutter_runtime::{kafka::KafkaSettings, secret::Secret};
 use leafcutter_schemas::{
     codec::avro,
+    control::{Control, Heartbeat, SnapshotComplete},
     envelope::{Envelope, Source},
     key::DocumentKey,
     mapping::parse,
+    name::dead_letter_topic,
     operation::Operation,
     version::Version,
+};
+use rdkafka::{
+    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    client::DefaultClientContext,
+    config::FromClientConfig as _,
+    error::RDKafkaErrorCode,
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio_postgres::Config;
@@ -49,11 +58,11 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn new() -> Self {
-        Self::of(MAPPING).await
+        Self::with(MAPPING).await
     }
 
-    /// A world with the tables of a mapping.
-    pub(crate) async fn of(mapping: &str) -> Self {
+    /// A database with the tables of this mapping.
+    pub(crate) async fn with(mapping: &str) -> Self {
         let uri = Secret::new(setting("LEAFCUTTER_POSTGRES_URI"));
         let admin = session::config(&uri).unwrap();
         let database = format!("apply_{}", Uuid::new_v4().simple());
@@ -162,9 +171,54 @@ impl World {
     pub(crate) async fn settle(&mut self) -> Settled {
         let patience = Patience {
             orphan_after: Duration::from_secs(3600),
-            control: Default::default(),
-            progress: Default::default(),
+            control: ControlState::default(),
+            progress: Progress::new(),
         };
+        self.settle_with(patience).await
+    }
+
+    /// One round, when the producer has just said that everything up to `time` is in the topics,
+    /// and these records are all there is.
+    pub(crate) async fn settle_at(&mut self, time: i64) -> Settled {
+        let time = Version::from_i64(time).unwrap();
+        let mut control = ControlState::default();
+        let mut progress = Progress::new();
+        let mut heartbeat = Heartbeat {
+            producer: "p".into(),
+            run: "r".into(),
+            time,
+            low_water: Version::ZERO,
+            sent_at: 0,
+            offsets: BTreeMap::new(),
+            snapshots: BTreeMap::new(),
+        };
+        for (index, collection) in self.model.collections.iter().enumerate() {
+            let next = self.next.get(&(index, 0)).copied().unwrap_or(0);
+            let topic = &collection.topic;
+            heartbeat.offsets.insert(topic.clone(), vec![next]);
+            progress.insert(topic.clone(), BTreeMap::from([(0, next)]));
+            control.take(Control::SnapshotComplete(SnapshotComplete {
+                producer: "p".into(),
+                run: "r".into(),
+                collection: collection.name.clone(),
+                topic: topic.clone(),
+                offsets: vec![0],
+                complete_time: Version::ZERO,
+                documents: 0,
+                snapshot: true,
+            }));
+        }
+        control.take(Control::Heartbeat(heartbeat));
+        let orphan_after = Duration::ZERO;
+        self.settle_with(Patience {
+            orphan_after,
+            control,
+            progress,
+        })
+        .await
+    }
+
+    async fn settle_with(&mut self, patience: Patience) -> Settled {
         let model = Arc::clone(&self.model);
         // Everything is due at once.
         self.execute("update leafcutter.parked set tried_at = now() - interval '1 hour'")
@@ -176,6 +230,34 @@ impl World {
             .unwrap();
         settled.let_go = self.applier.settle_held(&model).await.unwrap();
         settled
+    }
+
+    /// Settles as if everything was applied that could ever come, and nothing had to be waited for.
+    pub(crate) async fn settle_at_once(&mut self) {
+        self.create_dead_letter_topics().await;
+        // The first round sends the dead letters, the second gives their documents up.
+        for _ in 0..2 {
+            self.settle_at(1_000_000).await;
+        }
+    }
+
+    pub(crate) async fn create_dead_letter_topics(&self) {
+        let kafka = KafkaSettings::new(setting("LEAFCUTTER_KAFKA_BROKERS"));
+        let config = kafka.admin_config("test").unwrap();
+        let admin: AdminClient<DefaultClientContext> = AdminClient::from_config(&config).unwrap();
+        let topics = self.model.collections.iter().map(|c| &c.topic);
+        let names: Vec<String> = topics.map(|topic| dead_letter_topic(topic)).collect();
+        let new = names
+            .iter()
+            .map(|name| NewTopic::new(name, 1, TopicReplication::Fixed(1)));
+        let new: Vec<NewTopic<'_>> = new.collect();
+        let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
+        for result in admin.create_topics(&new, &options).await.unwrap() {
+            match result {
+                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err(error) => panic!("{error:?}"),
+            }
+        }
     }
 
     pub(crate) async fn execute(&self, sql: &str) -> u64 {
@@ -206,6 +288,12 @@ pub(crate) struct Made {
     collection: &'static str,
     key: DocumentKey,
     value: Vec<u8>,
+}
+
+impl Made {
+    pub(crate) fn value(&self) -> &[u8] {
+        &self.value
+    }
 }
 
 pub(crate) fn id(number: u8) -> ObjectId {
@@ -259,13 +347,12 @@ pub(crate) fn put(collection: &'static str, version: i64, document: Document) ->
 }
 
 pub(crate) fn delete(collection: &'static str, version: i64, number: u8) -> Made {
-    made(
-        collection,
-        Operation::Delete,
-        version,
-        &doc! { "_id": id(number) },
-        None,
-    )
+    delete_by(collection, version, id(number))
+}
+
+pub(crate) fn delete_by(collection: &'static str, version: i64, id: impl Into<bson::Bson>) -> Made {
+    let key = doc! { "_id": id.into() };
+    made(collection, Operation::Delete, version, &key, None)
 }
 
 pub(crate) fn learner(version: i64, number: u8, email: &str) -> Made {

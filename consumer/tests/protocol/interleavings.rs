@@ -10,7 +10,7 @@ use crate::{
 };
 use bson::doc;
 use leafcutter_schemas::operation::Operation;
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::Range};
 
 /// Runs that share a database at a time.
 const PACK: usize = 500;
@@ -26,6 +26,16 @@ const PLAIN: [Op; 4] = [
     Op::Put(P, None),
     Op::Delete(P),
     Op::Put(C, Some(P)),
+    Op::Delete(C),
+];
+
+/// Documents that leave their tables' filters and enter them again.
+const FILTERED: [Op; 6] = [
+    Op::Put(P, None),
+    Op::Leave(P),
+    Op::Delete(P),
+    Op::Put(C, Some(P)),
+    Op::Leave(C),
     Op::Delete(C),
 ];
 
@@ -48,6 +58,15 @@ const CHAIN: [Op; 6] = [
     Op::Delete(P),
     Op::Put(C, Some(P)),
     Op::Delete(C),
+];
+
+/// The same, with documents that leave the filter.
+const NESTED: [Op; 5] = [
+    Op::Put(Q, None),
+    Op::Delete(Q),
+    Op::Put(P, Some(Q)),
+    Op::Leave(P),
+    Op::Put(C, Some(P)),
 ];
 
 /// Documents of one table that point to each other, or each to itself.
@@ -133,17 +152,24 @@ fn id(run: usize, key: Key) -> i64 {
 fn wire(run: usize, layout: Layout, record: &Record) -> Made {
     let table = layout.table(record.key);
     let operation = match record.image {
+        None if record.left => Operation::Replace,
         None => Operation::Delete,
         Some(_) if record.snapshot => Operation::Read,
         Some(_) => Operation::Replace,
     };
-    let fields = record.image.map(|Image { parent, note }| {
+    let left = record.left.then(|| doc! { "out": true });
+    let fields = left.or(record.image.map(|Image { parent, note }| {
         let parent = parent.map(|key| id(run, key));
         match table {
-            Table::Parents => doc! { "note": note },
-            Table::Children | Table::Nodes => doc! { "note": note, "parent_id": parent },
+            Table::Parents | Table::Masters => doc! { "note": note },
+            Table::Clubs => {
+                doc! { "note": note, "members": parent.into_iter().collect::<Vec<_>>() }
+            }
+            Table::Children | Table::Nodes | Table::Servants | Table::Friends | Table::Boxes => {
+                doc! { "note": note, "parent_id": parent }
+            }
         }
-    });
+    }));
     made(
         table,
         operation,
@@ -168,7 +194,40 @@ async fn run_pack(world: &World, consumer: &mut Consumer, runs: &[Run]) -> Resul
     reset(world, consumer).await;
     let mut deleted: BTreeSet<(usize, Table)> = BTreeSet::new();
     let steps = runs.iter().map(|run| run.records.len().div_ceil(run.batch));
-    for step in 0..steps.max().unwrap_or(0) {
+    let steps = steps.max().unwrap_or(0);
+    apply_steps(world, consumer, runs, 0..steps, &mut deleted).await?;
+    let stored = Stored::read(world).await;
+    for (index, run) in runs.iter().enumerate() {
+        let ids = |key| id(index, key);
+        oracle::check(run.layout, &ids, &run.source, &run.records, &stored)?;
+    }
+    let records: usize = runs.iter().map(|run| run.records.len()).sum();
+    let mut records = i64::try_from(records).unwrap();
+    if runs.iter().any(|run| run.layout.loses()) {
+        // What was lost comes back with its records: twice, since a parent may come after its child.
+        records *= 3;
+        for _ in 0..2 {
+            apply_steps(world, consumer, runs, 0..steps, &mut deleted).await?;
+        }
+        let stored = Stored::read(world).await;
+        for (index, run) in runs.iter().enumerate() {
+            let ids = |key| id(index, key);
+            oracle::nothing_lost(run.layout, &ids, &run.source, &stored)?;
+            oracle::check(run.layout, &ids, &run.source, &run.records, &stored)?;
+        }
+    }
+    world.accounts(records).await
+}
+
+/// Applies these steps of all runs side by side, and settles.
+async fn apply_steps(
+    world: &World,
+    consumer: &mut Consumer,
+    runs: &[Run],
+    steps: Range<usize>,
+    deleted: &mut BTreeSet<(usize, Table)>,
+) -> Result<(), String> {
+    for step in steps {
         // Runs whose partitions had a delete are apart from those that had none, so that what one
         // of them turns on for its transaction does not help another.
         let mut batches: [Vec<(i32, Made)>; 2] = Default::default();
@@ -188,23 +247,17 @@ async fn run_pack(world: &World, consumer: &mut Consumer, runs: &[Run]) -> Resul
             applied.map_err(|error| format!("step {step}: {error:?}"))?;
         }
     }
-    consumer
-        .settle(world)
-        .await
-        .map_err(|error| format!("settling: {error:?}"))?;
-    let stored = Stored::read(world).await;
-    for (index, run) in runs.iter().enumerate() {
-        let ids = |key| id(index, key);
-        oracle::check(run.layout, &ids, &run.source, &run.records, &stored)?;
-    }
-    let records: usize = runs.iter().map(|run| run.records.len()).sum();
-    world.accounts(i64::try_from(records).unwrap()).await
+    let settled = consumer.settle(world).await;
+    settled.map_err(|error| format!("settling: {error:?}"))
 }
 
 async fn reset(world: &World, consumer: &mut Consumer) {
     world
         .execute(
-            "delete from children; delete from nodes; delete from parents; \
+            "delete from members; delete from clubs; \
+             delete from children; delete from nodes; delete from parents; \
+             delete from servants; delete from friends; delete from masters; \
+             delete from boxes; delete from leafcutter.lost; \
              delete from leafcutter.tombstones; delete from leafcutter.parked; \
              delete from leafcutter.held; delete from leafcutter.offsets; \
              delete from leafcutter.settled",
@@ -264,6 +317,59 @@ async fn parent_and_child() {
         runs.add(Layout::Two, &Script::all(&PLAIN, length), copies, false);
     }
     run_all("parent and child", runs, PACK).await;
+}
+
+#[tokio::test]
+async fn filters_left_and_entered_again() {
+    let mut runs = Runs::default();
+    for (length, copies) in [(4, 0), (3, 1), (2, 2)] {
+        runs.add(Layout::Two, &Script::all(&FILTERED, length), copies, false);
+    }
+    run_all("filters", runs, PACK).await;
+}
+
+#[tokio::test]
+async fn children_that_go_with_their_parents() {
+    let mut runs = Runs::default();
+    for (length, copies) in [(5, 0), (3, 1)] {
+        runs.add(Layout::Cascade, &Script::all(&PLAIN, length), copies, false);
+    }
+    let mut scripts = Script::all(&MOVES, 4);
+    scripts.retain(Script::names_p_first);
+    runs.add(Layout::Cascade, &scripts, 0, false);
+    runs.add(Layout::Cascade, &Script::all(&FILTERED, 3), 0, true);
+    run_all("cascade", runs, PACK).await;
+}
+
+#[tokio::test]
+async fn children_that_forget_their_parents() {
+    let mut runs = Runs::default();
+    for (length, copies) in [(5, 0), (3, 1)] {
+        runs.add(Layout::SetNull, &Script::all(&PLAIN, length), copies, false);
+    }
+    run_all("set null", runs, PACK).await;
+}
+
+#[tokio::test]
+async fn chains_and_cycles_that_go_together() {
+    let mut runs = Runs::default();
+    runs.add(Layout::Boxes, &Script::all(&CHAIN, 4), 0, false);
+    runs.add(Layout::Boxes, &Script::all(&CYCLE, 4), 0, false);
+    runs.add(Layout::Boxes, &Script::all(&NESTED, 3), 1, false);
+    run_all("boxes", runs, PACK).await;
+}
+
+#[tokio::test]
+async fn child_rows_that_point_to_parents() {
+    let mut runs = Runs::default();
+    for (length, copies) in [(5, 0), (3, 1), (2, 2)] {
+        runs.add(Layout::Links, &Script::all(&PLAIN, length), copies, false);
+    }
+    let mut scripts = Script::all(&MOVES, 4);
+    scripts.retain(Script::names_p_first);
+    runs.add(Layout::Links, &scripts, 0, false);
+    runs.add(Layout::Links, &Script::all(&FILTERED, 3), 0, true);
+    run_all("links", runs, PACK).await;
 }
 
 #[tokio::test]

@@ -14,14 +14,35 @@ pub(crate) enum Layout {
     Two,
     /// All in the table that points to itself.
     One,
+    /// Masters, and servants that go with them.
+    Cascade,
+    /// Masters, and friends that forget them.
+    SetNull,
+    /// Boxes that go with the box that they are in.
+    Boxes,
+    /// Parents, and clubs whose members, child rows, are parents.
+    Links,
 }
 
 impl Layout {
     pub(crate) fn table(self, key: Key) -> Table {
         match (self, key) {
-            (Self::Two, Key::P | Key::Q) => Table::Parents,
+            (Self::Two | Self::Links, Key::P | Key::Q) => Table::Parents,
             (Self::Two, Key::C) => Table::Children,
             (Self::One, _) => Table::Nodes,
+            (Self::Cascade | Self::SetNull, Key::P | Key::Q) => Table::Masters,
+            (Self::Cascade, Key::C) => Table::Servants,
+            (Self::SetNull, Key::C) => Table::Friends,
+            (Self::Boxes, _) => Table::Boxes,
+            (Self::Links, Key::C) => Table::Clubs,
+        }
+    }
+
+    /// Whether rows are lost with those that they point to.
+    pub(crate) fn loses(self) -> bool {
+        match self {
+            Self::Two | Self::One | Self::Links => false,
+            Self::Cascade | Self::SetNull | Self::Boxes => true,
         }
     }
 }
@@ -41,12 +62,19 @@ pub(crate) struct Stored {
     pub(crate) parked: BTreeMap<(Table, i64), i64>,
     pub(crate) held: BTreeMap<(Table, i64), i64>,
     pub(crate) tombstones: BTreeMap<(Table, i64), i64>,
+    pub(crate) lost: BTreeSet<(Table, i64)>,
 }
 
 const ROWS: &str = "\
     select 'parents', id, lc_version, note, null::bigint from parents \
     union all select 'children', id, lc_version, note, parent_id from children \
-    union all select 'nodes', id, lc_version, note, parent_id from nodes";
+    union all select 'nodes', id, lc_version, note, parent_id from nodes \
+    union all select 'masters', id, lc_version, note, null from masters \
+    union all select 'servants', id, lc_version, note, parent_id from servants \
+    union all select 'friends', id, lc_version, note, parent_id from friends \
+    union all select 'boxes', id, lc_version, note, parent_id from boxes \
+    union all select 'clubs', c.id, c.lc_version, c.note, m.parent_id from clubs c \
+    left join members m on m.id = c.id";
 
 impl Stored {
     pub(crate) async fn read(world: &World) -> Self {
@@ -64,7 +92,17 @@ impl Stored {
         stored.parked = Self::versions(world, "parked").await;
         stored.held = Self::versions(world, "held").await;
         stored.tombstones = Self::versions(world, "tombstones").await;
+        stored.lost = Self::lost(world).await;
         stored
+    }
+
+    async fn lost(world: &World) -> BTreeSet<(Table, i64)> {
+        let sql = "select table_name, ('x' || encode(row_key, 'hex'))::bit(64)::bigint \
+                   from leafcutter.lost";
+        let rows = world.rows(sql).await;
+        rows.iter()
+            .map(|cells| (Table::of_name(&cells[0]), cells[1].parse().unwrap()))
+            .collect()
     }
 
     async fn versions(world: &World, state: &str) -> BTreeMap<(Table, i64), i64> {
@@ -102,9 +140,14 @@ impl Family<'_> {
         self.stored.rows.get(&self.at(key)).copied()
     }
 
+    fn lost(&self, key: Key) -> bool {
+        self.stored.lost.contains(&self.at(key))
+    }
+
     /// Those of the source whose parent is there or comes with them: in a cycle all come together.
     fn to_be_placed(&self) -> BTreeSet<Key> {
-        let mut placed: BTreeSet<Key> = self.source.keys().copied().collect();
+        let there = |key: &Key| self.row(*key).is_some() || !self.lost(*key);
+        let mut placed: BTreeSet<Key> = self.source.keys().copied().filter(there).collect();
         loop {
             let before = placed.clone();
             placed.retain(|key| {
@@ -139,6 +182,63 @@ impl Family<'_> {
             }
         }
     }
+}
+
+impl Family<'_> {
+    /// What is lost with another row is listed, and nothing else is.
+    fn check_lossy(&self, key: Key, records: &[Record]) -> Result<(), &'static str> {
+        let others = records.iter().filter(|r| r.key != key);
+        let deleted = others.filter(|r| r.image.is_none()).count() > 0;
+        let row = self.row(key);
+        if self.stored.held.contains_key(&self.at(key)) {
+            return Err("held, though nothing holds");
+        }
+        if !self.lost(key) {
+            return Ok(());
+        }
+        let newest = records.iter().filter(|r| r.key == key).map(|r| r.version);
+        let newest = newest.max();
+        let parked = self.stored.parked.get(&self.at(key)).copied();
+        let tombstone = self.stored.tombstones.get(&self.at(key)).copied();
+        match (self.source.get(&key), row) {
+            _ if !deleted => Err("lost, though nothing was deleted"),
+            (None, _) => Err("deleted, but listed as lost"),
+            (Some(_), Some(_)) if self.layout != Layout::SetNull => {
+                Err("there, but listed as lost")
+            }
+            (Some(_), Some(row)) if row.parent.is_some() => Err("forgotten, but it points there"),
+            (Some(_), Some(row)) if Some(row.version) != newest && parked != newest => {
+                Err("forgotten and old, and not parked")
+            }
+            (Some(_), None) if parked != newest && tombstone != newest => {
+                Err("gone, but not at its newest version, and not parked")
+            }
+            (Some(_), _) => Ok(()),
+        }
+    }
+}
+
+/// Whether nothing that could be there is lost.
+pub(crate) fn nothing_lost(
+    layout: Layout,
+    ids: &dyn Fn(Key) -> i64,
+    source: &State,
+    stored: &Stored,
+) -> Result<(), String> {
+    let family = Family {
+        layout,
+        ids,
+        source,
+        stored,
+    };
+    for (&key, image) in source {
+        let parent = image.parent;
+        let could = parent.is_none_or(|p| family.row(p).is_some());
+        if could && family.lost(key) {
+            return Err(format!("{key:?}: lost, though all records came again"));
+        }
+    }
+    Ok(())
 }
 
 /// Compares what is stored about the documents with what exists at the source after these records;
@@ -186,6 +286,14 @@ pub(crate) fn check(
         if held.is_some() && !(row.is_some() && reasoned.contains(&key)) {
             return wrong("held for nothing");
         }
+        if layout.loses() {
+            family
+                .check_lossy(key, records)
+                .map_err(|what| wrong(what).unwrap_err())?;
+            if family.lost(key) {
+                continue;
+            }
+        }
         let Some(image) = source.get(&key) else {
             if parked.is_some() {
                 return wrong("deleted, but parked");
@@ -198,6 +306,21 @@ pub(crate) fn check(
             }
             continue;
         };
+        if layout == Layout::Links && key == Key::C {
+            // The club is there, and its member as soon as the parent is.
+            let member = image.parent.filter(|p| family.row(*p).is_some());
+            let waits = image.parent.is_some() && member.is_none();
+            let right = row.is_some_and(|row| {
+                Some(row.version) == newest
+                    && row.note == image.note
+                    && row.parent == member.map(ids)
+            });
+            let kept = if waits { newest } else { None };
+            if !right || parked != kept || held.is_some() || tombstone.is_some() {
+                return wrong("exists, but it or its member is not what it should be");
+            }
+            continue;
+        }
         if placed.contains(&key) {
             let right = row.is_some_and(|row| {
                 Some(row.version) == newest

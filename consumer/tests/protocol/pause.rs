@@ -27,7 +27,9 @@ impl Pause {
                  $$ begin perform pg_advisory_xact_lock_shared(1); return null; end $$",
             )
             .await;
-        for table in ["parents", "children", "nodes"] {
+        for table in [
+            "parents", "children", "nodes", "masters", "servants", "members",
+        ] {
             // Behind the triggers that check references, which run in the order of their names.
             world
                 .execute(&format!(

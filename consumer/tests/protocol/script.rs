@@ -27,12 +27,14 @@ pub(crate) enum Op {
     /// Inserted or replaced, pointing to this document.
     Put(Key, Option<Key>),
     Delete(Key),
+    /// Replaced by what its table's filter leaves out.
+    Leave(Key),
 }
 
 impl Op {
     fn key(self) -> Key {
         match self {
-            Self::Put(key, _) | Self::Delete(key) => key,
+            Self::Put(key, _) | Self::Delete(key) | Self::Leave(key) => key,
         }
     }
 }
@@ -50,11 +52,14 @@ pub(crate) struct Image {
 pub(crate) struct Record {
     pub(crate) key: Key,
     pub(crate) version: i64,
+    /// The row it wants; none where the document is gone, or outside the filter.
     pub(crate) image: Option<Image>,
+    /// The document exists, but outside the filter.
+    pub(crate) left: bool,
     pub(crate) snapshot: bool,
 }
 
-/// The documents that exist.
+/// The documents that exist within the filters.
 pub(crate) type State = BTreeMap<Key, Image>;
 
 /// Operations one after the other.
@@ -98,7 +103,7 @@ impl Script {
                     let note = 10 * note;
                     state.insert(key, Image { parent, note });
                 }
-                Op::Delete(key) => {
+                Op::Delete(key) | Op::Leave(key) => {
                     state.remove(&key);
                 }
             }
@@ -115,8 +120,9 @@ impl Script {
                     parent,
                     note: 10 * time,
                 }),
-                Op::Delete(_) => None,
+                Op::Delete(_) | Op::Leave(_) => None,
             },
+            left: matches!(op, Op::Leave(_)),
             snapshot: false,
         };
         self.0.iter().zip(1..).map(record).collect()
@@ -140,6 +146,7 @@ impl Script {
                         key,
                         version: (10 * label).max(5),
                         image: Some(image),
+                        left: false,
                         snapshot: true,
                     });
                 }

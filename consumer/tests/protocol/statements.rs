@@ -276,6 +276,179 @@ async fn child_comes_to_a_held_parent_while_it_is_settled() {
     world.end().await;
 }
 
+/// A master that is there with its servant, and the owners of both.
+async fn household() -> (World, Consumer, Consumer) {
+    let world = World::new().await;
+    let (mut one, mut other) = (world.consumer("one"), world.consumer("other"));
+    one.take_over(Table::Masters, 0).await;
+    other.take_over(Table::Servants, 0).await;
+    apply(&mut one, put(Table::Masters, 1, 1, doc! { "note": 1 })).await;
+    apply(&mut one, put(Table::Masters, 1, 2, doc! { "note": 1 })).await;
+    (world, one, other)
+}
+
+fn servant(version: i64, note: i64, master: i64) -> Made {
+    let fields = doc! { "note": note, "parent_id": master };
+    put(Table::Servants, version, 10, fields)
+}
+
+const SERVANTS: &str = "select id, lc_version, parent_id from servants";
+const LOST: &str = "select table_name, column_name, parent_table, on_delete from leafcutter.lost";
+
+/// Somebody writes a row that would go with its parent: the parent is held until that is done.
+#[tokio::test]
+async fn parent_deleted_while_what_goes_with_it_is_written() {
+    let (world, mut one, mut other) = household().await;
+    apply(&mut other, servant(2, 2, 1)).await;
+    let pause = Pause::new(&world).await;
+    let writing = pause
+        .stopped(&world, applying(other, servant(4, STOP, 1)))
+        .await;
+    let gone = delete(Table::Masters, 3, 1);
+    assert_eq!(apply(&mut one, gone).await, Outcome::Held);
+    pause.end().await;
+    assert_eq!(writing.await.unwrap().0, Outcome::Applied);
+    assert_eq!(world.text(LOST).await, "");
+    one.settle(&world).await.unwrap();
+    assert_eq!(world.text(SERVANTS).await, "");
+    assert_eq!(world.text("select id from masters").await, "2");
+    assert_eq!(world.text(LOST).await, "servants|parent_id|masters|cascade");
+    world.end().await;
+}
+
+/// A row goes with its parent while a newer record of it is written.
+#[tokio::test]
+async fn child_replaced_while_it_goes_with_its_parent() {
+    for (master, outcome, rows) in [(1, Outcome::Parked, ""), (2, Outcome::Applied, "10|4|2")] {
+        let (world, one, mut other) = household().await;
+        apply(&mut other, servant(2, STOP, 1)).await;
+        let pause = Pause::new(&world).await;
+        let gone = delete(Table::Masters, 3, 1);
+        let going = pause.stopped(&world, applying(one, gone)).await;
+        let replacing = pause
+            .beside(&world, applying(other, servant(4, 4, master)))
+            .await;
+        pause.end().await;
+        assert_eq!(going.await.unwrap().0, Outcome::Deleted);
+        let (replaced, mut other) = replacing.await.unwrap();
+        assert_eq!(replaced, outcome);
+        other.settle(&world).await.unwrap();
+        assert_eq!(world.text(SERVANTS).await, rows);
+        world.end().await;
+    }
+}
+
+/// A row goes with its parent while an older record of it arrives, which points to another parent
+/// that is there: it is older than what was there, whoever looks when.
+#[tokio::test]
+async fn older_record_while_the_row_goes_with_its_parent() {
+    let (world, one, mut other) = household().await;
+    apply(&mut other, servant(5, STOP, 1)).await;
+    let pause = Pause::new(&world).await;
+    let gone = delete(Table::Masters, 6, 1);
+    let going = pause.stopped(&world, applying(one, gone)).await;
+    let late = pause
+        .beside(&world, applying(other, servant(2, 2, 2)))
+        .await;
+    pause.end().await;
+    assert_eq!(going.await.unwrap().0, Outcome::Deleted);
+    let (late, mut other) = late.await.unwrap();
+    assert_eq!(late, Outcome::Stale);
+    // And after it.
+    assert_eq!(apply(&mut other, servant(3, 3, 2)).await, Outcome::Stale);
+    assert_eq!(world.text(SERVANTS).await, "");
+    // The very record that was lost brings the row back, if its parent is there.
+    assert_eq!(apply(&mut other, servant(5, 5, 2)).await, Outcome::Applied);
+    assert_eq!(world.text(SERVANTS).await, "10|5|2");
+    assert_eq!(world.text(LOST).await, "");
+    world.end().await;
+}
+
+fn club(version: i64, note: i64, members: &[i64]) -> Made {
+    put(
+        Table::Clubs,
+        version,
+        20,
+        doc! { "note": note, "members": members },
+    )
+}
+
+const MEMBERS: &str = "select c.lc_version, m.n, m.parent_id from clubs c left join members m \
+                       on m.id = c.id where c.id = 20 order by 2";
+
+/// S1 for child rows: their parent is not committed when their document is written.
+#[tokio::test]
+async fn child_row_and_parent_that_did_not_see_each_other() {
+    let (world, one, mut other) = family().await;
+    other.take_over(Table::Clubs, 0).await;
+    let pause = Pause::new(&world).await;
+    let placing = pause
+        .stopped(&world, applying(one, stopping_parent(2, 1)))
+        .await;
+    // The look does not see the parent, the constraint waits for it: attempted again without it,
+    // the row would be there.
+    let writing = pause
+        .beside(&world, async move {
+            make_careful_of_clubs(&mut other).await;
+            let outcome = apply(&mut other, club(3, 3, &[1, 2])).await;
+            (outcome, other)
+        })
+        .await;
+    pause.end().await;
+    assert_eq!(placing.await.unwrap().0, Outcome::Applied);
+    let (written, mut other) = writing.await.unwrap();
+    assert_eq!(written, Outcome::Applied, "the document does not wait");
+    other.settle(&world).await.unwrap();
+    assert_eq!(world.text(MEMBERS).await, "3|0|1");
+    let parked = "select version, incomplete, wait_column from leafcutter.parked where row_key = int8send(20)";
+    assert_eq!(world.text(parked).await, "3|t|members.parent_id");
+    world.end().await;
+}
+
+/// Makes a consumer look for the parents of child rows before it writes them.
+async fn make_careful_of_clubs(consumer: &mut Consumer) {
+    let dangling = doc! { "note": 1, "members": [99] };
+    let dangling = put(Table::Clubs, 1, 21, dangling);
+    assert_eq!(apply(consumer, dangling).await, Outcome::Applied);
+}
+
+/// A newer document while the settling task adds a row to the older one.
+#[tokio::test]
+async fn document_replaced_while_a_child_row_is_added() {
+    for (version, members, rows) in [(5, vec![2], "5|0|2"), (3, vec![1], "3|0|1")] {
+        let (world, mut one, mut other) = family().await;
+        other.take_over(Table::Clubs, 0).await;
+        apply(&mut one, parent(1, 2)).await;
+        assert_eq!(
+            apply(&mut other, club(3, STOP, &[1])).await,
+            Outcome::Applied
+        );
+        // As if the parent's batch had not seen the document.
+        world
+            .execute("update leafcutter.parked set wait_key = '\\x00', tried_at = '-infinity'")
+            .await;
+        apply(&mut one, parent(2, 1)).await;
+        let mut settler = world.consumer("settler");
+        let pause = Pause::new(&world).await;
+        let settling = pause
+            .stopped(&world, async move { settler.settle_parked().await })
+            .await;
+        let replacing = pause
+            .beside(&world, applying(other, club(version, STOP, &members)))
+            .await;
+        pause.end().await;
+        assert_eq!(settling.await.unwrap().unwrap().placed, 1);
+        let (_, mut other) = replacing.await.unwrap();
+        other.settle(&world).await.unwrap();
+        assert_eq!(world.text(MEMBERS).await, rows);
+        assert_eq!(
+            world.text("select count(*) from leafcutter.parked").await,
+            "0"
+        );
+        world.end().await;
+    }
+}
+
 /// Two settling tasks: what one works on, the other leaves out, and a delete waits for it.
 #[tokio::test]
 async fn settled_once_and_deleted_afterwards() {

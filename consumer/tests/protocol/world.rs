@@ -45,16 +45,35 @@ pub(crate) enum Table {
     Parents = 0,
     Children = 1,
     Nodes = 2,
+    Masters = 3,
+    Servants = 4,
+    Friends = 5,
+    Boxes = 6,
+    Clubs = 7,
 }
 
 impl Table {
-    pub(crate) const ALL: [Self; 3] = [Self::Parents, Self::Children, Self::Nodes];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Parents,
+        Self::Children,
+        Self::Nodes,
+        Self::Masters,
+        Self::Servants,
+        Self::Friends,
+        Self::Boxes,
+        Self::Clubs,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Parents => "parents",
             Self::Children => "children",
             Self::Nodes => "nodes",
+            Self::Masters => "masters",
+            Self::Servants => "servants",
+            Self::Friends => "friends",
+            Self::Boxes => "boxes",
+            Self::Clubs => "clubs",
         }
     }
 
@@ -188,7 +207,7 @@ impl World {
                  - coalesce((select sum(s.applied + s.stale) from leafcutter.settled s \
                  where s.topic = o.topic and s.partition = o.partition), 0) as counted, \
                  (select count(*) from leafcutter.parked p \
-                 where p.topic = o.topic and p.partition = o.partition) as there \
+                 where p.topic = o.topic and p.partition = o.partition and not p.incomplete) as there \
                  from leafcutter.offsets o) as n where counted <> there",
             )
             .await;

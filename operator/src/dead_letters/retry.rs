@@ -269,7 +269,7 @@ impl Retry {
                 self.note(topic, partition, letter.offset, Outcome::Unmapped, None);
                 continue;
             };
-            let place = self.model.collections[collection].root.0;
+            let place = self.model.collections[collection].roots[0].0;
             partitions
                 .entry((place, letter.topic, letter.partition))
                 .or_default()
@@ -350,7 +350,7 @@ impl Retry {
                 }
                 Err(reason) if part.len() == 1 => {
                     part[0].prepared = Prepared::Refused {
-                        reason,
+                        reason: Box::new(reason),
                         key: None,
                         version: None,
                     };

@@ -47,8 +47,8 @@ pub struct Announcer {
     pub offsets: EndOffsets,
     /// What is acknowledged.
     pub progress: Arc<Progress>,
-    /// For its gauge.
-    pub budget: Budget,
+    /// The byte budgets, for the metrics.
+    pub budgets: [Budget; 2],
     /// Beats once a heartbeat.
     pub health: Health,
     /// When the last line was logged, and the records acknowledged since.
@@ -170,7 +170,8 @@ impl Announcer {
             metrics::snapshot(name, snapshot.splits_done, snapshot.splits);
         }
         let lag = lag(time, sent_at);
-        metrics::heartbeat(time, lag, &self.budget, self.data.in_flight());
+        let used = self.budgets.iter().map(Budget::in_use).sum();
+        metrics::heartbeat(time, lag, used, self.data.in_flight());
         self.note(time, lag, self.data.count());
         self.send(&Control::Heartbeat(Heartbeat {
             producer: self.producer.clone(),

@@ -43,8 +43,9 @@ pub struct Stream<O> {
     pub lookup_batch: usize,
     /// What a dropped or renamed collection leads to.
     pub on_drop: OnDrop,
-    /// The one byte budget.
-    pub budget: Budget,
+    /// The bytes for documents that are looked up. None of them are held by replies, which hold
+    /// theirs until all their updates have been looked up and acknowledged.
+    pub lookups: Budget,
     /// Where acknowledged positions go.
     pub progress: Arc<Progress>,
     /// Where changes go.
@@ -200,7 +201,7 @@ impl<O: Outlet> Relay<O> {
             let (size, bytes) = self.window(rest);
             let (window, after) = rest.split_at(size);
             let permit = if bytes > 0 {
-                let budget = &self.stream.budget;
+                let budget = &self.stream.lookups;
                 Some(budget.acquire(bytes.min(self.window_bytes())).await)
             } else {
                 None
@@ -224,9 +225,9 @@ impl<O: Outlet> Relay<O> {
         Ok(true)
     }
 
-    /// Bytes of looked-up documents held at once.
+    /// Bytes of one look-up: while it is acknowledged the next one can be read.
     fn window_bytes(&self) -> usize {
-        self.stream.budget.capacity() / 4
+        self.stream.lookups.capacity() / 2
     }
 
     /// How many of the events fit one look-up, and the bytes it is expected to bring.

@@ -104,6 +104,32 @@ async fn memory_stays_small_with_documents_of_1_mb() {
     world.end().await;
 }
 
+/// A reply that holds nearly all bytes there are still finds some for the look-up of its updates.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reply_as_large_as_the_budget_does_not_wait_for_itself() {
+    let mut world = World::new("tight", &["a"]).await;
+    world.flag("memory-budget", "8MiB");
+    let producer = world.start("run");
+    world.until_complete("a").await;
+    producer.stop().await.expect("it stops");
+    let filler = noise(60_000, 3);
+    let inserted = (0..120).map(|id| doc! { "_id": id, "f": &filler });
+    let collection = world.collection("a");
+    collection.insert_many(inserted).await.unwrap();
+    for id in 0..100 {
+        let update = doc! { "$set": { "n": 1 } };
+        collection
+            .update_one(doc! { "_id": id }, update)
+            .await
+            .unwrap();
+    }
+    let producer = world.start("run");
+    world.until_caught_up().await;
+    producer.stop().await.expect("it stops");
+    world.assert_converged("a").await;
+    world.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_over_the_topics_limit_goes_to_the_dead_letters() {
     let world = World::new("toolarge", &["a"]).await;

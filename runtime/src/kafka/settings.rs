@@ -134,10 +134,14 @@ const READER: &[(&str, &str)] = &[
     // ever at a transaction that hangs.
     ("isolation.level", "read_uncommitted"),
     // `message.max.bytes` is untouched here: `fetch.max.bytes` has to be at least that much. A
-    // larger first batch still arrives whole; these limit what is asked for beside it.
-    ("fetch.max.bytes", "4194304"),
-    ("max.partition.fetch.bytes", "1048576"),
-    ("queued.max.messages.kbytes", "16384"),
+    // larger first batch still arrives whole; these limit what is asked for beside it. A whole
+    // reply is unpacked at once, to several times its size, so the reply is what costs memory.
+    ("fetch.max.bytes", "1048576"),
+    ("max.partition.fetch.bytes", "262144"),
+    ("queued.max.messages.kbytes", "4096"),
+    // What is queued lasts for a fraction of the default, a second, for which a full queue would
+    // not be looked at again.
+    ("fetch.queue.backoff.ms", "10"),
     ("fetch.wait.max.ms", "50"),
     ("check.crcs", "true"),
 ];

@@ -6,11 +6,13 @@
 
 mod column;
 mod constant;
+mod elements;
 mod key;
 mod name;
 mod policy;
 mod reference;
 mod rest;
+mod shared;
 mod table;
 mod values;
 
@@ -20,14 +22,21 @@ use uuid::Uuid;
 /// Judges a file and builds its mapping, which is sound if no fault was added.
 pub(super) fn mapping(raw: &RawMapping, faults: &mut Faults) -> (Uuid, Vec<Collection>) {
     name::tables(raw, faults);
+    reference::circles(raw, faults);
     let targets = reference::Targets::of(raw);
     let collections = raw.collections.iter().map(|collection| {
         name::collection(collection, faults);
         Collection {
             database: collection.database.value().cloned().unwrap_or_default(),
             name: collection.name.value.clone(),
-            root: table::build(&collection.table, None, &targets, faults).table,
+            tables: collection
+                .tables
+                .iter()
+                .map(|table| table::build(table, None, &targets, faults).table)
+                .collect(),
         }
     });
-    (raw.uuid_namespace, collections.collect())
+    let collections: Vec<Collection> = collections.collect();
+    shared::judge(raw, &collections, faults);
+    (raw.uuid_namespace, collections)
 }

@@ -7,6 +7,7 @@
 
 pub mod pg_type;
 pub mod path;
+pub mod condition;
 mod fault;
 mod raw;
 pub mod parse;
@@ -42,8 +43,19 @@ pub struct Collection {
     pub database: String,
     /// Its name.
     pub name: String,
-    /// The table that gets one row per document; its children follow inside.
-    pub root: Table,
+    /// The tables that get one row per document, or none where their filter leaves it out; their
+    /// children follow inside. Never empty.
+    pub tables: Vec<Table>,
+}
+
+impl Collection {
+    /// Its tables and all below them, parents first.
+    pub fn with_descendants(&self) -> Vec<&Table> {
+        self.tables
+            .iter()
+            .flat_map(Table::with_descendants)
+            .collect()
+    }
 }
 
 /// A table's name, with its schema where the mapping gives one.
@@ -81,6 +93,11 @@ pub struct Table {
     pub indexes: Vec<Vec<usize>>,
     /// Where its rows come from; [`RowSource::Document`] for a root table only.
     pub rows: RowSource,
+    /// What must hold for a document or element to have a row; all of it.
+    pub filter: Vec<condition::Condition>,
+    /// For a root table whose rows stay when their documents are deleted: the column that says when,
+    /// a position in `columns`.
+    pub soft_delete: Option<usize>,
     /// The tables filled from arrays inside this table's document or element.
     pub children: Vec<Table>,
 }
@@ -91,20 +108,24 @@ impl Table {
         self.columns.iter().position(|column| column.name == name)
     }
 
-    /// Whether a root table's key follows from the document's `_id` alone. Where not, a delete,
-    /// which carries nothing else, cannot name its row, and a document whose key changes leaves
-    /// its old row behind.
-    pub fn key_from_id(&self) -> bool {
+    /// Whether a root table's column follows from the document's `_id` alone. A key of other columns
+    /// could not be told from a delete, and a document whose key changes would leave its old row
+    /// behind.
+    pub fn follows_from_id(&self, position: usize) -> bool {
         let of_id = |path: &Path| path.steps().first().is_some_and(|step| step == "_id");
-        self.key
-            .iter()
-            .all(|&position| match &self.columns[position].source {
-                ColumnSource::Path(path) => of_id(path),
-                ColumnSource::FirstOf(paths) => paths.iter().all(of_id),
-                ColumnSource::Constant(_) => true,
-                ColumnSource::Expression { of_id, .. } => *of_id,
-                ColumnSource::Parent(_) | ColumnSource::Position | ColumnSource::Rest => false,
-            })
+        match &self.columns[position].source {
+            ColumnSource::Path(path) => of_id(path),
+            ColumnSource::FirstOf(paths) => paths.iter().all(of_id),
+            ColumnSource::Expression { of_id, .. } => *of_id,
+            ColumnSource::Constant(_) => true,
+            ColumnSource::Derived(of) => of.iter().all(|&column| self.follows_from_id(column)),
+            ColumnSource::Parent(_)
+            | ColumnSource::Position
+            | ColumnSource::MapKey
+            | ColumnSource::Set
+            | ColumnSource::Deleted
+            | ColumnSource::Rest => false,
+        }
     }
 
     /// This table and all below it, parents first.
@@ -122,8 +143,20 @@ impl Table {
 pub enum RowSource {
     /// One row per document.
     Document,
-    /// One row per element of the array at this path, relative to the parent's document or element.
-    Array(Path),
+    /// One row per element of these arrays and per field of these maps. Never empty.
+    Elements(Vec<Elements>),
+}
+
+/// An array, or a document with free keys, whose elements become rows of a child table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Elements {
+    /// Where it is, relative to the parent's document or element; itself the parent's element where
+    /// [`Path::is_self`].
+    pub path: Path,
+    /// It is a document, and its fields are the elements.
+    pub map: bool,
+    /// The constants that its rows have in columns with [`ColumnSource::Set`], by position.
+    pub set: Vec<(usize, String)>,
 }
 
 /// One column.
@@ -160,6 +193,15 @@ pub enum ColumnSource {
     Parent(usize),
     /// The element's position in its array, from 0.
     Position,
+    /// The name of the element's field in its map.
+    MapKey,
+    /// The constant that the element's source sets.
+    Set,
+    /// The deterministic UUID of these columns' values (see [`crate::key::uuid_of_texts`]). They
+    /// stand before this one and are never null.
+    Derived(Vec<usize>),
+    /// When the row's document was deleted; null while it exists.
+    Deleted,
     /// Always the same: the text of a constant in the column's type.
     Constant(String),
     /// The first of several paths at which there is a value; with no value, a null at any of them
@@ -307,7 +349,7 @@ impl Mapping {
     pub fn tables(&self) -> impl Iterator<Item = (&Collection, &Table)> {
         self.collections
             .iter()
-            .flat_map(|c| c.root.with_descendants().into_iter().map(move |t| (c, t)))
+            .flat_map(|c| c.with_descendants().into_iter().map(move |t| (c, t)))
     }
 
     /// For each table, the references that point to it, as (table, column position).

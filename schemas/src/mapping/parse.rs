@@ -5,6 +5,8 @@
 //! alone. Only text that is not YAML ends the reading, since nothing behind it can be trusted.
 
 mod column;
+mod condition;
+mod elements;
 mod item;
 mod table;
 pub(super) mod word;
@@ -17,7 +19,7 @@ pub(super) use item::Given;
 use super::{
     Mapping, check,
     fault::{Faults, Spotted},
-    raw::{RawCollection, RawMapping},
+    raw::{RawCollection, RawMapping, RawTable},
 };
 use item::Item;
 use sha2::{Digest, Sha256};
@@ -122,12 +124,37 @@ fn collection(
             );
         }
     }
-    let table = table::read(name.at.clone(), fields, false, faults);
+    let tables = match fields.take("tables") {
+        None => vec![table::read(name.at.clone(), fields, false, faults)],
+        Some(item) => {
+            // The keys of the one table would stand here.
+            fields.know(&table::KEYS);
+            fields.finish(faults);
+            several(&item, faults)
+        }
+    };
     Some(RawCollection {
         name,
         database: own,
-        table,
+        tables,
     })
+}
+
+fn several(item: &Item<'_>, faults: &mut Faults) -> Vec<RawTable> {
+    let items = item.list("a list of tables", faults).unwrap_or_default();
+    if items.is_empty() && matches!(&item.node.value, yaml::Value::List(_)) {
+        faults.add(&item.at(), "the list names no table");
+    }
+    items
+        .iter()
+        .filter_map(|item| {
+            let fields = item.fields(
+                "a table's keys (`table`, `where`, `key`, `columns`)",
+                faults,
+            )?;
+            Some(table::read(item.at(), fields, false, faults))
+        })
+        .collect()
 }
 
 fn namespace(item: &Item<'_>, faults: &mut Faults) -> Option<Spotted<Uuid>> {

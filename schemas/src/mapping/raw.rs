@@ -2,6 +2,7 @@
 
 use super::{
     Conversion, OnDelete, OnMissing, Path, PgType, Policy, TableName,
+    condition::Condition,
     fault::{At, Spotted},
     parse::Given,
 };
@@ -21,7 +22,7 @@ pub(super) struct RawMapping {
 pub(super) struct RawCollection {
     pub(super) name: Spotted<String>,
     pub(super) database: Given<String>,
-    pub(super) table: RawTable,
+    pub(super) tables: Vec<RawTable>,
 }
 
 /// A list of column names.
@@ -32,8 +33,11 @@ pub(super) type Names = Vec<Spotted<String>>;
 pub(super) struct RawTable {
     pub(super) at: At,
     pub(super) name: Given<TableName>,
-    /// The array of a child table.
-    pub(super) from: Given<Path>,
+    /// The arrays and maps of a child table.
+    pub(super) from: Given<Vec<RawElements>>,
+    pub(super) filter: Given<Vec<Condition>>,
+    /// The column of a soft delete.
+    pub(super) soft_delete: Given<String>,
     pub(super) key: Given<Names>,
     pub(super) unique: Vec<Spotted<Names>>,
     pub(super) indexes: Vec<Spotted<Names>>,
@@ -41,6 +45,15 @@ pub(super) struct RawTable {
     /// Some column could not be read at all, so a name that is not found may be that one's.
     pub(super) columns_missing: bool,
     pub(super) children: Vec<RawTable>,
+}
+
+/// An array or a map whose elements become rows.
+#[derive(Debug)]
+pub(super) struct RawElements {
+    pub(super) at: At,
+    pub(super) path: Path,
+    pub(super) map: bool,
+    pub(super) set: Vec<(Spotted<String>, Given<String>)>,
 }
 
 /// A column.
@@ -51,6 +64,9 @@ pub(super) struct RawColumn {
     pub(super) path: Given<Vec<Spotted<Path>>>,
     pub(super) parent: Given<String>,
     pub(super) position: Given<bool>,
+    pub(super) map_key: Given<bool>,
+    pub(super) set: Given<bool>,
+    pub(super) derive: Given<Names>,
     pub(super) constant: Given<String>,
     pub(super) rest: Given<bool>,
     pub(super) expression: Given<String>,

@@ -64,13 +64,26 @@ struct File {
 
 /// A collection and the tables its documents go to.
 #[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Collection {
+    One(CollectionTable),
+    Several(CollectionTables),
+}
+
+/// A collection whose documents go to one table and those below it.
+#[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
-struct Collection {
+struct CollectionTable {
     /// The database it is in.
     database: Option<String>,
     /// The table that gets one row per document, as `table` or `schema.table`.
     table: String,
-    /// The primary key. Every row is found again by it, so it has to follow from the document.
+    /// What must hold for a document to have a row, by path; all of it.
+    #[schemars(rename = "where")]
+    filter: Option<BTreeMap<String, ConditionValue>>,
+    /// What a delete does; the row is deleted if left out.
+    delete: Option<Delete>,
+    /// The primary key. Every row is found again by it, so it has to follow from the document's `_id`.
     key: Key,
     /// Further unique keys, each a list of columns.
     unique: Option<Vec<Vec<String>>>,
@@ -82,14 +95,50 @@ struct Collection {
     children: Option<Vec<ChildTable>>,
 }
 
-/// A table that gets one row per element of an array.
+/// A collection whose documents go to several tables, each to those whose conditions it meets.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct CollectionTables {
+    /// The database it is in.
+    database: Option<String>,
+    /// The tables that get one row per document that meets their conditions.
+    tables: Vec<OwnTable>,
+}
+
+/// One of several tables that a collection's documents go to.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct OwnTable {
+    /// The table that gets one row per document, as `table` or `schema.table`.
+    table: String,
+    /// What must hold for a document to have a row, by path; all of it.
+    #[schemars(rename = "where")]
+    filter: Option<BTreeMap<String, ConditionValue>>,
+    /// What a delete does; the row is deleted if left out.
+    delete: Option<Delete>,
+    /// The primary key. Every row is found again by it, so it has to follow from the document's `_id`.
+    key: Key,
+    /// Further unique keys, each a list of columns.
+    unique: Option<Vec<Vec<String>>>,
+    /// Indexes, each a list of columns. References have one without saying so.
+    indexes: Option<Vec<Vec<String>>>,
+    /// The columns, by name.
+    columns: BTreeMap<String, Column>,
+    /// Tables filled from arrays inside the document.
+    children: Option<Vec<ChildTable>>,
+}
+
+/// A table that gets one row per element of an array, or per field of a map.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct ChildTable {
     /// The table, as `table` or `schema.table`.
     table: String,
-    /// The path of the array in the parent's document or element.
-    from: String,
+    /// The array in the parent's document or element, or several, or a map.
+    from: From,
+    /// What must hold for an element to have a row, by path; all of it.
+    #[schemars(rename = "where")]
+    filter: Option<BTreeMap<String, ConditionValue>>,
     /// The primary key: the parent's key and what tells the elements apart.
     key: Key,
     /// Further unique keys, each a list of columns.
@@ -100,6 +149,43 @@ struct ChildTable {
     columns: BTreeMap<String, Column>,
     /// Tables filled from arrays inside the element.
     children: Option<Vec<ChildTable>>,
+}
+
+/// What a delete does.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Delete {
+    /// The row stays, and this column, a `timestamptz` that no document fills, says since when.
+    soft: String,
+}
+
+/// The path of an array, or where the rows come from in full, or several of these.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum From {
+    Path(String),
+    One(Elements),
+    Several(Vec<PathOrElements>),
+}
+
+/// The path of an array, or an array or a map with the constants that its rows have.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum PathOrElements {
+    Path(String),
+    One(Elements),
+}
+
+/// An array or a map with the constants that its rows have.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Elements {
+    /// The path of an array: a row per element. `.` is the element of the table above.
+    path: Option<String>,
+    /// The path of a document with free keys: a row per field.
+    map: Option<String>,
+    /// Constants for columns with `set: true`.
+    set: Option<BTreeMap<String, Constant>>,
 }
 
 /// One column's name or several.
@@ -133,6 +219,12 @@ struct ColumnKeys {
     parent: Option<String>,
     /// The element's position in its array, from 0.
     position: Option<bool>,
+    /// The name of the field in its map.
+    map_key: Option<bool>,
+    /// The constant that `from` sets for its array.
+    set: Option<bool>,
+    /// The UUID made of the values of these columns, which stand above.
+    derive: Option<Vec<String>>,
     /// Always this value.
     constant: Option<Constant>,
     /// Everything of the document or element that no other column and no child table takes.
@@ -233,6 +325,12 @@ by_hand! {
     Constant: "The text of a constant.", json_schema!({ "type": ["string", "number", "boolean"] });
     ConstantOrNull: "The text of a constant, or null.",
         json_schema!({ "type": ["string", "number", "boolean", "null"] });
+    ConditionValue:
+        "`exists`, `missing` (not there, or null), a constant or a list of constants.",
+        json_schema!({ "anyOf": [
+            { "type": ["string", "number", "boolean"] },
+            { "type": "array", "items": { "type": ["string", "number", "boolean"] } }
+        ] });
     TypeName: "A PostgreSQL type.", types();
     ConversionWord:
         "`auto`: without loss of meaning; `text`: ids, numbers, booleans and dates as text too; `uuid-v5`: the UUID made of any value; `object-id-time`: the time within an ObjectId; `epoch-seconds`, `epoch-millis`: numbers since 1970; `parse`: text that is a number, a boolean or a time.",

@@ -7,7 +7,6 @@
 //! Graphs have as many nodes as a mapping has tables, so plain searches from every node will do.
 
 use super::{Mapping, TableName};
-use std::collections::BTreeMap;
 
 /// The order of a mapping's collections and tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,7 +14,7 @@ pub struct Tiers {
     tiers: Vec<usize>,
     parents: Vec<Vec<usize>>,
     cycles: Vec<Vec<usize>>,
-    table_order: Vec<TableName>,
+    table_order: Vec<(usize, TableName)>,
 }
 
 impl Tiers {
@@ -40,9 +39,10 @@ impl Tiers {
         self.cycles.clone()
     }
 
-    /// All tables, the referenced before the referring (but for cycles) and a root before its
-    /// children; otherwise in the order of the mapping.
-    pub fn table_order(&self) -> Vec<TableName> {
+    /// All tables, each with the collection that fills it: the referenced before the referring (but
+    /// for cycles) and a root before its children; otherwise in the order of the mapping. A table
+    /// that several collections fill stands there for each.
+    pub fn table_order(&self) -> Vec<(usize, TableName)> {
         self.table_order.clone()
     }
 }
@@ -153,39 +153,53 @@ impl Graph {
 }
 
 fn collections(mapping: &Mapping) -> Graph {
-    let owners: BTreeMap<&TableName, usize> = mapping
+    let owners: Vec<(&TableName, usize)> = mapping
         .collections
         .iter()
         .enumerate()
-        .map(|(index, c)| (&c.root.name, index))
+        .flat_map(|(index, c)| c.tables.iter().map(move |table| (&table.name, index)))
         .collect();
     let edges = mapping.collections.iter().map(|collection| {
-        let tables = collection.root.with_descendants();
+        let tables = collection.with_descendants();
         let columns = tables.iter().flat_map(|table| &table.columns);
         let references = columns.filter_map(|column| column.reference.as_ref());
         references
-            .filter_map(|reference| owners.get(&reference.table).copied())
+            .flat_map(|reference| {
+                let filled = owners.iter().filter(|(name, _)| **name == reference.table);
+                filled.map(|(_, owner)| *owner)
+            })
             .collect()
     });
     Graph::new(edges.collect())
 }
 
-fn table_order(mapping: &Mapping) -> Vec<TableName> {
-    let tables: Vec<_> = mapping.tables().map(|(_, table)| table).collect();
-    let positions: BTreeMap<&TableName, usize> = tables
-        .iter()
-        .enumerate()
-        .map(|(position, table)| (&table.name, position))
+fn table_order(mapping: &Mapping) -> Vec<(usize, TableName)> {
+    let collections = mapping.collections.iter().enumerate();
+    let tables: Vec<_> = collections
+        .flat_map(|(index, c)| c.with_descendants().into_iter().map(move |t| (index, t)))
         .collect();
     let mut edges: Vec<Vec<usize>> = vec![Vec::new(); tables.len()];
-    for (position, table) in tables.iter().enumerate() {
+    let places = |wanted: &TableName, of: Option<usize>| -> Vec<usize> {
+        let all = tables.iter().enumerate();
+        all.filter(|(_, (index, table))| {
+            table.name == *wanted && of.is_none_or(|collection| collection == *index)
+        })
+        .map(|(position, _)| position)
+        .collect()
+    };
+    for (position, (index, table)) in tables.iter().enumerate() {
         let references = table
             .columns
             .iter()
             .filter_map(|column| column.reference.as_ref());
-        edges[position].extend(references.filter_map(|r| positions.get(&r.table)));
+        // A table that points to itself is in no circle with itself, whoever fills it.
+        edges[position].extend(
+            references
+                .filter(|r| r.table != table.name)
+                .flat_map(|r| places(&r.table, None)),
+        );
         for child in &table.children {
-            if let Some(&child) = positions.get(&child.name) {
+            for child in places(&child.name, Some(*index)) {
                 edges[child].push(position);
             }
         }
@@ -194,7 +208,7 @@ fn table_order(mapping: &Mapping) -> Vec<TableName> {
     let order = graph.order(&graph.groups());
     order
         .into_iter()
-        .map(|position| tables[position].name.clone())
+        .map(|position| (tables[position].0, tables[position].1.name.clone()))
         .collect()
 }
 
@@ -232,7 +246,10 @@ mod tests {
     }
 
     fn order(tiers: &Tiers) -> String {
-        let roots = tiers.table_order().into_iter().map(|name| name.to_string());
+        let roots = tiers
+            .table_order()
+            .into_iter()
+            .map(|(_, name)| name.to_string());
         roots
             .filter(|name| !name.ends_with("_child"))
             .collect::<Vec<_>>()
@@ -252,7 +269,7 @@ mod tests {
         let order: Vec<_> = tiers
             .table_order()
             .iter()
-            .map(ToString::to_string)
+            .map(|(_, name)| name.to_string())
             .collect();
         assert_eq!(
             order,
@@ -288,7 +305,7 @@ mod tests {
         let tables: Vec<_> = tiers
             .table_order()
             .iter()
-            .map(ToString::to_string)
+            .map(|(_, name)| name.to_string())
             .collect();
         // The root itself points to nothing.
         assert_eq!(tables, ["a", "b", "a_child", "b_child"]);
@@ -327,11 +344,11 @@ mod tests {
             let mapping = mapping(&names.iter().map(String::as_str).collect::<Vec<_>>());
             let tiers = tiers(&mapping);
             let order = tiers.table_order();
-            let place = |name: &TableName| order.iter().position(|other| other == name).unwrap();
+            let place = |name: &TableName| order.iter().position(|(_, other)| other == name).unwrap();
             let group = |n: usize| tiers.cycles().into_iter().find(|c| c.contains(&n)).unwrap_or(vec![n]);
             prop_assert_eq!(order.len(), 18);
             for (index, collection) in mapping.collections.iter().enumerate() {
-                prop_assert!(place(&collection.root.name) < place(&collection.root.children[0].name));
+                prop_assert!(place(&collection.tables[0].name) < place(&collection.tables[0].children[0].name));
                 for &(from, to, child) in &edges {
                     if from != index || to == index {
                         continue;
@@ -339,10 +356,10 @@ mod tests {
                     let together = group(from).contains(&to);
                     prop_assert_eq!(tiers.parents(from).contains(&to), !together);
                     prop_assert!(together || tiers.tier(from) > tiers.tier(to));
-                    let table = if child { &collection.root.children[0] } else { &collection.root };
+                    let table = if child { &collection.tables[0].children[0] } else { &collection.tables[0] };
                     // A child table is never pointed to, so it is in no circle.
                     if child || !together {
-                        prop_assert!(place(&table.name) > place(&mapping.collections[to].root.name));
+                        prop_assert!(place(&table.name) > place(&mapping.collections[to].tables[0].name));
                     }
                 }
             }

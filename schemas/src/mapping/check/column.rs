@@ -6,7 +6,7 @@ use super::{
 };
 use crate::expression;
 use crate::mapping::{
-    Column, ColumnSource, Conversion, Path, PgType, Policies,
+    Column, ColumnSource, Conversion, Path, PgType, Policies, RowSource,
     fault::{At, Faults, Spotted, nearest},
     parse::Given,
     raw::RawColumn,
@@ -16,10 +16,11 @@ use crate::mapping::{
 pub(super) fn build(
     raw: &RawColumn,
     above: Option<&Built>,
+    before: &Built,
     faults: &mut Faults,
 ) -> (Column, Known) {
     name::column(&raw.name, faults);
-    let found = source(raw, above, faults);
+    let found = source(raw, above, before, faults);
     let known_source = found.is_some();
     let source = found.unwrap_or_else(|| ColumnSource::Path(Path::name(&raw.name.value)));
     let pg_type = pg_type(raw, &source, above, faults);
@@ -49,7 +50,13 @@ pub(super) fn build(
         ColumnSource::Parent(position) => {
             above.is_some_and(|above| above.table.columns[*position].required)
         }
-        ColumnSource::Position | ColumnSource::Constant(_) | ColumnSource::Rest => true,
+        ColumnSource::Position
+        | ColumnSource::MapKey
+        | ColumnSource::Set
+        | ColumnSource::Derived(_)
+        | ColumnSource::Constant(_)
+        | ColumnSource::Rest => true,
+        ColumnSource::Deleted => false,
     };
     let column = Column {
         name: raw.name.value.clone(),
@@ -73,12 +80,23 @@ pub(super) fn build(
 
 /// The field that says where a value comes from, and its place.
 fn sources(raw: &RawColumn) -> Vec<(&'static str, &At)> {
-    let position = raw.position.get().filter(|flag| flag.value);
     let rest = raw.rest.get().filter(|flag| flag.value);
     [
         ("path", raw.path.get().map(|s| &s.at)),
         ("parent", raw.parent.get().map(|s| &s.at)),
-        ("position", position.map(|s| &s.at)),
+        (
+            "position",
+            raw.position.get().filter(|flag| flag.value).map(|s| &s.at),
+        ),
+        (
+            "map_key",
+            raw.map_key.get().filter(|flag| flag.value).map(|s| &s.at),
+        ),
+        (
+            "set",
+            raw.set.get().filter(|flag| flag.value).map(|s| &s.at),
+        ),
+        ("derive", raw.derive.get().map(|s| &s.at)),
         ("constant", raw.constant.get().map(|s| &s.at)),
         ("rest", rest.map(|s| &s.at)),
         ("expression", raw.expression.get().map(|s| &s.at)),
@@ -89,10 +107,18 @@ fn sources(raw: &RawColumn) -> Vec<(&'static str, &At)> {
 }
 
 /// Where the value comes from; `None` where that is faulty.
-fn source(raw: &RawColumn, above: Option<&Built>, faults: &mut Faults) -> Option<ColumnSource> {
+fn source(
+    raw: &RawColumn,
+    above: Option<&Built>,
+    before: &Built,
+    faults: &mut Faults,
+) -> Option<ColumnSource> {
     let faulty = [
         matches!(raw.parent, Given::Faulty),
         matches!(raw.position, Given::Faulty),
+        matches!(raw.map_key, Given::Faulty),
+        matches!(raw.set, Given::Faulty),
+        matches!(raw.derive, Given::Faulty),
         matches!(raw.constant, Given::Faulty),
         matches!(raw.rest, Given::Faulty),
         matches!(raw.expression, Given::Faulty),
@@ -109,14 +135,18 @@ fn source(raw: &RawColumn, above: Option<&Built>, faults: &mut Faults) -> Option
         return None;
     }
     match (sources.first(), above) {
-        (Some((kind @ ("parent" | "position"), at)), None) => {
-            let message =
-                format!("`{kind}` is for child tables, whose rows are elements of an array");
+        (Some((kind @ ("parent" | "position" | "map_key" | "set"), at)), None) => {
+            let message = format!(
+                "`{kind}` is for child tables, whose rows are elements of an array or a map"
+            );
             faults.add(at, message);
             None
         }
         (Some(("parent", _)), Some(above)) => parent(raw, above, faults),
         (Some(("position", _)), Some(_)) => Some(ColumnSource::Position),
+        (Some(("map_key", _)), Some(_)) => Some(ColumnSource::MapKey),
+        (Some(("set", _)), Some(_)) => Some(ColumnSource::Set),
+        (Some(("derive", _)), _) => derived(raw, before, faults),
         (Some(("constant", _)), _) => raw.constant.value().cloned().map(ColumnSource::Constant),
         (Some(("rest", _)), _) => Some(ColumnSource::Rest),
         (Some(("expression", _)), _) => self::expression(raw.expression.get()?, faults),
@@ -171,6 +201,64 @@ fn parent(raw: &RawColumn, above: &Built, faults: &mut Faults) -> Option<ColumnS
     position.map(ColumnSource::Parent)
 }
 
+/// Types whose values have one text that PostgreSQL writes in the same way.
+fn derivable(pg_type: PgType) -> bool {
+    match pg_type {
+        PgType::Bool
+        | PgType::Int2
+        | PgType::Int4
+        | PgType::Int8
+        | PgType::Text
+        | PgType::Varchar(_)
+        | PgType::Uuid
+        | PgType::Date => true,
+        PgType::Float4
+        | PgType::Float8
+        | PgType::Numeric(_)
+        | PgType::Bytea
+        | PgType::Timestamp
+        | PgType::Timestamptz
+        | PgType::Json
+        | PgType::Jsonb
+        | PgType::Array(_) => false,
+    }
+}
+
+fn derived(raw: &RawColumn, before: &Built, faults: &mut Faults) -> Option<ColumnSource> {
+    let names = raw.derive.get()?;
+    let columns = &before.table.columns;
+    let mut found = Vec::new();
+    for Spotted { value: name, at } in &names.value {
+        let Some(position) = before.table.column(name) else {
+            if before.complete {
+                let near = nearest(name, columns.iter().map(|c| c.name.as_str()));
+                let message = format!("no column `{name}` stands above this one");
+                faults.suggest(at, message, near);
+            }
+            return None;
+        };
+        let known = before.known[position];
+        let root = before.table.rows == RowSource::Document;
+        let there = columns[position].required || (root && before.table.follows_from_id(position));
+        if known.source && !there {
+            let message = format!(
+                "`{name}` may be missing, so nothing can be derived from it: make it `required: true`"
+            );
+            faults.add(at, message);
+        }
+        if let Some(pg_type) = known.pg_type.filter(|t| !derivable(*t)) {
+            let message = format!("nothing can be derived from `{name}`, which is `{pg_type}`");
+            faults.add(at, message);
+        }
+        found.push(position);
+    }
+    if let Some(own) = raw.pg_type.get().filter(|own| own.value != PgType::Uuid) {
+        let message = format!("what is derived is a UUID, not `{}`", own.value);
+        faults.suggest(&own.at, message, Some("uuid".to_owned()));
+    }
+    Some(ColumnSource::Derived(found))
+}
+
 fn pg_type(
     raw: &RawColumn,
     source: &ColumnSource,
@@ -202,6 +290,10 @@ fn pg_type(
         }
         ColumnSource::Path(_)
         | ColumnSource::FirstOf(_)
+        | ColumnSource::MapKey
+        | ColumnSource::Set
+        | ColumnSource::Derived(_)
+        | ColumnSource::Deleted
         | ColumnSource::Constant(_)
         | ColumnSource::Rest
         | ColumnSource::Expression { .. } => {}

@@ -46,8 +46,14 @@ pub(super) fn resolve(
         return;
     }
     match above {
-        None => root(&built.table, &names.at, faults),
-        Some(above) => child(&built.table, above, &names.at, faults),
+        None => {
+            root(&built.table, &names.at, faults);
+            built.root_key.clone_from(&built.table.key);
+        }
+        Some(above) => {
+            child(&built.table, above, &names.at, faults);
+            root_key(above, built, &names.at, faults);
+        }
     }
 }
 
@@ -73,19 +79,34 @@ fn required(
     faults: &mut Faults,
 ) {
     let known = built.known[position].source;
+    let from_id = built.table.follows_from_id(position);
     let column = &mut built.table.columns[position];
-    let given = &raw.columns[position].required;
+    let Some(given) = raw.columns.get(position).map(|column| &column.required) else {
+        faults.add(at, "the column of a soft delete cannot be in the key");
+        return;
+    };
     let always = match &column.source {
         // Every document has an `_id`; elements need not.
         ColumnSource::Path(path) => !child && path.steps().first().is_some_and(|s| s == "_id"),
         ColumnSource::FirstOf(_) | ColumnSource::Expression { .. } => false,
         ColumnSource::Parent(_)
         | ColumnSource::Position
+        | ColumnSource::MapKey
+        | ColumnSource::Set
+        | ColumnSource::Derived(_)
         | ColumnSource::Constant(_)
         | ColumnSource::Rest => true,
+        ColumnSource::Deleted => false,
     };
     if let Some(flag) = given.get().filter(|flag| !flag.value) {
         faults.add(&flag.at, "a column of the key is never null");
+    } else if known && !child && !from_id {
+        let message = format!(
+            "`{}` does not follow from `_id`, which is all that a delete tells of its document: \
+             such keys are not supported yet",
+            column.name
+        );
+        faults.add(at, message);
     } else if known && !always && given.is_absent() {
         let message = format!(
             "`{}` may be missing, so it cannot be in the key: make it `required: true`",
@@ -98,7 +119,7 @@ fn required(
 
 fn root(table: &Table, at: &At, faults: &mut Faults) {
     let from_document = |&position: &usize| table.columns[position].source.is_converted();
-    if !table.key.iter().any(from_document) {
+    if !parts(table).iter().any(from_document) {
         faults.add(
             at,
             "nothing of the document is in the key, so all documents would be one row",
@@ -106,10 +127,47 @@ fn root(table: &Table, at: &At, faults: &mut Faults) {
     }
 }
 
+/// The key's columns, and those that they are derived from.
+fn parts(table: &Table) -> Vec<usize> {
+    let mut parts = table.key.clone();
+    let mut next = 0;
+    while let Some(&position) = parts.get(next) {
+        next += 1;
+        if let ColumnSource::Derived(of) = &table.columns[position].source {
+            parts.extend(
+                of.iter()
+                    .filter(|c| !parts.contains(c))
+                    .copied()
+                    .collect::<Vec<_>>(),
+            );
+        }
+    }
+    parts
+}
+
+/// All rows of a document are found by the root's key, so each repeats it.
+fn root_key(above: &Built, built: &mut Built, at: &At, faults: &mut Faults) {
+    for &wanted in &above.root_key {
+        let repeats = ColumnSource::Parent(wanted);
+        match built.table.columns.iter().position(|c| c.source == repeats) {
+            Some(own) => built.root_key.push(own),
+            // What the key lacks is said already.
+            None if above.table.key.contains(&wanted) => {}
+            None => {
+                let message = format!(
+                    "the table lacks the key of the collection's own table: a column with `parent: {}`",
+                    above.table.columns[wanted].name
+                );
+                faults.add(at, message);
+            }
+        }
+    }
+}
+
 fn child(table: &Table, above: &Built, at: &At, faults: &mut Faults) {
+    let parts = parts(table);
     let sources = || {
-        table
-            .key
+        parts
             .iter()
             .map(|&position| &table.columns[position].source)
     };
@@ -126,13 +184,19 @@ fn child(table: &Table, above: &Built, at: &At, faults: &mut Faults) {
         ColumnSource::Path(_)
         | ColumnSource::FirstOf(_)
         | ColumnSource::Position
+        | ColumnSource::MapKey
         | ColumnSource::Expression { .. } => true,
-        ColumnSource::Parent(_) | ColumnSource::Constant(_) | ColumnSource::Rest => false,
+        ColumnSource::Parent(_)
+        | ColumnSource::Constant(_)
+        | ColumnSource::Set
+        | ColumnSource::Deleted
+        | ColumnSource::Derived(_)
+        | ColumnSource::Rest => false,
     };
     if !sources().any(own) {
         faults.add(
             at,
-            "nothing tells the elements of one array apart: add a column with `position: true` or a path to the key",
+            "nothing tells the elements of one array apart: add a column with `position: true`, with `map_key: true` or with a path to the key",
         );
     }
 }

@@ -56,20 +56,27 @@ pub(super) fn collection(collection: &RawCollection, faults: &mut Faults) {
     }
 }
 
-/// Judges what tables are called, alone and beside each other.
+/// Judges what tables are called, alone and beside each other. Own tables of several collections may
+/// be one: whether they agree is [`shared`](super::shared)'s to judge.
 pub(super) fn tables(raw: &RawMapping, faults: &mut Faults) {
     let mut seen = BTreeMap::new();
-    for collection in &raw.collections {
-        table(&collection.table, &mut seen, faults);
+    for (index, collection) in raw.collections.iter().enumerate() {
+        for own in &collection.tables {
+            table(own, Some(index), &mut seen, faults);
+        }
     }
 }
 
-fn table<'r>(raw: &'r RawTable, seen: &mut BTreeMap<&'r TableName, &'r At>, faults: &mut Faults) {
+/// Where a name stands first, and for a collection's own table which collection's.
+type Seen<'r> = BTreeMap<&'r TableName, (&'r At, Option<usize>)>;
+
+fn table<'r>(raw: &'r RawTable, own: Option<usize>, seen: &mut Seen<'r>, faults: &mut Faults) {
     if let Some(Spotted { value, at }) = raw.name.get() {
         schema(&value.schema, at, faults);
         identifier("table", &value.name, at, faults);
         match seen.get(value) {
-            Some(first) => {
+            Some((_, Some(other))) if own.is_some_and(|own| own != *other) => {}
+            Some((first, _)) => {
                 let message = format!(
                     "two tables are called `{value}`, the first in line {}",
                     first.line
@@ -77,12 +84,12 @@ fn table<'r>(raw: &'r RawTable, seen: &mut BTreeMap<&'r TableName, &'r At>, faul
                 faults.add(at, message);
             }
             None => {
-                seen.insert(value, at);
+                seen.insert(value, (at, own));
             }
         }
     }
     for child in &raw.children {
-        table(child, seen, faults);
+        table(child, None, seen, faults);
     }
 }
 

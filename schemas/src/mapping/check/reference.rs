@@ -28,7 +28,9 @@ impl<'r> Targets<'r> {
             complete: !raw.collections_missing,
         };
         for collection in &raw.collections {
-            targets.add(&collection.table, Target::Root(&collection.table));
+            for table in &collection.tables {
+                targets.add(table, Target::Root(table));
+            }
         }
         targets
     }
@@ -188,5 +190,64 @@ fn same_making(raw: &RawColumn, key: &RawColumn, key_name: &str, faults: &mut Fa
                 format!("this column is made by `convert: uuid-v5`, `{key_name}` is not"),
             );
         }
+    }
+}
+
+/// Judges `on_delete: cascade` where collections point to each other in a circle: which of their
+/// rows is to be deleted first, no constraint could tell. A table that points to itself is none.
+pub(super) fn circles(raw: &RawMapping, faults: &mut Faults) {
+    let roots: Vec<(&TableName, Vec<&RawReference>)> = raw
+        .collections
+        .iter()
+        .flat_map(|collection| &collection.tables)
+        .filter_map(|table| {
+            let mut found = Vec::new();
+            references(table, &mut found);
+            Some((table.name.value()?, found))
+        })
+        .collect();
+    let points = |from: &TableName, to: &TableName| {
+        let mut seen = vec![from];
+        let mut next = 0;
+        while let Some(&table) = seen.get(next) {
+            next += 1;
+            let all = roots.iter().filter(|(name, _)| *name == table);
+            for target in all
+                .flat_map(|(_, found)| found)
+                .filter_map(|r| r.table.value())
+            {
+                if target == to {
+                    return true;
+                }
+                if !seen.contains(&target) {
+                    seen.push(target);
+                }
+            }
+        }
+        false
+    };
+    for (name, found) in &roots {
+        for reference in found {
+            let cascade = reference
+                .on_delete
+                .get()
+                .filter(|s| s.value == OnDelete::Cascade);
+            if let (Some(cascade), Some(target)) = (cascade, reference.table.value())
+                && target != *name
+                && points(target, name)
+            {
+                let message = format!(
+                    "`{name}` and `{target}` point to each other in a circle, where `cascade` cannot tell what goes first"
+                );
+                faults.add(&cascade.at, message);
+            }
+        }
+    }
+}
+
+fn references<'r>(table: &'r RawTable, found: &mut Vec<&'r RawReference>) {
+    found.extend(table.columns.iter().filter_map(|c| c.references.value()));
+    for child in &table.children {
+        references(child, found);
     }
 }

@@ -1,8 +1,9 @@
 //! One table: its columns, its keys and indexes, and the tables below it.
 
-use super::{column, key, policy, reference, rest, values};
+use super::{column, elements, key, name, policy, reference, rest, values};
 use crate::mapping::{
-    PgType, RowSource, Table, TableName,
+    Column, ColumnSource, Conversion, OnDelete, PgType, Policies, RowSource, Table, TableName,
+    condition::Condition,
     fault::{Faults, Spotted, nearest},
     raw::{Names, RawTable},
 };
@@ -15,6 +16,9 @@ pub(super) struct Built {
     pub(super) table: Table,
     /// What is known of each column; for the rest the table has stand-ins.
     pub(super) known: Vec<Known>,
+    /// The columns that repeat the root's key, by which all rows of a document are found; as far as
+    /// they are there.
+    pub(super) root_key: Vec<usize>,
     /// Whether every column of the file is in the table.
     pub(super) complete: bool,
 }
@@ -42,24 +46,30 @@ pub(super) fn build(
             key: Vec::new(),
             unique: Vec::new(),
             indexes: Vec::new(),
-            rows: rows(raw, above, faults),
+            rows: elements::rows(raw, above, faults),
+            filter: filter(raw, above, faults),
+            soft_delete: None,
             children: Vec::new(),
         },
         known: Vec::new(),
+        root_key: Vec::new(),
         complete: !raw.columns_missing,
     };
     for column in &raw.columns {
-        let (column, known) = column::build(column, above, faults);
+        let (column, known) = column::build(column, above, &built, faults);
         built.table.columns.push(column);
         built.known.push(known);
     }
+    soft_delete(raw, &mut built, faults);
     key::resolve(raw, above, &mut built, faults);
+    elements::judge(raw, &mut built, faults);
     for (position, column) in raw.columns.iter().enumerate() {
         values::judge(column, position, &mut built, faults);
         policy::judge(column, position, &mut built, faults);
         reference::judge(column, position, &mut built, targets, faults);
     }
     rest::judge(raw, &built, faults);
+    soft_stays(raw, &built, faults);
     indexes(raw, &mut built, faults);
     for child in &raw.children {
         let child = self::build(child, Some(&built), targets, faults);
@@ -75,17 +85,61 @@ fn stand_in() -> TableName {
     }
 }
 
-fn rows(raw: &RawTable, above: Option<&Built>, faults: &mut Faults) -> RowSource {
-    let (Some(_), Some(from)) = (above, raw.from.get()) else {
-        return RowSource::Document;
+/// Adds the column that says when a row's document was deleted.
+fn soft_delete(raw: &RawTable, built: &mut Built, faults: &mut Faults) {
+    let Some(name) = raw.soft_delete.get() else {
+        return;
     };
-    if from.value.is_self() {
-        faults.add(
-            &from.at,
-            "an array directly inside an array has no table of its own",
+    name::column(name, faults);
+    if built.table.column(&name.value).is_some() {
+        let message = format!(
+            "`{}` stands among the columns, but its value is not of the document: leave it out there",
+            name.value
         );
+        faults.add(&name.at, message);
+        return;
     }
-    RowSource::Array(from.value.clone())
+    built.table.soft_delete = Some(built.table.columns.len());
+    built.table.columns.push(Column {
+        name: name.value.clone(),
+        pg_type: PgType::Timestamptz,
+        source: ColumnSource::Deleted,
+        conversion: Conversion::Auto,
+        required: false,
+        default: None,
+        values: None,
+        invalid: Policies::default(),
+        reference: None,
+    });
+    built.known.push(Known {
+        pg_type: Some(PgType::Timestamptz),
+        source: true,
+    });
+}
+
+/// A row that stays when its own document is deleted cannot go with another's.
+fn soft_stays(raw: &RawTable, built: &Built, faults: &mut Faults) {
+    if built.table.soft_delete.is_none() {
+        return;
+    }
+    let references = raw.columns.iter().filter_map(|c| c.references.value());
+    for on_delete in references.filter_map(|reference| reference.on_delete.get()) {
+        if on_delete.value == OnDelete::Cascade {
+            let message =
+                "rows with a soft delete stay, so they cannot go with others: `hold` or `set-null`";
+            faults.add(&on_delete.at, message);
+        }
+    }
+}
+
+fn filter(raw: &RawTable, above: Option<&Built>, faults: &mut Faults) -> Vec<Condition> {
+    let Some(Spotted { value, at }) = raw.filter.get() else {
+        return Vec::new();
+    };
+    if above.is_none() && value.iter().any(|condition| condition.path.is_self()) {
+        faults.add(at, "a condition on the whole document, `.`, says nothing");
+    }
+    value.clone()
 }
 
 /// The positions of columns by name, or `None` with the fault noted.
@@ -144,5 +198,16 @@ fn indexes(raw: &RawTable, built: &mut Built, faults: &mut Faults) {
         if column.reference.is_some() && !has {
             built.table.indexes.push(vec![position]);
         }
+    }
+    // So are a document's rows, whose key may begin with something else.
+    let root_key = &built.root_key;
+    let finds = |columns: &Vec<usize>| {
+        let first = columns.get(..root_key.len());
+        first.is_some_and(|first| root_key.iter().all(|column| first.contains(column)))
+    };
+    let lists = [&built.table.unique, &built.table.indexes];
+    let found = finds(&built.table.key) || lists.into_iter().flatten().any(finds);
+    if built.table.rows != RowSource::Document && !found {
+        built.table.indexes.push(root_key.clone());
     }
 }

@@ -3,7 +3,7 @@
 use super::yaml::Value;
 use super::{
     item::{Given, Item},
-    table::table_name,
+    table::{names, table_name},
     word,
 };
 use crate::mapping::{
@@ -32,6 +32,9 @@ pub(super) fn read(
             item.text("the name of a parent's column", faults)
         }),
         position: fields.given("position", |item| item.flag(faults)),
+        map_key: fields.given("map_key", |item| item.flag(faults)),
+        set: fields.given("set", |item| item.flag(faults)),
+        derive: fields.given("derive", |item| names(item, faults)),
         constant: fields.given("constant", |item| item.text("a constant", faults)),
         rest: fields.given("rest", |item| item.flag(faults)),
         expression: fields.given("expression", |item| item.text("a CEL expression", faults)),
@@ -60,6 +63,9 @@ fn empty(name: Spotted<String>) -> RawColumn {
         path: Given::Absent,
         parent: Given::Absent,
         position: Given::Absent,
+        map_key: Given::Absent,
+        set: Given::Absent,
+        derive: Given::Absent,
         constant: Given::Absent,
         rest: Given::Absent,
         expression: Given::Absent,

@@ -240,6 +240,11 @@ impl<'n> Fields<'n> {
         }
     }
 
+    /// Knows names without taking their values.
+    pub(super) fn know(&mut self, names: &[&'static str]) {
+        self.known.extend(names);
+    }
+
     /// Leaves out keys whose fault is noted elsewhere.
     pub(super) fn overlook(&mut self, which: impl Fn(&str) -> bool) {
         self.entries

@@ -1,7 +1,7 @@
 //! Tables of the file: a collection's own, and those of the arrays inside.
 
 use super::{
-    column,
+    column, condition, elements,
     item::{Fields, Given, Item},
     yaml::Value,
 };
@@ -11,15 +11,26 @@ use crate::mapping::{
     raw::{Names, RawTable},
 };
 
+/// The keys of a collection's own table.
+pub(super) const KEYS: [&str; 8] = [
+    "table", "where", "delete", "key", "unique", "indexes", "columns", "children",
+];
+
 /// Reads the keys that every table has; `from` is the array of a child table.
 pub(super) fn read(at: At, mut fields: Fields<'_>, child: bool, faults: &mut Faults) -> RawTable {
     let mut table = RawTable {
         at,
         name: fields.given("table", |item| table_name(item, faults)),
         from: if child {
-            fields.given("from", |item| column::path(item, faults))
+            fields.given("from", |item| elements::read(item, faults))
         } else {
             Given::Absent
+        },
+        filter: fields.given("where", |item| condition::read(item, faults)),
+        soft_delete: if child {
+            Given::Absent
+        } else {
+            fields.given("delete", |item| soft_delete(item, faults))
         },
         key: fields.given("key", |item| key(item, faults)),
         unique: lists(fields.take("unique"), faults),
@@ -108,6 +119,16 @@ pub(super) fn table_name(item: &Item<'_>, faults: &mut Faults) -> Option<Spotted
     Some(Spotted { value, at: text.at })
 }
 
+fn soft_delete(item: &Item<'_>, faults: &mut Faults) -> Option<Spotted<String>> {
+    let mut fields = item.fields("`{ soft: column }`", faults)?;
+    let soft = fields.given("soft", |item| item.text("the name of a column", faults));
+    fields.finish(faults);
+    if soft.is_absent() {
+        faults.add(&item.at(), "`soft`, the name of a column, is missing");
+    }
+    soft.get().cloned()
+}
+
 /// A name or a list of names.
 fn key(item: &Item<'_>, faults: &mut Faults) -> Option<Spotted<Names>> {
     if let Value::Scalar { .. } = &item.node.value {
@@ -120,7 +141,8 @@ fn key(item: &Item<'_>, faults: &mut Faults) -> Option<Spotted<Names>> {
     names(item, faults)
 }
 
-fn names(item: &Item<'_>, faults: &mut Faults) -> Option<Spotted<Names>> {
+/// A list of names.
+pub(super) fn names(item: &Item<'_>, faults: &mut Faults) -> Option<Spotted<Names>> {
     let items = item.list("a list of column names", faults)?;
     let count = items.len();
     let value: Names = items

@@ -2,8 +2,8 @@
 
 use super::{FINLIT, mapping};
 use crate::mapping::{
-    ColumnSource, Conversion, Mapping, OnDelete, OnMissing, Path, PgType, Policies, Policy,
-    RowSource, Table,
+    ColumnSource, Conversion, Elements, Mapping, OnDelete, OnMissing, Path, PgType, Policies,
+    Policy, RowSource, Table,
 };
 use uuid::Uuid;
 
@@ -42,7 +42,7 @@ fn finlit() {
     assert_eq!(mapping.uuid_namespace, Uuid::NAMESPACE_OID);
     assert_eq!(mapping.body, FINLIT);
 
-    let learners = &mapping.collection("finlit", "learners").unwrap().root;
+    let learners = &mapping.collection("finlit", "learners").unwrap().tables[0];
     assert_eq!(learners.key, [0]);
     assert_eq!(learners.unique, [[1]]);
     assert_eq!(learners.rows, RowSource::Document);
@@ -52,7 +52,6 @@ fn finlit() {
         (PgType::Uuid, Conversion::UuidV5, true)
     );
     assert_eq!(id.source, path("_id"));
-    assert!(learners.key_from_id());
     let email = &learners.columns[1];
     assert_eq!(
         (email.pg_type, email.required),
@@ -75,7 +74,12 @@ fn finlit() {
     let difficulty = &items.columns[items.column("discrimination").unwrap()];
     assert_eq!(difficulty.pg_type, PgType::Numeric(Some((8, 4))));
     let tags = &items.children[1];
-    assert_eq!(tags.rows, RowSource::Array(Path::parse("tags").unwrap()));
+    let elements = Elements {
+        path: Path::parse("tags").unwrap(),
+        map: false,
+        set: Vec::new(),
+    };
+    assert_eq!(tags.rows, RowSource::Elements(vec![elements]));
     assert_eq!(tags.key, [0, 1]);
     assert_eq!(tags.columns[0].source, ColumnSource::Parent(0));
     assert_eq!(
@@ -127,7 +131,7 @@ fn every_reference_begins_an_index() {
 #[test]
 fn columns_in_their_shortest_form() {
     let mapping = people("      a.b: VarChar( 9 )\n      c: double   precision\n      d: int\n");
-    let columns = &mapping.collections[0].root.columns;
+    let columns = &mapping.collections[0].tables[0].columns;
     assert_eq!(columns[1].pg_type, PgType::Varchar(9));
     // A name is one step, whatever is in it.
     assert_eq!(columns[1].source, path(r"a\.b"));
@@ -148,7 +152,7 @@ fn the_word_null_with_and_without_quotes() {
       c: {{ type: uuid, convert: uuid-v5, references: {{ table: people, on_missing: {null} }} }}
 "
         ));
-        let columns = &mapping.collections[0].root.columns;
+        let columns = &mapping.collections[0].tables[0].columns;
         let all = Policy::Null;
         assert_eq!(
             columns[1].invalid,
@@ -182,7 +186,7 @@ fn one_policy_for_all_counts_where_it_can() {
       c: { type: text, required: true, invalid: reject }
 ",
     );
-    let columns = &mapping.collections[0].root.columns;
+    let columns = &mapping.collections[0].tables[0].columns;
     let nul = Policies {
         nul: Policy::Truncate,
         ..Policies::default()
@@ -208,7 +212,7 @@ fn constants_keep_their_text() {
       e: { type: text, default: \"\" }
 ",
     );
-    let columns = &mapping.collections[0].root.columns;
+    let columns = &mapping.collections[0].tables[0].columns;
     assert_eq!(columns[1].default.as_deref(), Some("1.50"));
     assert_eq!(columns[2].default.as_deref(), Some("null"));
     assert_eq!(columns[3].source, ColumnSource::Constant("true".to_owned()));
@@ -228,24 +232,17 @@ collections:
     );
     assert_eq!(mapping.databases(), ["one", "two"]);
     assert!(mapping.collection("one", "b").is_none());
-    assert_eq!(mapping.collections[0].root.name.to_string(), "x.a");
-    assert_eq!(mapping.collections[1].root.name.schema, "public");
+    assert_eq!(mapping.collections[0].tables[0].name.to_string(), "x.a");
+    assert_eq!(mapping.collections[1].tables[0].name.schema, "public");
 }
 
 #[test]
-fn keys_that_are_not_of_the_id_are_marked() {
-    let key = |key: &str| {
-        let text = "      mail: { type: text, required: true }\n      tenant: { type: text, constant: a }\n";
+fn keys_that_follow_from_the_id() {
+    for key in ["id", "[tenant, id]", "[part]"] {
         let whole = "version: 1\ndatabase: d\ncollections:\n  people:\n    table: people\n";
-        let id = "      id: { path: _id, type: text }\n";
-        mapping(&format!("{whole}    key: {key}\n    columns:\n{id}{text}")).collections[0]
-            .root
-            .key_from_id()
-    };
-    assert!(key("id"));
-    assert!(key("[tenant, id]"));
-    assert!(!key("mail"));
-    assert!(!key("[id, mail]"));
+        let columns = "      id: { path: _id, type: text }\n      part: { path: _id.part, type: text }\n      tenant: { type: text, constant: a }\n";
+        mapping(&format!("{whole}    key: {key}\n    columns:\n{columns}"));
+    }
 }
 
 #[test]
@@ -269,10 +266,14 @@ fn children_of_children() {
               person: { parent: id, references: { table: people } }
 ",
     );
-    let orders = &mapping.collections[0].root.children[0];
+    let orders = &mapping.collections[0].tables[0].children[0];
     assert_eq!(
         orders.rows,
-        RowSource::Array(Path::parse("shop.orders").unwrap())
+        RowSource::Elements(vec![Elements {
+            path: Path::parse("shop.orders").unwrap(),
+            map: false,
+            set: Vec::new(),
+        }])
     );
     let lines = &orders.children[0];
     assert_eq!(lines.key, [2, 0, 1]);
@@ -309,17 +310,15 @@ fn the_hash_names_the_bytes_of_the_file() {
 }
 
 #[test]
-fn keys_of_expressions_follow_from_what_they_name() {
-    let key = |text: &str| {
-        mapping(&format!(
-            "version: 1\ndatabase: d\ncollections:\n  c:\n    table: t\n    key: k\n    columns:\n      k: {{ type: text, required: true, expression: \"{text}\" }}\n"
-        ))
-        .collections[0]
-            .root
-            .key_from_id()
+fn an_expression_may_follow_from_the_id() {
+    let follows = |text: &str| {
+        let mapping = people(&format!(
+            "      k: {{ type: text, expression: \"{text}\" }}\n"
+        ));
+        mapping.collections[0].tables[0].follows_from_id(1)
     };
-    assert!(key("id + '-a'"));
-    assert!(key("string(doc._id.number)"));
-    assert!(!key("doc.mail"));
-    assert!(!key("id + doc.mail"));
+    assert!(follows("id + '-a'"));
+    assert!(follows("string(doc._id.number)"));
+    assert!(!follows("doc.mail"));
+    assert!(!follows("id + doc.mail"));
 }

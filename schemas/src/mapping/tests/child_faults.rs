@@ -11,7 +11,7 @@ fn references_between_tables() {
     key: [id, b]
     columns:
       id: { path: _id, type: uuid, convert: uuid-v5 }
-      b: { type: text, required: true }
+      b: { type: text, path: _id.b }
   others:
     table: others
     key: id
@@ -70,6 +70,182 @@ fn references_between_tables() {
 }
 
 #[test]
+fn elements_of_arrays_and_maps() {
+    let child = |from: &str, key: &str, columns: &str| {
+        format!(
+            "  people:
+    table: people
+    key: id
+    columns: {{ id: {{ path: _id, type: text }} }}
+    children:
+      - table: tags
+        from: {from}
+        key: {key}
+        columns: {{ id: {{ parent: id }}, {columns} }}
+"
+        )
+    };
+    let n = "n: { position: true, type: integer }";
+    let at = "mapping.yaml";
+    let place = "collections.people.children[0]";
+    for (from, key, columns, expected) in [
+        (
+            "[]",
+            "[id, n]",
+            n,
+            format!("{at}:10:15: {place}.from: the list names no array"),
+        ),
+        (
+            "{}",
+            "[id, n]",
+            n,
+            format!(
+                "{at}:10:15: {place}.from: `path`, an array, or `map`, a document with free keys, is missing"
+            ),
+        ),
+        (
+            "{ path: a, map: b }",
+            "[id, n]",
+            n,
+            format!(
+                "{at}:10:31: {place}.from.map: rows come from an array, `path`, or from a `map`, not from both"
+            ),
+        ),
+        (
+            "{ path: a, sets: b }",
+            "[id, n]",
+            n,
+            format!("{at}:10:26: {place}.from.sets: unknown key `sets`; did you mean `set`?"),
+        ),
+        (
+            "[a, b]",
+            "[id, n]",
+            n,
+            format!(
+                "{at}:11:14: {place}.key: nothing tells the elements of several arrays apart: add a column with `set: true` to the key"
+            ),
+        ),
+        (
+            "[{ path: a }, a]",
+            "[id, p]",
+            "p: { type: text, required: true }",
+            format!("{at}:10:29: {place}.from[1]: `a` stands twice"),
+        ),
+        (
+            "{ map: a }",
+            "[id, n]",
+            n,
+            format!(
+                "{at}:12:55: {place}.columns.n.position: a map's fields have names, not positions; did you mean `map_key: true`?"
+            ),
+        ),
+        (
+            "a",
+            "[id, n]",
+            "n: { map_key: true, type: text }",
+            format!(
+                "{at}:12:54: {place}.columns.n.map_key: an array's elements have positions, not names"
+            ),
+        ),
+        (
+            "{ map: a }",
+            "[id, n]",
+            "n: { map_key: true, type: integer }",
+            format!(
+                "{at}:12:66: {place}.columns.n.type: a name is text or a UUID, not `integer`; did you mean `text`?"
+            ),
+        ),
+        (
+            "{ path: a, set: { k: x } }",
+            "[id, n]",
+            n,
+            format!("{at}:10:33: {place}.from.set.k: the table has no column `k`"),
+        ),
+        (
+            "{ path: a, set: { n: x } }",
+            "[id, n]",
+            n,
+            format!("{at}:10:33: {place}.from.set.n: `n` is not declared with `set: true`"),
+        ),
+        (
+            "{ path: a, set: { k: x } }",
+            "[id, n]",
+            "n: { position: true, type: integer }, k: { set: true, type: integer }",
+            format!(
+                "{at}:10:36: {place}.from.set.k: `x` is no `integer`: write a whole number in range"
+            ),
+        ),
+        (
+            "a",
+            "[id, n]",
+            "n: { position: true, type: integer }, k: { set: true, type: integer }",
+            format!("{at}:10:15: {place}.from: `set` lacks `k` for `a`"),
+        ),
+        (
+            "a",
+            "d",
+            "d: { derive: [id, n], type: uuid }, n: { position: true, type: integer }",
+            format!("{at}:12:58: {place}.columns.d.derive[1]: no column `n` stands above this one"),
+        ),
+        (
+            "a",
+            "d",
+            "n: { position: true, type: integer }, d: { derive: [n], type: uuid }",
+            format!(
+                "{at}:11:14: {place}.key: the key lacks the parent's key: a column with `parent: id`"
+            ),
+        ),
+        (
+            "a",
+            "d",
+            "n: { position: true, type: integer }, d: { derive: [id, n], type: text }",
+            format!(
+                "{at}:12:106: {place}.columns.d.type: what is derived is a UUID, not `text`; did you mean `uuid`?"
+            ),
+        ),
+        (
+            "a",
+            "d",
+            "p: text, d: { derive: [id, p], type: uuid }",
+            format!(
+                "{at}:12:67: {place}.columns.d.derive[1]: `p` may be missing, so nothing can be derived from it: make it `required: true`"
+            ),
+        ),
+        (
+            "a",
+            "d",
+            "p: { type: numeric, required: true }, d: { derive: [id, p], type: uuid }",
+            format!(
+                "{at}:12:96: {place}.columns.d.derive[1]: nothing can be derived from `p`, which is `numeric`"
+            ),
+        ),
+    ] {
+        let text = child(from, key, columns);
+        assert_faults(&[(&text, &[&expected])]);
+    }
+}
+
+#[test]
+fn cascades_in_circles() {
+    let table = |name: &str, to: &str, on_delete: &str| {
+        format!(
+            "  {name}: {{ table: {name}, key: id, columns: {{ id: {{ path: _id, type: text }}, \
+             p: {{ type: text, references: {{ table: {to}, on_delete: {on_delete} }} }} }} }}\n"
+        )
+    };
+    let text = [
+        table("a", "b", "cascade"),
+        table("b", "c", "hold"),
+        table("c", "a", "set-null"),
+        table("d", "d", "cascade"),
+        table("e", "a", "cascade"),
+    ]
+    .concat();
+    let expected = "mapping.yaml:4:121: collections.a.columns.p.references.on_delete: `a` and `b` point to each other in a circle, where `cascade` cannot tell what goes first";
+    assert_faults(&[(&text, &[expected])]);
+}
+
+#[test]
 fn children() {
     assert_faults(&[
         (
@@ -87,7 +263,7 @@ fn children() {
           n: { position: true, type: integer }
 ",
             &[
-                "mapping.yaml:11:15: collections.people.children[0].from: an array directly inside an array has no table of its own",
+                "mapping.yaml:11:15: collections.people.children[0].from: `.` is the element of the table above, which a collection's own table does not have",
             ],
         ),
         (
@@ -123,7 +299,7 @@ fn children() {
           n: { position: true, type: integer }
 ",
             &[
-                "mapping.yaml:12:9: collections.people.children[0].database: unknown key `database`: known are table, from, key, unique, indexes, columns, children",
+                "mapping.yaml:12:9: collections.people.children[0].database: unknown key `database`: known are table, from, where, key, unique, indexes, columns, children",
             ],
         ),
         (
@@ -183,7 +359,7 @@ fn children() {
           n: { position: true, type: integer }
 ",
             &[
-                "mapping.yaml:12:14: collections.people.children[0].key: nothing tells the elements of one array apart: add a column with `position: true` or a path to the key",
+                "mapping.yaml:12:14: collections.people.children[0].key: nothing tells the elements of one array apart: add a column with `position: true`, with `map_key: true` or with a path to the key",
             ],
         ),
         (

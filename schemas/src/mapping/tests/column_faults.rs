@@ -95,7 +95,7 @@ fn keys_and_their_values() {
         (
             "{ type: text, zzzzz: true }",
             &[
-                "mapping.yaml:9:24: x.zzzzz: unknown key `zzzzz`: known are type, path, parent, position, constant, rest, expression, convert, required, default, unique, index, values, invalid, references",
+                "mapping.yaml:9:24: x.zzzzz: unknown key `zzzzz`: known are type, path, parent, position, map_key, set, derive, constant, rest, expression, convert, required, default, unique, index, values, invalid, references",
             ],
         ),
         (
@@ -155,13 +155,13 @@ fn sources() {
         (
             "{ type: integer, position: true }",
             &[
-                "mapping.yaml:9:37: x.position: `position` is for child tables, whose rows are elements of an array",
+                "mapping.yaml:9:37: x.position: `position` is for child tables, whose rows are elements of an array or a map",
             ],
         ),
         (
             "{ type: integer, parent: id }",
             &[
-                "mapping.yaml:9:35: x.parent: `parent` is for child tables, whose rows are elements of an array",
+                "mapping.yaml:9:35: x.parent: `parent` is for child tables, whose rows are elements of an array or a map",
             ],
         ),
         (

@@ -154,10 +154,10 @@ fn names() {
     table: people
     key: id
     columns:
-      id: { path: _id, type: uuid, convert: uuid-v5 }
+      id: { path: _id, type: text, convert: text }
 ",
             &[
-                "mapping.yaml:10:12: collections.others.table: two tables are called `people`, the first in line 5",
+                "mapping.yaml:10:12: collections.others.table: `people` is filled from line 5 too, but `id` is `uuid` there",
             ],
         ),
         (

@@ -56,7 +56,7 @@ fn the_schema_and_the_reader_know_the_same_keys() {
     for (definition, text) in [
         ("File", format!("{head}{column} }}\nqqqqqqqqqqqq: 1\n")),
         (
-            "Collection",
+            "CollectionTable",
             format!("{head}{column} }}\n    qqqqqqqqqqqq: 1\n"),
         ),
         (
@@ -70,6 +70,13 @@ fn the_schema_and_the_reader_know_the_same_keys() {
         (
             "Reference",
             format!("{head}{column}, references: {{ table: t, qqqqqqqqqqqq: 1 }} }}\n"),
+        ),
+        (
+            "Elements",
+            format!(
+                "{head}{column} {}",
+                children.replace("from: a", "from: { path: a, qqqqqqqqqqqq: 1 }")
+            ),
         ),
         (
             "ChildTable",
@@ -94,6 +101,11 @@ fn the_schema_and_the_reader_know_the_same_keys() {
             .keys()
             .map(String::as_str)
             .collect();
+        // The keys of one table and of several are known together, so that either can be meant.
+        let mut known = known;
+        if definition == "CollectionTable" {
+            assert!(known.remove("tables"));
+        }
         assert_eq!(known, keys, "{definition}");
     }
 }

@@ -43,7 +43,7 @@ fn what_a_table_needs() {
     indices: [[id]]
 ",
             &[
-                "mapping.yaml:9:5: collections.people.from: unknown key `from`: known are database, table, key, unique, indexes, columns, children",
+                "mapping.yaml:9:5: collections.people.from: unknown key `from`: known are database, tables, table, where, delete, key, unique, indexes, columns, children",
                 "mapping.yaml:10:5: collections.people.keys: unknown key `keys`; did you mean `key`?",
                 "mapping.yaml:11:5: collections.people.indices: unknown key `indices`; did you mean `indexes`?",
             ],
@@ -123,7 +123,7 @@ fn keys() {
       mail: { type: text }
 ",
             &[
-                "mapping.yaml:6:15: collections.people.key[1]: `mail` may be missing, so it cannot be in the key: make it `required: true`",
+                "mapping.yaml:6:15: collections.people.key[1]: `mail` does not follow from `_id`, which is all that a delete tells of its document: such keys are not supported yet",
             ],
         ),
         (
@@ -152,6 +152,18 @@ fn keys() {
         (
             "  people:
     table: people
+    key: [id, mail]
+    columns:
+      id: { path: _id, type: uuid, convert: uuid-v5 }
+      mail: { type: text, required: true }
+",
+            &[
+                "mapping.yaml:6:15: collections.people.key[1]: `mail` does not follow from `_id`, which is all that a delete tells of its document: such keys are not supported yet",
+            ],
+        ),
+        (
+            "  people:
+    table: people
     key: j
     columns:
       id: { path: _id, type: uuid, convert: uuid-v5 }
@@ -173,6 +185,236 @@ fn keys() {
             ],
         ),
     ]);
+}
+
+#[test]
+fn several_tables() {
+    let one = |name: &str| {
+        format!(
+            "      - {{ table: {name}, key: id, columns: {{ id: {{ path: _id, type: text }} }} }}\n"
+        )
+    };
+    let two = [one("a"), one("a")].concat();
+    for (text, expected) in [
+        (
+            "  people:\n    tables: []\n".to_owned(),
+            "5:13: collections.people.tables: the list names no table",
+        ),
+        (
+            "  people:\n    tables: a\n".to_owned(),
+            "5:13: collections.people.tables: `a` stands where a list of tables should be",
+        ),
+        (
+            "  people:\n    tables: [a]\n".to_owned(),
+            "5:14: collections.people.tables[0]: `a` stands where a table's keys (`table`, `where`, `key`, `columns`) should be",
+        ),
+        (
+            format!("  people:\n    tables:\n{two}"),
+            "7:18: collections.people.tables[1].table: two tables are called `a`, the first in line 6",
+        ),
+        (
+            format!("  people:\n    tables:\n{}    tabel: x\n", one("a")),
+            "7:5: collections.people.tabel: unknown key `tabel`; did you mean `table`?",
+        ),
+    ] {
+        assert_eq!(
+            faults(&format!("{HEAD}{text}")),
+            [format!("mapping.yaml:{expected}")],
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn tables_of_several_collections() {
+    let table = |name: &str, columns: &str, more: &str| {
+        format!(
+            "  {name}: {{ table: t, key: id, columns: {{ id: {{ path: _id, type: text }}, {columns} }}{more} }}\n"
+        )
+    };
+    let a = table("a", "n: integer", "");
+    for (b, expected) in [
+        (table("b", "n: { path: x, type: integer }", ""), vec![]),
+        (
+            table("b", "n: text", ""),
+            vec![
+                "5:15: collections.b.table: `t` is filled from line 4 too, but `n` is `integer` there",
+            ],
+        ),
+        (
+            table("b", "m: integer", ""),
+            vec![
+                "5:15: collections.b.table: `t` is filled from line 4 too, but lacks the column `n`",
+            ],
+        ),
+        (
+            table("b", "n: integer, m: text", ""),
+            vec![
+                "5:15: collections.b.table: `t` is filled from line 4 too, but `m` is no column there",
+            ],
+        ),
+        (
+            table("b", "n: { type: integer, required: true }", ""),
+            vec![
+                "5:15: collections.b.table: `t` is filled from line 4 too, but `n` has another `required` or `default` there",
+            ],
+        ),
+        (
+            table("b", "n: { type: integer, unique: true }", ""),
+            vec![
+                "5:15: collections.b.table: `t` is filled from line 4 too, but other columns are unique there",
+            ],
+        ),
+        (
+            table(
+                "b",
+                "n: integer",
+                ", children: [{ table: c, from: c, key: [id, p], columns: { id: { parent: id }, p: { position: true, type: integer } } }]",
+            ),
+            vec![
+                "5:94: collections.b.children[0]: below a table that several collections fill there can be no child tables yet",
+            ],
+        ),
+    ] {
+        let expected: Vec<String> = expected
+            .iter()
+            .map(|e| format!("mapping.yaml:{e}"))
+            .collect();
+        assert_eq!(faults(&format!("{HEAD}{a}{b}")), expected, "{b}");
+    }
+    let to = |on_delete: &str| {
+        format!(
+            "  b: {{ table: u, key: id, columns: {{ id: {{ path: _id, type: text }}, p: {{ type: text, references: {{ table: t, on_delete: {on_delete} }} }} }} }}\n"
+        )
+    };
+    let again = table("c", "n: integer", "");
+    assert_eq!(
+        faults(&format!("{HEAD}{a}{}{again}", to("hold"))),
+        Vec::<String>::new()
+    );
+    let found = faults(&format!("{HEAD}{a}{}{again}", to("cascade")));
+    assert_eq!(
+        found,
+        [
+            "mapping.yaml:5:121: collections.b.columns.p.references.on_delete: with a table that several collections fill, `on_delete` can be nothing but `hold` yet; did you mean `hold`?"
+        ]
+    );
+}
+
+#[test]
+fn soft_deletes() {
+    let table = |delete: &str| {
+        format!(
+            "  people:
+    table: people
+    delete: {delete}
+    key: id
+    columns:
+      id: {{ path: _id, type: text }}
+      boss: {{ type: text, references: {{ table: people, on_delete: cascade }} }}
+"
+        )
+    };
+    let cascade = "10:67: collections.people.columns.boss.references.on_delete: rows with a soft delete stay, so they cannot go with others: `hold` or `set-null`";
+    for (delete, expected) in [
+        ("{ soft: gone }", vec![cascade]),
+        (
+            "{}",
+            vec!["6:13: collections.people.delete: `soft`, the name of a column, is missing"],
+        ),
+        (
+            "soft",
+            vec![
+                "6:13: collections.people.delete: `soft` stands where `{ soft: column }` should be",
+            ],
+        ),
+        (
+            "{ soft: id }",
+            vec![
+                "6:21: collections.people.delete.soft: `id` stands among the columns, but its value is not of the document: leave it out there",
+            ],
+        ),
+        (
+            "{ soft: xmin }",
+            vec![
+                "6:21: collections.people.delete.soft: every PostgreSQL table has a column `xmin` already",
+                cascade,
+            ],
+        ),
+        (
+            "{ hard: id }",
+            vec![
+                "6:13: collections.people.delete: `soft`, the name of a column, is missing",
+                "6:15: collections.people.delete.hard: unknown key `hard`: known are soft",
+            ],
+        ),
+    ] {
+        let expected: Vec<String> = expected
+            .iter()
+            .map(|e| format!("mapping.yaml:{e}"))
+            .collect();
+        assert_eq!(
+            faults(&format!("{HEAD}{}", table(delete))),
+            expected,
+            "{delete}"
+        );
+    }
+}
+
+#[test]
+fn conditions() {
+    let table = |filter: &str| {
+        format!(
+            "  people:
+    table: people
+    where: {filter}
+    key: id
+    columns:
+      id: {{ path: _id, type: uuid, convert: uuid-v5 }}
+"
+        )
+    };
+    for (filter, expected) in [
+        (
+            "{}",
+            "6:12: collections.people.where: the block names no condition",
+        ),
+        (
+            "[a]",
+            "6:12: collections.people.where: a list stands where a block of conditions such as `{ kind: basic }` should be",
+        ),
+        (
+            "{ a..b: exists }",
+            "6:14: collections.people.where.a..b: `a..b` is not a path: steps are separated by single dots, a dot in a name is written `\\.`",
+        ),
+        (
+            "{ a: null }",
+            "6:17: collections.people.where.a: null is no constant here: `missing` means not there, or null; did you mean `missing`?",
+        ),
+        (
+            "{ a: }",
+            "6:15: collections.people.where.a: there is nothing where a constant should be",
+        ),
+        (
+            "{ a: [] }",
+            "6:17: collections.people.where.a: the list names no constant",
+        ),
+        (
+            "{ a: [[b]] }",
+            "6:18: collections.people.where.a[0]: a list stands where a constant should be",
+        ),
+        (
+            "{ a: { b: c } }",
+            "6:17: collections.people.where.a: a block of keys stands where `exists`, `missing`, a constant or a list of constants should be",
+        ),
+        (
+            "{ .: exists }",
+            "6:12: collections.people.where: a condition on the whole document, `.`, says nothing",
+        ),
+    ] {
+        let found = faults(&format!("{HEAD}{}", table(filter)));
+        assert_eq!(found, [format!("mapping.yaml:{expected}")], "{filter}");
+    }
 }
 
 #[test]
@@ -224,7 +466,7 @@ fn more_columns_than_postgresql_indexes() {
     let names: Vec<String> = (0..33).map(|n| format!("c{n}")).collect();
     let columns: String = names
         .iter()
-        .map(|name| format!("      {name}: {{ type: text, required: true }}\n"))
+        .map(|name| format!("      {name}: {{ type: text, path: _id.{name} }}\n"))
         .collect();
     let table = format!(
         "  a:\n    table: a\n    key: [{}]\n    columns:\n{columns}",

@@ -34,7 +34,7 @@ collections:
           on_missing: null                        #!
       mail: text                                  #!
   teams:
-    table: people                                 #!
+    table: leafcutter.teams                       #!
     key: [id, colour]                             #!
     columns:
       id: { path: _id, type: uuid, convert: uuid-v5 }

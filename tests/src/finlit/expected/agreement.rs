@@ -16,27 +16,27 @@ fn say_what_the_mapping_file_says() {
     assert_eq!(mapping.collections.len(), Collection::ALL.len());
     for said in &mapping.collections {
         let table = table(Collection::named(&said.name).unwrap());
-        assert_eq!(said.root.name.name, table.name);
-        assert_eq!(said.root.key, [0]);
-        same_columns(&said.root, table.columns);
-        let unique: Vec<Vec<_>> = said
-            .root
+        assert_eq!(said.tables[0].name.name, table.name);
+        assert_eq!(said.tables[0].key, [0]);
+        same_columns(&said.tables[0], table.columns);
+        let unique: Vec<Vec<_>> = said.tables[0]
             .unique
             .iter()
             .map(|key| {
                 key.iter()
-                    .map(|&p| said.root.columns[p].name.as_str())
+                    .map(|&p| said.tables[0].columns[p].name.as_str())
                     .collect()
             })
             .collect();
         assert_eq!(unique, table.unique);
-        assert_eq!(said.root.children.len(), table.children.len());
-        for (said, child) in said.root.children.iter().zip(table.children) {
+        assert_eq!(said.tables[0].children.len(), table.children.len());
+        for (said, child) in said.tables[0].children.iter().zip(table.children) {
             assert_eq!(said.name.name, child.name);
-            let RowSource::Array(from) = &said.rows else {
+            let RowSource::Elements(from) = &said.rows else {
                 panic!("{} is no child", child.name)
             };
-            assert_eq!(from.to_string(), child.from);
+            assert_eq!(from.len(), 1);
+            assert_eq!(from[0].path.to_string(), child.from);
             assert_eq!(said.columns[said.key[1]].source, ColumnSource::Position);
             same_columns(said, child.columns);
         }

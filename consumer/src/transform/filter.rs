@@ -1,0 +1,47 @@
+//! Whether a document or an element has a row: the conditions of its table.
+
+use bson::RawBsonRef;
+use leafcutter_schemas::{
+    mapping::condition::{Condition, Is, Literal},
+    number::Number,
+};
+
+/// Whether all conditions hold for the values found at their paths.
+pub(super) fn holds(conditions: &[Condition], found: &[Option<RawBsonRef<'_>>]) -> bool {
+    conditions
+        .iter()
+        .zip(found)
+        .all(|(condition, value)| is(&condition.is, *value))
+}
+
+fn is(wanted: &Is, value: Option<RawBsonRef<'_>>) -> bool {
+    let value = value.filter(|v| !matches!(v, RawBsonRef::Null | RawBsonRef::Undefined));
+    match (wanted, value) {
+        (Is::Exists, value) => value.is_some(),
+        (Is::Missing, value) => value.is_none(),
+        (Is::OneOf(_), None) => false,
+        (Is::OneOf(literals), Some(RawBsonRef::Array(array))) => array
+            .into_iter()
+            .filter_map(Result::ok)
+            .any(|item| literals.iter().any(|literal| equals(literal, item))),
+        (Is::OneOf(literals), Some(value)) => literals.iter().any(|literal| equals(literal, value)),
+    }
+}
+
+fn equals(literal: &Literal, value: RawBsonRef<'_>) -> bool {
+    match (literal, value) {
+        (Literal::Text(text), RawBsonRef::String(value) | RawBsonRef::Symbol(value)) => {
+            text == value
+        }
+        (Literal::Text(text), RawBsonRef::ObjectId(id)) => text.len() == 24 && *text == id.to_hex(),
+        (Literal::Boolean(wanted), RawBsonRef::Boolean(value)) => *wanted == value,
+        (Literal::Number(wanted), RawBsonRef::Int32(n)) => *wanted == Number::from_i64(n.into()),
+        (Literal::Number(wanted), RawBsonRef::Int64(n)) => *wanted == Number::from_i64(n),
+        // What people write as 0.1 is the double that prints as 0.1.
+        (Literal::Number(wanted), RawBsonRef::Double(n)) => *wanted == Number::shortest_of_f64(n),
+        (Literal::Number(wanted), RawBsonRef::Decimal128(n)) => {
+            *wanted == Number::from_decimal128(&n)
+        }
+        (Literal::Text(_) | Literal::Number(_) | Literal::Boolean(_), _) => false,
+    }
+}

@@ -1,0 +1,193 @@
+//! `where`: what its conditions take, and what becomes of a document that leaves them.
+
+use crate::world::{World, delete, id, put};
+use bson::{Bson, DateTime, Decimal128, Document, doc};
+use leafcutter_consumer::sink::work::Outcome;
+
+const ORDERS: &str = "
+version: 1
+database: shop
+collections:
+  orders:
+    table: orders
+    where: { kind: [basic, gift], profile.size: exists, removed: missing }
+    key: id
+    columns: { id: { path: _id, type: text, convert: text }, kind: text }
+    children:
+      - table: lines
+        from: lines
+        where: { amount: exists, sku: missing }
+        key: [id, n]
+        columns: { id: { parent: id }, n: { position: true, type: integer }, amount: integer }
+  payments:
+    table: payments
+    key: id
+    columns:
+      id: { path: _id, type: text, convert: text }
+      order_id: { type: text, convert: text, references: { table: orders } }
+";
+
+fn order(fields: Document) -> Document {
+    let mut order = doc! { "_id": id(1), "kind": "basic", "profile": { "size": 1 } };
+    order.extend(fields);
+    order
+}
+
+const LINES: &str = "select n, amount from lines order by 1";
+
+#[tokio::test]
+async fn a_document_that_leaves_the_filter_goes_and_may_come_back() {
+    let mut world = World::with(ORDERS).await;
+    let orders = |version, fields| put("orders", version, order(fields));
+    let records = [
+        orders(3, doc! { "removed": true }),
+        // Older than the tombstone that the one before left.
+        orders(2, doc! {}),
+        orders(3, doc! { "removed": true }),
+        orders(4, doc! { "lines": [{ "amount": 7 }] }),
+        orders(6, doc! { "removed": true }),
+        orders(5, doc! {}),
+        orders(7, doc! { "kind": "gift", "removed": Bson::Null }),
+        delete("orders", 8, 1),
+    ];
+    let outcomes = world.each(&records).await;
+    let expected = [
+        Outcome::Filtered,
+        Outcome::Stale,
+        Outcome::Unchanged,
+        Outcome::Applied,
+        Outcome::Filtered,
+        Outcome::Stale,
+        Outcome::Applied,
+        Outcome::Deleted,
+    ];
+    assert_eq!(outcomes, expected);
+    let left = "select (select count(*) from orders), (select count(*) from lines)";
+    assert_eq!(world.text(left).await, "0|0");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_row_outside_the_filter_is_held_while_others_point_to_it() {
+    let mut world = World::with(ORDERS).await;
+    let payment = |version| {
+        put(
+            "payments",
+            version,
+            doc! { "_id": id(9), "order_id": id(1) },
+        )
+    };
+    let outcomes = world
+        .each(&[
+            put("orders", 1, order(doc! {})),
+            payment(2),
+            put("orders", 3, order(doc! { "kind": "other" })),
+        ])
+        .await;
+    assert_eq!(
+        outcomes,
+        [Outcome::Applied, Outcome::Applied, Outcome::Held]
+    );
+    world.each(&[delete("payments", 4, 9)]).await;
+    assert_eq!(world.settle().await.let_go, 1);
+    assert_eq!(world.text("select count(*) from orders").await, "0");
+    // What points to a document outside the filter waits until it is inside again.
+    assert_eq!(world.each(&[payment(5)]).await, [Outcome::Parked]);
+    let applied = world
+        .apply(&[put("orders", 6, order(doc! {}))])
+        .await
+        .unwrap();
+    assert_eq!(applied.released.values().sum::<i64>(), 1);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn elements_outside_the_filter_have_no_row() {
+    let mut world = World::with(ORDERS).await;
+    let lines = |version, lines: Bson| put("orders", version, order(doc! { "lines": lines }));
+    let some = Bson::from(vec![
+        Bson::from(doc! { "amount": 1 }),
+        Bson::from(doc! { "amount": 2, "sku": "x" }),
+        Bson::from(doc! {}),
+        Bson::from(doc! { "amount": 4 }),
+        Bson::from("none"),
+    ]);
+    world.each(&[lines(1, some)]).await;
+    assert_eq!(world.text(LINES).await, "0|1 3|4");
+    // An element that leaves the filter takes its row along.
+    let fewer = Bson::from(vec![Bson::from(doc! { "amount": 1, "sku": "y" })]);
+    world.each(&[lines(2, fewer)]).await;
+    assert_eq!(world.text(LINES).await, "");
+    world.end().await;
+}
+
+/// Constants are compared by their meaning.
+#[tokio::test]
+async fn constants_match_values_of_every_type_that_mean_the_same() {
+    let mapping = |condition: &str| {
+        format!(
+            "version: 1\ndatabase: shop\ncollections:\n  things:\n    table: things\n    \
+             where: {{ a.v: {condition} }}\n    key: id\n    columns: {{ id: {{ path: _id, type: text, convert: text }} }}\n"
+        )
+    };
+    let decimal = |text: &str| Bson::from(text.parse::<Decimal128>().unwrap());
+    let hex = "000000000000000000000007";
+    let cases: [(&str, Vec<Bson>, Vec<Bson>); 6] = [
+        (
+            "5",
+            vec![
+                5.into(),
+                5i64.into(),
+                5.0.into(),
+                decimal("5.00"),
+                vec![1, 5].into(),
+            ],
+            vec![
+                6.into(),
+                "5".into(),
+                true.into(),
+                Bson::Null,
+                vec![1].into(),
+            ],
+        ),
+        (
+            "0.1",
+            vec![0.1.into(), decimal("0.10")],
+            vec![0.11.into(), "0.1".into()],
+        ),
+        (
+            "'5'",
+            vec!["5".into(), Bson::Symbol("5".into())],
+            vec![5.into(), doc! { "5": 5 }.into()],
+        ),
+        (
+            "true",
+            vec![true.into()],
+            vec![false.into(), "true".into(), 1.into()],
+        ),
+        (
+            "[a, 'exists', 000000000000000000000007]",
+            vec!["a".into(), "exists".into(), 7.into()],
+            vec!["b".into(), "".into()],
+        ),
+        (
+            "'000000000000000000000007'",
+            vec![id(7).into(), hex.into()],
+            vec![id(8).into(), 7.into(), DateTime::from_millis(7).into()],
+        ),
+    ];
+    for (condition, inside, outside) in cases {
+        let mut world = World::with(&mapping(condition)).await;
+        for (values, outcome) in [(inside, Outcome::Applied), (outside, Outcome::Filtered)] {
+            for (number, value) in (1..).zip(values) {
+                let said = format!("{condition} {value}");
+                let document = doc! { "_id": id(number), "a": { "v": value } };
+                // Each is newer than all before it.
+                let version = if outcome == Outcome::Applied { 1 } else { 2 };
+                let told = world.each(&[put("things", version, document)]).await;
+                assert_eq!(told, [outcome], "{said}");
+            }
+        }
+        world.end().await;
+    }
+}

@@ -1,0 +1,193 @@
+//! References in child tables: a row whose parent is missing waits alone, its document does not.
+
+use crate::world::{Made, World, delete, id, put};
+use bson::doc;
+use leafcutter_consumer::sink::work::Outcome;
+
+const USERS: &str = "
+version: 1
+database: diet
+collections:
+  events:
+    table: events
+    key: id
+    columns: { id: { path: _id, type: text, convert: text } }
+  users:
+    table: users
+    key: id
+    columns: { id: { path: _id, type: text, convert: text }, name: text }
+    children:
+      - table: user_events
+        from: events
+        key: [user_id, event_id]
+        columns:
+          user_id: { parent: id }
+          event_id: { path: event, type: text, convert: text, required: true, references: { table: events } }
+          note: text
+        children:
+          - table: user_event_tags
+            from: tags
+            key: [user_id, event_id, n]
+            columns:
+              user_id: { parent: user_id }
+              event_id: { parent: event_id }
+              n: { position: true, type: integer }
+      - table: user_wishes
+        from: wishes
+        key: [user_id, n]
+        columns:
+          user_id: { parent: id }
+          n: { position: true, type: integer }
+          event_id: { path: ., type: text, convert: text, references: { table: events, on_missing: keep } }
+";
+
+fn event(number: u8) -> Made {
+    put("events", 1, doc! { "_id": id(number) })
+}
+
+fn user(version: i64, events: &[u8]) -> Made {
+    let events: Vec<_> = events
+        .iter()
+        .map(|&event| doc! { "event": id(event), "tags": ["a", "b"] })
+        .collect();
+    let user = doc! { "_id": id(1), "name": version.to_string(), "events": events };
+    put("users", version, user)
+}
+
+async fn state(world: &World) -> String {
+    let sql = "select (select max(name) from users), \
+               (select string_agg(right(event_id, 2), ',' order by event_id) from user_events), \
+               (select count(*) from user_event_tags), (select count(*) from leafcutter.parked)";
+    world.text(sql).await
+}
+
+#[tokio::test]
+async fn a_row_without_its_parent_waits_and_its_document_is_there() {
+    let mut world = World::with(USERS).await;
+    world.each(&[event(11)]).await;
+    assert_eq!(
+        world.each(&[user(2, &[11, 12, 13])]).await,
+        [Outcome::Applied]
+    );
+    assert_eq!(state(&world).await, "2|0b|2|1");
+    let parked =
+        "select table_name, incomplete, wait_column, wait_table, version from leafcutter.parked";
+    assert_eq!(
+        world.text(parked).await,
+        "users|t|user_events.event_id|events|2"
+    );
+    // The parent brings its row along; the document waits for the other one.
+    let applied = world.apply(&[event(12)]).await.unwrap();
+    assert!(applied.released.is_empty(), "its record is counted already");
+    assert_eq!(state(&world).await, "2|0b,0c|4|1");
+    // The record once more finds the same, and forgets nothing.
+    assert_eq!(
+        world.each(&[user(2, &[11, 12, 13])]).await,
+        [Outcome::Unchanged]
+    );
+    assert_eq!(state(&world).await, "2|0b,0c|4|1");
+    world.each(&[event(13)]).await;
+    assert_eq!(state(&world).await, "2|0b,0c,0d|6|0");
+    assert_eq!(
+        world
+            .text("select sum(applied), sum(parked) from leafcutter.offsets")
+            .await,
+        "4|0"
+    );
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_newer_document_decides_what_waits() {
+    let mut world = World::with(USERS).await;
+    world.each(&[event(11), user(2, &[11, 12])]).await;
+    assert_eq!(state(&world).await, "2|0b|2|1");
+    // An older one is stale, a newer one waits for what it lacks itself.
+    assert_eq!(world.each(&[user(1, &[11])]).await, [Outcome::Stale]);
+    world.each(&[user(3, &[13])]).await;
+    assert_eq!(state(&world).await, "3|null|0|1");
+    world.each(&[event(12)]).await;
+    assert_eq!(state(&world).await, "3|null|0|1");
+    world.each(&[user(4, &[11])]).await;
+    assert_eq!(state(&world).await, "4|0b|2|0");
+    world.each(&[user(5, &[13])]).await;
+    assert_eq!(state(&world).await, "5|null|0|1");
+    world.each(&[delete("users", 6, 1)]).await;
+    assert_eq!(state(&world).await, "null|null|0|0");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_child_row_holds_its_parent() {
+    let mut world = World::with(USERS).await;
+    world.each(&[event(11), user(2, &[11])]).await;
+    assert_eq!(
+        world.each(&[delete("events", 3, 11)]).await,
+        [Outcome::Held]
+    );
+    world.each(&[user(4, &[])]).await;
+    assert_eq!(world.settle().await.let_go, 1);
+    assert_eq!(state(&world).await, "4|null|0|0");
+    // What comes back to it waits again.
+    world.each(&[user(5, &[11])]).await;
+    assert_eq!(state(&world).await, "5|null|0|1");
+    world.end().await;
+}
+
+/// `keep` neither waits nor has a constraint, in batches that look first as well.
+#[tokio::test]
+async fn what_is_kept_without_its_parent_is_written_at_once() {
+    let mut world = World::with(USERS).await;
+    for version in [2, 3] {
+        // The first one makes the next batches look first.
+        let both = doc! {
+            "_id": id(1), "name": "x", "events": [{ "event": id(12) }], "wishes": [id(13), id(14)],
+        };
+        assert_eq!(
+            world.each(&[put("users", version, both)]).await,
+            [Outcome::Applied]
+        );
+        assert_eq!(world.text("select count(*) from user_wishes").await, "2");
+    }
+    world.end().await;
+}
+
+/// The settling task gives a row up like an orphan: a dead letter of its document, which is there.
+#[tokio::test]
+async fn a_row_whose_parent_never_comes_becomes_a_dead_letter() {
+    let mut world = World::with(USERS).await;
+    world.each(&[event(11), user(2, &[11, 12])]).await;
+    world.settle_at_once().await;
+    assert_eq!(
+        world
+            .text("select state, incomplete from leafcutter.parked")
+            .await,
+        "orphan|t"
+    );
+    let letters =
+        "select state, reason, table_name, column_name, message from leafcutter.dead_letters";
+    assert_eq!(
+        world.text(letters).await,
+        "open|orphan|users|event_id|the row of `events` that `user_events.event_id` points to does not exist in the source"
+    );
+    assert_eq!(
+        world
+            .text("select sum(applied), sum(dead_lettered) from leafcutter.offsets")
+            .await,
+        "2|0"
+    );
+    // It is placed all the same if it comes, and the letter is done with.
+    world.each(&[event(12)]).await;
+    assert_eq!(state(&world).await, "2|0b,0c|4|0");
+    assert_eq!(
+        world
+            .text("select state from leafcutter.dead_letters")
+            .await,
+        "superseded"
+    );
+    assert_eq!(
+        world.text("select count(*) from leafcutter.settled").await,
+        "0"
+    );
+    world.end().await;
+}

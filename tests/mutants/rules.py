@@ -1,0 +1,312 @@
+"""The mutants: a rule of the protocol, the edits that take it away, the tests that hold it."""
+
+STATEMENT = "consumer/src/sink/statement.rs"
+APPLY = "consumer/src/sink/apply.rs"
+UPSERTS = "consumer/src/sink/upserts.rs"
+DELETES = "consumer/src/sink/deletes.rs"
+SETTLE = "consumer/src/sink/settle.rs"
+PARKING = "consumer/src/sink/parking.rs"
+FENCE = "consumer/src/sink/fence.rs"
+RETRY = "consumer/src/sink/retry.rs"
+ORPHAN = "consumer/src/orphan.rs"
+CASCADE = "consumer/src/sink/cascade.rs"
+DECODE = "consumer/src/decode.rs"
+MERGE = "producer/src/source/merge.rs"
+HOLD = "producer/src/source/hold.rs"
+
+PROTOCOL = ["-p", "leafcutter-consumer", "--test", "protocol"]
+APPLYING = ["-p", "leafcutter-consumer", "--test", "apply"]
+PURE_CONSUMER = ["-p", "leafcutter-consumer", "--lib"]
+PURE_PRODUCER = ["-p", "leafcutter-producer", "--lib"]
+INTERLEAVINGS = ["interleavings::parent_and_child_alone"]
+
+
+def mutant(name, rule, edits, cargo, tests=()):
+    return {"name": name, "rule": rule, "edits": edits, "cargo": cargo, "tests": list(tests)}
+
+
+MUTANTS = [
+    mutant(
+        "G1",
+        "an older version never overwrites a newer one",
+        [
+            (
+                STATEMENT,
+                "select t.lc_doc, coalesce(x.lc_version > t.lc_version, false){stale} as stale",
+                "select t.lc_doc, coalesce(false, false){stale} as stale",
+            ),
+            (STATEMENT, "where x.lc_version > t.lc_version{older}", "where false{older}"),
+            (
+                STATEMENT,
+                '"(x.lc_version < excluded.lc_version or (x.lc_version = excluded.lc_version and ({}))){}"',
+                '"(true or ({})){}"',
+            ),
+        ],
+        PROTOCOL,
+        INTERLEAVINGS,
+    ),
+    mutant(
+        "G2",
+        "an older version never comes back over a tombstone",
+        [(UPSERTS, "sql.classify[usize::from(t.tombstones)]", "sql.classify[0]")],
+        PROTOCOL,
+        INTERLEAVINGS,
+    ),
+    mutant(
+        "G3",
+        "a delete leaves a tombstone",
+        [(DELETES, "    execute(t, &sql.write_tombstones, &alive).await?;\n", "")],
+        PROTOCOL,
+        INTERLEAVINGS,
+    ),
+    mutant(
+        "G4",
+        "the guard looks at what is parked",
+        [(APPLY, "if parked.stamp.version > candidate.stamp.version {", "if false {")],
+        PROTOCOL,
+        ["interleavings::parent_and_child"],
+    ),
+    mutant(
+        "G5",
+        "a placed row or a delete removes what is parked below it",
+        [(APPLY, "_ if self.known.contains(&row) => remove", "_ if false => remove")],
+        PROTOCOL,
+        INTERLEAVINGS,
+    ),
+    mutant(
+        "G6",
+        "a placed row removes its tombstone",
+        [(UPSERTS, "(t.tombstones, &sql.forget_tombstones)", "(false, &sql.forget_tombstones)")],
+        PROTOCOL,
+        INTERLEAVINGS,
+    ),
+    mutant(
+        "G7",
+        "an older delete never removes a newer row",
+        [(DELETES, "if stored > version {", "if false {")],
+        PROTOCOL,
+        ["interleavings::parent_and_child"],
+    ),
+    mutant(
+        "G8",
+        "equal version and other content repairs a row",
+        [
+            (
+                STATEMENT,
+                "or (x.lc_version = t.lc_version and not ({differs}))",
+                "or (x.lc_version = t.lc_version and ({differs}) is not null)",
+            )
+        ],
+        PROTOCOL,
+        ["rules::equal_version"],
+    ),
+    mutant(
+        "G9",
+        "of one batch the highest version of a key counts",
+        [
+            (
+                APPLY,
+                "if self.candidates[index].stamp.version > candidate.stamp.version =>",
+                "if self.candidates[index].stamp.version > candidate.stamp.version && false =>",
+            )
+        ],
+        PROTOCOL,
+        ["interleavings::"],
+    ),
+    mutant(
+        "R1",
+        "a dead letter tried again is strictly newer, or nothing",
+        [(RETRY, "stored[index] < version ||", "stored[index] <= version ||")],
+        ["-p", "leafcutter-operator", "--test", "verbs"],
+        ["a_letter_tried_again"],
+    ),
+    mutant(
+        "S1a",
+        "the settling task looks at parked documents",
+        [(SETTLE, "const TRIED_MAX: i64 = 500;", "const TRIED_MAX: i64 = 0;")],
+        PROTOCOL,
+        ["statements::"],
+    ),
+    mutant(
+        "S1b",
+        "the settling task looks at held rows",
+        [(SETTLE, "const HELD_MAX: i64 = 500;", "const HELD_MAX: i64 = 0;")],
+        PROTOCOL,
+        ["statements::"],
+    ),
+    mutant(
+        "S2",
+        "a batch locks what is parked for its keys first",
+        [
+            (
+                PARKING,
+                "join unnest($1::text[], $2::bytea[]) as k(t, k) on p.table_name = k.t and p.row_key = k.k \\\n"
+                '         order by p.table_name, p.row_key for update of p"',
+                "join unnest($1::text[], $2::bytea[]) as k(t, k) on p.table_name = k.t and p.row_key = k.k \\\n"
+                '         order by p.table_name, p.row_key"',
+            )
+        ],
+        PROTOCOL,
+        ["statements::"],
+    ),
+    mutant(
+        "S4",
+        "a parent that somebody works on is not deleted",
+        [
+            (
+                DELETES,
+                ".filter(|document| there.contains_key(document) && !locked.contains_key(document))",
+                ".filter(|_| false)",
+            )
+        ],
+        PROTOCOL,
+        ["statements::", "races::"],
+    ),
+    mutant(
+        "S5",
+        "a parent's batch takes what waits for it along",
+        [(PARKING, "pub const PULLED_MAX: usize = 5_000;", "pub const PULLED_MAX: usize = 0;")],
+        PROTOCOL,
+        ["rules::parent_takes"],
+    ),
+    mutant(
+        "H1",
+        "a row that others point to is held",
+        [(DELETES, "if alive.contains(&document) && there.contains_key(&document) {", "if false {")],
+        PROTOCOL,
+        INTERLEAVINGS,
+    ),
+    mutant(
+        "H2",
+        "a newer version of a held row cancels the hold",
+        [(UPSERTS, "(t.flags.held, &sql.forget_held)", "(false, &sql.forget_held)")],
+        PROTOCOL,
+        ["interleavings::parent_and_child"],
+    ),
+    mutant(
+        "O1",
+        "no orphan before a heartbeat at the image's time",
+        [(ORPHAN, "heartbeat.time >= waiting.as_of\n", "true\n")],
+        PURE_CONSUMER,
+        ["orphan::"],
+    ),
+    mutant(
+        "O2",
+        "no orphan before the parents' partitions applied it",
+        [(ORPHAN, "&& has_applied(progress, topic, ends)", "")],
+        PURE_CONSUMER,
+        ["orphan::"],
+    ),
+    mutant(
+        "O3",
+        "no orphan before the parents' snapshot is complete",
+        [(ORPHAN, "&& heartbeat.time >= complete.complete_time", "")],
+        PURE_CONSUMER,
+        ["orphan::"],
+    ),
+    mutant(
+        "O4a",
+        "no orphan before the child's partition applied it",
+        [(ORPHAN, "if own_end > own_next.unwrap_or(0) {", "if false {")],
+        PURE_CONSUMER,
+        ["orphan::"],
+    ),
+    mutant(
+        "O4b",
+        "no orphan while its parent's delete is behind",
+        [(ORPHAN, "&& heartbeat.time >= waiting.parent_tombstone", "")],
+        APPLYING,
+        ["no_orphan"],
+    ),
+    mutant(
+        "F1a",
+        "a batch begins where the last one ended",
+        [(FENCE, "and o.epoch = n.epoch and o.next_offset = n.expected", "and o.epoch = n.epoch")],
+        PROTOCOL,
+        ["fence::"],
+    ),
+    mutant(
+        "F1b",
+        "an owner of an older epoch cannot write",
+        [(FENCE, "and o.epoch = n.epoch and o.next_offset", "and o.next_offset")],
+        PROTOCOL,
+        ["fence::"],
+    ),
+    mutant(
+        "F2",
+        "a commit whose answer was lost is recognised",
+        [(FENCE, "f.next > f.expected && stands(f)", "false && stands(f)")],
+        PROTOCOL,
+        ["fence::"],
+    ),
+    mutant(
+        "F4",
+        "who takes a partition over raises its epoch",
+        [(FENCE, "set epoch = o.epoch + 1, owner", "set epoch = o.epoch, owner")],
+        PROTOCOL,
+        ["fence::"],
+    ),
+    mutant(
+        "P3",
+        "one record per key and cluster time",
+        [(MERGE, "*fate = Fate::Collapsed;", "")],
+        PURE_PRODUCER,
+        ["source::merge"],
+    ),
+    mutant(
+        "P5",
+        "updates of a batch merge at the last",
+        [(MERGE, "*fate = Fate::Merged;", "")],
+        PURE_PRODUCER,
+        ["source::merge"],
+    ),
+    mutant(
+        "P3t",
+        "a transaction is held back until it is whole",
+        [(HOLD, "if closed || !grouped {", "if true {")],
+        PURE_PRODUCER,
+        ["source::hold"],
+    ),
+    mutant(
+        "PH2",
+        "a heartbeat never claims a time that is not whole",
+        [(HOLD, "_ => time.previous(),", "_ => time,")],
+        PURE_PRODUCER,
+        ["source::hold"],
+    ),
+    mutant(
+        "D1",
+        "a row that goes with its parent leaves a tombstone at its own version",
+        [(CASCADE, "        execute(t, &sql.tombstones).await?;\n", "")],
+        PROTOCOL,
+        ["statements::older_record", "interleavings::children_that_go"],
+    ),
+    mutant(
+        "D2",
+        "nothing goes that somebody is writing",
+        [(CASCADE, "    left.retain(|_, count| *count > 0);\n", "    left.clear();\n")],
+        PROTOCOL,
+        ["statements::parent_deleted_while_what_goes"],
+    ),
+    mutant(
+        "D3",
+        "what holds a row holds all that it would go with",
+        [(CASCADE, "obstructed.extend(documents_of(t, holder).await?);", "documents_of(t, holder).await?;")],
+        APPLYING,
+        ["cascades::"],
+    ),
+    mutant(
+        "C1",
+        "child rows that wait are known by their document's own record",
+        [(APPLY, "parked.incomplete && parked.stamp.version == candidate.stamp.version;", "false;")],
+        APPLYING,
+        ["links::"],
+    ),
+    mutant(
+        "W1",
+        "a document outside the filter is a delete, not a record to skip",
+        [(DECODE, "None => part(table, Wish::Delete { filtered: true }),", "None => Err(malformed(String::new())),")],
+        PROTOCOL,
+        ["interleavings::filters"],
+    ),
+]
