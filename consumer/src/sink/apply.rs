@@ -14,6 +14,7 @@
 use super::{
     ApplyError, deletes,
     fence::{self, Fence, Passed},
+    overtaken,
     parking::{self, Flags, Parked, ToPark},
     session::Session,
     upserts,
@@ -253,8 +254,12 @@ impl Applier {
             t.look_for_cascaded().await?;
             t.pull_along().await?;
             // Listed first, so that a newer document of the same batch supersedes its letter.
-            t.flags.dead_letters |= list_refused(t, records).await?;
+            let refused = list_refused(t, records).await?;
+            t.flags.dead_letters |= refused;
             t.write(records).await?;
+            if refused {
+                overtaken::close(t, records).await?;
+            }
             for candidate in &t.work.candidates {
                 if let From::Batch(record) = candidate.from {
                     note(&mut outcomes[record], candidate.outcome());
