@@ -235,6 +235,7 @@ impl Applier {
         let (work, mut outcomes) = collect(records);
         let model = Arc::clone(&self.model);
         let careful = self.careful > 0;
+        let mut begun = false;
         let body = async |t: &mut Transaction<'_>| {
             match fence::pass(t.session, t.model, t.group, fences).await? {
                 Passed::Committed => {
@@ -248,6 +249,9 @@ impl Applier {
                     t.fresh = !tombstones && !events;
                 }
             }
+            // Said before anything is written: whoever is killed in the middle has said it.
+            tracing::debug!(records = records.len(), "writing");
+            begun = true;
             t.careful = careful || !t.session.enforced(t.model).await?;
             t.flags = Flags::read(t.session).await?;
             t.work = work;
@@ -280,7 +284,11 @@ impl Applier {
                 committed_before: false,
             })
         };
-        self.transact(rows, body, &model).await
+        let done = self.transact(rows, body, &model).await;
+        if begun && matches!(done, Err(ApplyError::Again(_) | ApplyError::Definite(_))) {
+            tracing::debug!(records = records.len(), "taken back");
+        }
+        done
     }
 
     /// Runs the settling task's part of one transaction: parked documents through the guard.
