@@ -3,13 +3,16 @@
 STACK := deploy/local/stack
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench mutants lint stack-up stack-down
+.PHONY: help demo demo-kill test bench mutants lint stack-up stack-down
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## migrate a live MongoDB from start to finish, on this machine
 	@deploy/local/demo
+
+demo-kill: ## the same, while each program and server is killed once
+	@deploy/local/demo --kill
 
 test: ## run every test, on real servers
 	@deploy/local/test

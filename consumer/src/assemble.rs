@@ -44,6 +44,16 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// An empty one with room for as much as `like` holds, in powers of two: a batch that grew step
+    /// by step would leave as much behind as it is large, and in ever new sizes.
+    pub fn sized_like(like: &Self) -> Self {
+        Self {
+            records: Vec::with_capacity(like.records.len().next_power_of_two()),
+            rows: Rows::sized_like(&like.rows),
+            ..Self::default()
+        }
+    }
+
     /// The fence rows of these records.
     pub fn fences(&self, records: &[Record]) -> Vec<Fence> {
         let mut fences: BTreeMap<Partition, Fence> = BTreeMap::new();
@@ -224,7 +234,8 @@ impl Assembler {
                 permit = batches.reserve(), if room => match permit {
                     Ok(permit) => {
                         self.bytes = 0;
-                        permit.send(std::mem::take(&mut self.batch));
+                        let next = Batch::sized_like(&self.batch);
+                        permit.send(std::mem::replace(&mut self.batch, next));
                     }
                     Err(_) => break,
                 },

@@ -2,5 +2,4 @@
 
 mod comparison;
 mod migration;
-mod run;
 mod slow_loader;

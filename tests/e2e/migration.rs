@@ -1,26 +1,27 @@
 //! Whole migrations of FinLit, by the real programs, while the application goes on writing.
 //! Whatever else a test asserts, it ends with every document compared with every row.
 
-use crate::run::{DEADLINE, Run};
 use leafcutter_tests::{
     failure::{Attempt, Failure, Result},
     finlit::FinLit,
+    fleet::PRODUCER,
     probe,
+    run::{DEADLINE, Run},
     watch::Watch,
     world::World,
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nine_collections_arrive_whole_while_the_application_writes() -> Result<()> {
-    let mut run = Run::begin("nine", FinLit::new(21, 0.02), 300).await?;
+    let run = Run::begin("nine", FinLit::new(21, 0.02), 300).await?;
     run.consumer()?;
     run.until_read().await?;
-    run.finish().await
+    run.finish().await.map(drop)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_consumers_share_the_work() -> Result<()> {
-    let mut run = Run::begin("two", FinLit::new(22, 0.02), 300).await?;
+    let run = Run::begin("two", FinLit::new(22, 0.02), 300).await?;
     run.consumer()?;
     run.consumer()?;
     run.until_read().await?;
@@ -30,42 +31,42 @@ async fn two_consumers_share_the_work() -> Result<()> {
         Ok((owners == 2).then_some(()))
     })
     .await?;
-    run.finish().await
+    run.finish().await.map(drop)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consumer_that_is_killed_is_replaced_by_the_other() -> Result<()> {
-    let mut run = Run::begin("consumer_killed", FinLit::new(23, 0.05), 300).await?;
+    let run = Run::begin("consumer_killed", FinLit::new(23, 0.05), 300).await?;
     let first = run.consumer()?;
     run.consumer()?;
     run.until_applied(1_000).await?;
-    run.kill(&first)?;
+    run.fleet.kill(&first)?;
     run.until_read().await?;
-    run.finish().await
+    run.finish().await.map(drop)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_producer_that_is_killed_goes_on_where_it_was() -> Result<()> {
-    let mut run = Run::begin("producer_killed", FinLit::new(24, 0.05), 300).await?;
+    let run = Run::begin("producer_killed", FinLit::new(24, 0.05), 300).await?;
     run.consumer()?;
     run.until_applied(1_000).await?;
-    run.kill("producer")?;
-    run.producer()?;
+    run.fleet.kill(PRODUCER)?;
+    run.fleet.start(PRODUCER)?;
     run.until_read().await?;
-    run.kill("producer")?;
-    run.producer()?;
-    run.finish().await
+    run.fleet.kill(PRODUCER)?;
+    run.fleet.start(PRODUCER)?;
+    run.finish().await.map(drop)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consumer_that_is_stopped_and_started_goes_on_where_it_was() -> Result<()> {
-    let mut run = Run::begin("consumer_stopped", FinLit::new(25, 0.02), 300).await?;
+    let run = Run::begin("consumer_stopped", FinLit::new(25, 0.02), 300).await?;
     let first = run.consumer()?;
     run.until_applied(500).await?;
-    run.stop(&first).await?;
+    run.fleet.stop(&first, DEADLINE).await?;
     run.consumer()?;
     run.until_read().await?;
-    run.finish().await
+    run.finish().await.map(drop)
 }
 
 /// A fresh group begins every topic anew, on tables that are up to date already.
@@ -76,7 +77,7 @@ async fn applying_everything_again_writes_no_row() -> Result<()> {
     run.until_read().await?;
     let last_write = run.end_traffic().await?;
     run.until_all_applied(last_write).await?;
-    run.stop_consumers().await?;
+    run.fleet.stop_consumers(DEADLINE).await?;
 
     let before = written(&run.world).await?;
     let again = format!("{}-again", run.world.group);
@@ -88,7 +89,7 @@ async fn applying_everything_again_writes_no_row() -> Result<()> {
     consumer.stop(DEADLINE).await?;
     let after = written(&run.world).await?;
     assert_eq!(before, after, "table, rows, updated, deleted");
-    run.finish().await
+    run.finish().await.map(drop)
 }
 
 /// Per table: rows that are there, and how often one was updated or deleted, when all sessions

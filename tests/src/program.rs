@@ -9,6 +9,7 @@ use crate::{
     probe,
     stack::Stack,
 };
+use serde_json::Value;
 use std::{
     fs::File,
     path::{Path, PathBuf},
@@ -45,11 +46,13 @@ pub struct Program {
     pub log: PathBuf,
     child: Child,
     peak_kib: u64,
+    /// Where its own words begin in the log.
+    log_start: usize,
 }
 
 impl Program {
-    /// Starts `binary` on these servers, with its words in `<log_folder>/<name>.log`. A log that
-    /// is there already is continued.
+    /// Starts `binary` on these servers, with its words in a file, as many as `level` says. A log
+    /// that is there already is continued.
     ///
     /// # Errors
     /// When the binary is not there or cannot be started.
@@ -58,7 +61,7 @@ impl Program {
         binary: &str,
         arguments: &[&str],
         stack: &Stack,
-        log_folder: &Path,
+        (log, level): (PathBuf, &str),
     ) -> Result<Self> {
         let path = folder()?.join(binary);
         if !path.exists() {
@@ -67,14 +70,16 @@ impl Program {
                 path.display()
             )));
         }
-        let log = log_folder.join(format!("{name}.log"));
         let file = File::options()
             .create(true)
             .append(true)
             .open(&log)
             .attempt(&format!("open {}", log.display()))?;
+        let log_start = usize::try_from(file.metadata()?.len())?;
         let child = Command::new(&path)
             .args(arguments)
+            .env("LEAFCUTTER_LOG", level)
+            .env("LEAFCUTTER_LOG_FORMAT", "json")
             .env("LEAFCUTTER_MONGODB_URI", &stack.mongodb_uri)
             .env("LEAFCUTTER_KAFKA_BROKERS", &stack.kafka_brokers)
             .env("LEAFCUTTER_POSTGRES_URI", &stack.postgres_uri)
@@ -88,6 +93,7 @@ impl Program {
             log,
             child,
             peak_kib: 0,
+            log_start,
         })
     }
 
@@ -140,8 +146,9 @@ impl Program {
     /// Ends it at once (SIGKILL), as a crash would.
     ///
     /// # Errors
-    /// When it cannot be waited for.
+    /// When it had ended before, or cannot be waited for.
     pub fn kill(mut self) -> Result<ExitStatus> {
+        self.check()?;
         self.child.kill()?;
         Ok(self.child.wait()?)
     }
@@ -181,10 +188,25 @@ impl Program {
             .count()
     }
 
+    /// What it has logged since it was started, event by event.
+    pub fn events(&self) -> Vec<Value> {
+        let log = std::fs::read(&self.log).unwrap_or_default();
+        events(log.get(self.log_start..).unwrap_or_default())
+    }
+
     fn failure(&self, what: &str) -> Failure {
         let (name, log, tail) = (&self.name, self.log.display(), self.tail());
         Failure::new(format!("{name} {what}; its log {log} ends so:\n{tail}"))
     }
+}
+
+/// The events of a log. What is no event, such as the first half of one whose program was killed,
+/// is left out.
+pub fn events(log: &[u8]) -> Vec<Value> {
+    let lines = log.split(|byte| *byte == b'\n');
+    lines
+        .filter_map(|line| serde_json::from_slice(line).ok())
+        .collect()
 }
 
 impl Drop for Program {

@@ -2,13 +2,16 @@
 //! `leafcutter.offsets`.
 //!
 //! A [`Watch`] reads the control topic on a thread of its own and asks PostgreSQL when it is
-//! looked at. It knows when everything is applied: a heartbeat at or after the last write, every
-//! partition past its offsets, nobody waiting for a parent, and no row held that nothing points to.
+//! looked at. While one of them is away it goes on with what it saw last. It knows when everything
+//! is applied: a heartbeat at or after the last write, every partition past its offsets, nobody
+//! waiting for a parent, and nothing left to be settled ([`unsettled`]).
+
+mod unsettled;
 
 use crate::{
     failure::{Attempt, Failure, Result},
-    finlit::{Collection, expected::tables::table},
     probe,
+    stack::Stack,
     world::Place,
 };
 use bson::Timestamp;
@@ -23,8 +26,9 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
+use tokio_postgres::{Client, error::SqlState};
 
 /// How long one look into the control topic waits for a record.
 const POLL: Duration = Duration::from_millis(100);
@@ -49,6 +53,8 @@ pub struct Seen {
     pub waiting: i64,
     /// Open dead letters.
     pub dead_letters: i64,
+    /// PostgreSQL does not answer: what is seen of it is old.
+    pub is_stale: bool,
 }
 
 impl Seen {
@@ -106,6 +112,9 @@ impl Seen {
 
     /// What is not applied yet of everything up to a cluster time; nothing when all is.
     pub fn missing(&self, until: Version) -> Option<String> {
+        if self.is_stale {
+            return Some("PostgreSQL to answer".to_owned());
+        }
         let Some(heartbeat) = &self.said.heartbeat else {
             return Some("the producer's first heartbeat".to_owned());
         };
@@ -129,8 +138,30 @@ impl Seen {
 pub struct Watch {
     said: Arc<Mutex<Said>>,
     end: Arc<AtomicBool>,
-    postgres: tokio_postgres::Client,
+    stack: Stack,
+    eye: tokio::sync::Mutex<Eye>,
     group: String,
+}
+
+/// The session of a watch, and what it saw last.
+#[derive(Default)]
+struct Eye {
+    client: Option<Client>,
+    last: Seen,
+}
+
+impl Eye {
+    fn stale(&self) -> Seen {
+        Seen {
+            is_stale: true,
+            ..self.last.clone()
+        }
+    }
+
+    fn lost(&mut self) -> Seen {
+        self.client = None;
+        self.stale()
+    }
 }
 
 impl Watch {
@@ -147,11 +178,15 @@ impl Watch {
         drop(std::thread::spawn(move || {
             listen(&kafka, &topic, &to, &until);
         }));
-        let postgres = place.stack.postgres().await?;
+        let client = Some(place.stack.postgres().await?);
         Ok(Self {
             said,
             end,
-            postgres,
+            stack: place.stack.clone(),
+            eye: tokio::sync::Mutex::new(Eye {
+                client,
+                last: Seen::default(),
+            }),
             group: group.to_owned(),
         })
     }
@@ -159,34 +194,42 @@ impl Watch {
     /// Looks once.
     ///
     /// # Errors
-    /// When PostgreSQL fails.
+    /// When PostgreSQL refuses to tell; not when it is away.
     pub async fn look(&self) -> Result<Seen> {
-        let said = self
-            .said
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let mut seen = Seen {
-            said,
-            ..Seen::default()
+        let mut eye = self.eye.lock().await;
+        let seen = match self.client(&mut eye).await {
+            None => eye.stale(),
+            Some(client) => match self.ask(client).await {
+                Ok(seen) => seen,
+                Err(error) if is_away(&error) => eye.lost(),
+                Err(error) => return Err(error).attempt("look into PostgreSQL"),
+            },
         };
+        eye.last = seen.clone();
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(Seen {
+            said: said.clone(),
+            ..seen
+        })
+    }
+
+    /// The session, or a new one; none while PostgreSQL is away.
+    async fn client<'a>(&self, eye: &'a mut Eye) -> Option<&'a Client> {
+        if eye.client.as_ref().is_none_or(Client::is_closed) {
+            eye.client = self.stack.postgres().await.ok();
+        }
+        eye.client.as_ref()
+    }
+
+    /// What PostgreSQL says.
+    async fn ask(&self, client: &Client) -> Result<Seen, tokio_postgres::Error> {
+        let mut seen = Seen::default();
         let there = "select to_regclass('leafcutter.consumers') is not null";
-        if !self
-            .postgres
-            .query_one(there, &[])
-            .await
-            .attempt("look into PostgreSQL")?
-            .get::<_, bool>(0)
-        {
+        if !client.query_one(there, &[]).await?.get::<_, bool>(0) {
             return Ok(seen);
         }
         let offsets = "select topic, partition, next_offset from leafcutter.offsets where consumer_group = $1";
-        for row in self
-            .postgres
-            .query(offsets, &[&self.group])
-            .await
-            .attempt("read the offsets")?
-        {
+        for row in client.query(offsets, &[&self.group]).await? {
             seen.next
                 .entry(row.get(0))
                 .or_default()
@@ -194,47 +237,30 @@ impl Watch {
         }
         let counts = "select (select count(*) from leafcutter.parked where state = 'waiting' and consumer_group = $1), \
                       (select count(*) from leafcutter.dead_letters where state = 'open' and consumer_group = $1)";
-        let counts = self
-            .postgres
-            .query_one(counts, &[&self.group])
-            .await
-            .attempt("count what waits")?;
+        let counts = client.query_one(counts, &[&self.group]).await?;
         (seen.waiting, seen.dead_letters) = (counts.get(0), counts.get(1));
         Ok(seen)
     }
 
-    /// Rows that are held though nothing points to them: the next thing to go.
+    /// What the settling task will still change: rows that are held though nothing points to them,
+    /// and documents given up for a value that is free and that were not tried since `applied`.
+    /// Nothing while PostgreSQL is away.
     ///
     /// # Errors
-    /// When PostgreSQL fails.
-    pub async fn held_for_nothing(&self) -> Result<i64> {
-        let mut sum = Vec::new();
-        for parent in Collection::ALL {
-            let mut nobody = String::new();
-            for child in Collection::ALL.map(table) {
-                for (column, to) in child.references().filter(|(_, to)| to.collection == parent) {
-                    debug_assert_eq!(to.collection, parent);
-                    nobody += &format!(
-                        " and not exists (select 1 from \"{}\" c where c.\"{}\" = h.key and c.\"{}\" <> h.key)",
-                        child.name,
-                        column.name,
-                        child.key()
-                    );
-                }
+    /// When PostgreSQL refuses to tell.
+    pub async fn unsettled(&self, applied: SystemTime) -> Result<Option<i64>> {
+        let mut eye = self.eye.lock().await;
+        let Some(client) = self.client(&mut eye).await else {
+            return Ok(None);
+        };
+        match client.query_one(&unsettled::count(), &[&applied]).await {
+            Ok(row) => Ok(Some(row.get(0))),
+            Err(error) if is_away(&error) => {
+                eye.lost();
+                Ok(None)
             }
-            sum.push(format!(
-                "(select count(*) from (select encode(row_key, 'hex')::uuid as key from leafcutter.held \
-                 where table_name = '{}') h where true{nobody})",
-                table(parent).name
-            ));
+            Err(error) => Err(error).attempt("look for what is to be settled"),
         }
-        let sql = format!("select {}", sum.join(" + "));
-        Ok(self
-            .postgres
-            .query_one(&sql, &[])
-            .await
-            .attempt("look for held rows")?
-            .get(0))
     }
 
     /// Waits until everything written up to `last_write` is applied and settled. `show` sees every
@@ -250,6 +276,7 @@ impl Watch {
     ) -> Result<()> {
         let until = Version::from_cluster_time(last_write);
         let mut missing = String::new();
+        let mut applied = None;
         let waited = probe::until(deadline, "everything to be applied", async || {
             let seen = self.look().await?;
             show(&seen)?;
@@ -257,9 +284,13 @@ impl Watch {
                 missing = what;
                 return Ok(None);
             }
-            let held = self.held_for_nothing().await?;
-            missing = format!("{held} held rows to go");
-            Ok((held == 0).then_some(()))
+            let applied = *applied.get_or_insert_with(SystemTime::now);
+            let unsettled = self.unsettled(applied).await?;
+            missing = unsettled.map_or_else(
+                || "PostgreSQL to answer".to_owned(),
+                |rows| format!("{rows} rows to be settled"),
+            );
+            Ok((unsettled == Some(0)).then_some(()))
         })
         .await;
         waited.map_err(|late| Failure::new(format!("{late}: {missing}")))
@@ -270,6 +301,19 @@ impl Drop for Watch {
     fn drop(&mut self) {
         self.end.store(true, Ordering::Relaxed);
     }
+}
+
+/// Whether an error says that the server went away, not that it refuses.
+fn is_away(error: &tokio_postgres::Error) -> bool {
+    let going = [
+        SqlState::ADMIN_SHUTDOWN,
+        SqlState::CRASH_SHUTDOWN,
+        SqlState::CANNOT_CONNECT_NOW,
+    ];
+    let cut = |error: &tokio_postgres::Error| {
+        std::error::Error::source(error).is_some_and(|cause| cause.is::<std::io::Error>())
+    };
+    error.is_closed() || cut(error) || error.code().is_some_and(|code| going.contains(code))
 }
 
 fn listen(kafka: &KafkaSettings, topic: &str, said: &Mutex<Said>, end: &AtomicBool) {

@@ -41,6 +41,8 @@ pub struct Place {
     pub mapping: PathBuf,
     /// Where logs go.
     pub folder: PathBuf,
+    /// What the programs log: a level, or a filter.
+    pub level: String,
 }
 
 impl Place {
@@ -59,15 +61,16 @@ impl Place {
             prefix: prefix.to_owned(),
             mapping,
             folder: folder.to_owned(),
+            level: std::env::var("LEAFCUTTER_LOG").unwrap_or_else(|_| "info".to_owned()),
         })
     }
 
-    /// Starts `leafcutter-producer run`.
+    /// Starts `leafcutter-producer run`; `name` is what it is called in messages.
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn producer(&self, more: &[&str]) -> Result<Program> {
-        self.start("producer", "leafcutter-producer", &[], more)
+    pub fn producer(&self, name: &str, more: &[&str]) -> Result<Program> {
+        self.start(name, "leafcutter-producer", &[], more)
     }
 
     /// Starts a `leafcutter-consumer run` of a group; `name` tells it from others.
@@ -89,7 +92,13 @@ impl Place {
         arguments.extend(["--admin", "127.0.0.1:0"]);
         arguments.extend(own);
         arguments.extend(more);
-        Program::start(name, binary, &arguments, &self.stack, &self.folder)
+        let log = (self.log(name), self.level.as_str());
+        Program::start(name, binary, &arguments, &self.stack, log)
+    }
+
+    /// Where a program's words go.
+    pub fn log(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{name}.log"))
     }
 
     /// Waits until a producer that was just started has made the topics, without which a consumer
@@ -138,6 +147,7 @@ pub struct World {
     pub source: Database,
     /// The target.
     pub target: tokio_postgres::Client,
+    servers: Stack,
     own_name: String,
     /// Keeps the folder until the world ends.
     _folder: tempfile::TempDir,
@@ -149,7 +159,14 @@ impl World {
     /// # Errors
     /// When the environment names no servers, or one of them fails.
     pub async fn new(name: &str) -> Result<Self> {
-        let servers = Stack::from_env()?;
+        Self::on(Stack::from_env()?, name).await
+    }
+
+    /// A new world on other servers.
+    ///
+    /// # Errors
+    /// When one of them fails.
+    pub async fn on(servers: Stack, name: &str) -> Result<Self> {
         let own_name = format!("lc_{name}_{}", std::process::id());
         let stack = servers.with_postgres_database(&own_name)?;
         let admin = servers.postgres().await?;
@@ -167,9 +184,19 @@ impl World {
             group: own_name.clone(),
             source,
             target,
+            servers,
             own_name,
             _folder: folder,
         })
+    }
+
+    /// Connects to PostgreSQL again, after it was away.
+    ///
+    /// # Errors
+    /// When it still is.
+    pub async fn reconnect(&mut self) -> Result<()> {
+        self.target = self.place.stack.postgres().await?;
+        Ok(())
     }
 
     /// What a comparison needs.
@@ -192,7 +219,7 @@ impl World {
             .await
             .attempt("drop the database of MongoDB")?;
         drop(self.target);
-        let admin = Stack::from_env()?.postgres().await?;
+        let admin = self.servers.postgres().await?;
         let sql = format!("drop database \"{}\" with (force)", self.own_name);
         admin.batch_execute(&sql).await.attempt(&sql)?;
         delete_topics(&self.place.stack, &self.place.prefix).await

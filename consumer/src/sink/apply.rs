@@ -14,6 +14,7 @@
 use super::{
     ApplyError, deletes,
     fence::{self, Fence, Passed},
+    overtaken,
     parking::{self, Flags, Parked, ToPark},
     session::Session,
     upserts,
@@ -234,6 +235,7 @@ impl Applier {
         let (work, mut outcomes) = collect(records);
         let model = Arc::clone(&self.model);
         let careful = self.careful > 0;
+        let mut begun = false;
         let body = async |t: &mut Transaction<'_>| {
             match fence::pass(t.session, t.model, t.group, fences).await? {
                 Passed::Committed => {
@@ -247,14 +249,21 @@ impl Applier {
                     t.fresh = !tombstones && !events;
                 }
             }
+            // Said before anything is written: whoever is killed in the middle has said it.
+            tracing::debug!(records = records.len(), "writing");
+            begun = true;
             t.careful = careful || !t.session.enforced(t.model).await?;
             t.flags = Flags::read(t.session).await?;
             t.work = work;
             t.look_for_cascaded().await?;
             t.pull_along().await?;
             // Listed first, so that a newer document of the same batch supersedes its letter.
-            t.flags.dead_letters |= list_refused(t, records).await?;
+            let refused = list_refused(t, records).await?;
+            t.flags.dead_letters |= refused;
             t.write(records).await?;
+            if refused {
+                overtaken::close(t, records).await?;
+            }
             for candidate in &t.work.candidates {
                 if let From::Batch(record) = candidate.from {
                     note(&mut outcomes[record], candidate.outcome());
@@ -275,7 +284,11 @@ impl Applier {
                 committed_before: false,
             })
         };
-        self.transact(rows, body, &model).await
+        let done = self.transact(rows, body, &model).await;
+        if begun && matches!(done, Err(ApplyError::Again(_) | ApplyError::Definite(_))) {
+            tracing::debug!(records = records.len(), "taken back");
+        }
+        done
     }
 
     /// Runs the settling task's part of one transaction: parked documents through the guard.

@@ -7,6 +7,7 @@
 
 use super::{ApplyError, session::Session};
 use crate::model::Model;
+use tokio_postgres::error::SqlState;
 
 /// One partition's part of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,11 +146,59 @@ pub async fn take_over(
         set epoch = o.epoch + 1, owner = excluded.owner, updated_at = now() \
         returning epoch, next_offset";
     let statement = session.prepared(TAKE).await?;
-    let row = session
+    let taken = session
         .client()
         .query_one(&statement, &[&group, &topic, &partition, &owner, &mapping])
+        .await;
+    match taken {
+        Ok(row) => Ok((row.get(0), row.get(1))),
+        Err(error) => {
+            if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) {
+                evict(session, group, topic, partition, owner).await?;
+            }
+            Err(error.into())
+        }
+    }
+}
+
+/// Ends the transactions that a partition's last owner has left open, so that the next attempt to
+/// take it over succeeds. One that froze between two statements is ended by its own time-out; one
+/// that froze in the middle of a COPY, or whose host is gone, is not: there PostgreSQL waits for
+/// data without any limit. An owner that only was slow loses a batch that the fence takes from it
+/// anyway.
+async fn evict(
+    session: &mut Session,
+    group: &str,
+    topic: &str,
+    partition: i32,
+    heir: &str,
+) -> Result<(), ApplyError> {
+    const EVICT: &str = "\
+        select o.owner, count(pg_terminate_backend(a.pid)) \
+        from leafcutter.offsets o join pg_stat_activity a \
+        on a.application_name like 'leafcutter %' \
+        and right(a.application_name, length(o.owner) + 1) = ' ' || o.owner \
+        where o.consumer_group = $1 and o.topic = $2 and o.partition = $3 and o.owner <> $4 \
+        and a.datname = current_database() and a.usename = current_user \
+        and a.wait_event = 'ClientRead' and a.xact_start is not null \
+        and a.state_change < clock_timestamp() - interval '10 s' \
+        group by o.owner";
+    let statement = session.prepared(EVICT).await?;
+    let ended = session
+        .client()
+        .query_opt(&statement, &[&group, &topic, &partition, &heir])
         .await?;
-    Ok((row.get(0), row.get(1)))
+    if let Some(row) = ended {
+        let (owner, sessions): (&str, i64) = (row.get(0), row.get(1));
+        tracing::warn!(
+            owner,
+            sessions,
+            topic,
+            partition,
+            "ended transactions that a former owner left open"
+        );
+    }
+    Ok(())
 }
 
 /// Topic, partition and epoch of every partition of a group.

@@ -26,6 +26,7 @@ pub mod upserts;
 pub mod apply;
 pub mod settle;
 pub mod retry;
+mod overtaken;
 
 use leafcutter_schemas::{
     class::Class,

@@ -230,7 +230,10 @@ fn same_record(provenance: &Provenance, candidate: &Candidate) -> bool {
 
 /// The highest version stored for each candidate's row, in the row itself or in its tombstone; -1
 /// where there is neither. The rows are locked, so that it stays the highest.
-async fn stored(t: &mut Transaction<'_>, candidates: &[Candidate]) -> Result<Vec<i64>, ApplyError> {
+pub(super) async fn stored(
+    t: &mut Transaction<'_>,
+    candidates: &[Candidate],
+) -> Result<Vec<i64>, ApplyError> {
     let model = t.model;
     let mut stored = vec![-1; candidates.len()];
     let root = |candidate: &Candidate| candidate.root;

@@ -3,7 +3,8 @@
 //! A session is thrown away after any error of the connection: what it had prepared, its temporary
 //! tables and an open transaction go with it. The time-outs bound what a frozen process can hold:
 //! its open transaction is ended by the server (`idle_in_transaction_session_timeout`), and with it
-//! its locks.
+//! its locks. Only while PostgreSQL waits for the data of a COPY no time-out holds: there whoever
+//! takes its partitions over ends the session ([`super::fence`]).
 
 use crate::model::Model;
 use leafcutter_runtime::secret::Secret;

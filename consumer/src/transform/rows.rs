@@ -39,6 +39,15 @@ pub struct Mark {
 }
 
 impl Rows {
+    /// An empty one with room for as much as `like` holds.
+    pub fn sized_like(like: &Self) -> Self {
+        Self {
+            buffer: Vec::with_capacity(like.buffer.len().next_power_of_two()),
+            keys: Vec::with_capacity(like.keys.len().next_power_of_two()),
+            rows: Vec::with_capacity(like.rows.len().next_power_of_two()),
+        }
+    }
+
     /// How far it is filled.
     pub fn mark(&self) -> Mark {
         Mark {

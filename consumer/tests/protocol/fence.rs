@@ -8,7 +8,10 @@ use crate::{
 };
 use bson::doc;
 use leafcutter_consumer::sink::{ApplyError, session};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::sync::Notify;
 
 const POSITION: &str =
@@ -70,6 +73,31 @@ async fn heir_begins_where_the_last_batch_of_the_zombie_ends() {
     pause.end().await;
     writing.await.unwrap().unwrap();
     assert_eq!(taking.await.unwrap().unwrap(), (2, 1));
+    world.end().await;
+}
+
+/// No time-out of PostgreSQL ends a COPY whose client sends nothing more.
+#[tokio::test]
+async fn heir_takes_over_from_an_owner_that_froze_in_the_middle_of_a_copy() {
+    let world = World::new().await;
+    let zombie = owned(&world, "zombie").await;
+    let frozen = session::connect(&world.config, "leafcutter writer zombie").await;
+    let frozen = frozen.unwrap();
+    let fence = "begin; update leafcutter.offsets set next_offset = next_offset + 1";
+    frozen.batch_execute(fence).await.unwrap();
+    let copy = frozen.copy_in::<_, bytes::Bytes>("copy parents (id) from stdin");
+    let copy = copy.await.unwrap();
+
+    let mut heir = world.consumer("heir");
+    let begun = Instant::now();
+    let taken = loop {
+        match heir.applier.take_over(0, 0).await {
+            Ok(taken) => break taken,
+            Err(error) => assert!(begun.elapsed() < Duration::from_secs(60), "{error}"),
+        }
+    };
+    assert_eq!(taken, (2, 0), "what the frozen one had written is gone");
+    drop((copy, frozen, zombie));
     world.end().await;
 }
 

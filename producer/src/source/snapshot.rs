@@ -150,10 +150,14 @@ impl Snapshot {
             .map_or("", |collection| collection.name.as_str())
     }
 
-    /// Documents per reply, and the bytes expected of one.
+    /// Documents per reply, and the bytes expected of one. Under a limit, not more at once than may
+    /// be read in a second.
     fn batch(&self, average: u64) -> (u32, usize) {
         let average = average.max(64);
-        let documents = (self.batch_bytes / average).clamp(1, BATCH_DOCUMENTS_MAX);
+        let most = self.pace.as_ref().map_or(BATCH_DOCUMENTS_MAX, |pace| {
+            BATCH_DOCUMENTS_MAX.min(pace.per_second.into())
+        });
+        let documents = (self.batch_bytes / average).clamp(1, most);
         let bytes = usize::try_from(documents * average * 5 / 4).unwrap_or(usize::MAX);
         (
             u32::try_from(documents).unwrap_or(1),
@@ -210,13 +214,16 @@ impl Snapshot {
             self.progress.split_read(name, task.number, count);
             metrics::documents_read(name, count);
             drop(batch);
-            if at_end {
-                reached = true;
+            reached = at_end;
+            // A split's last reply costs as much as any other: it may be its only one.
+            let goes_on = match &self.pace {
+                Some(pace) => pace.spend(count, shutdown).await,
+                None => true,
+            };
+            if reached {
                 break;
             }
-            if let Some(pace) = &self.pace
-                && !pace.spend(count, shutdown).await
-            {
+            if !goes_on {
                 return Ok(End::Stopped);
             }
             permit = self.reserve(expected, shutdown).await;

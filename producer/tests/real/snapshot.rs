@@ -1,5 +1,7 @@
 //! The snapshot is whole, whatever `_id`s are made of and whatever is written meanwhile.
 
+use std::time::{Duration, Instant};
+
 use bson::{Bson, DateTime, Decimal128, Document, Timestamp, doc, oid::ObjectId};
 use leafcutter_runtime::exit::Exit;
 use leafcutter_schemas::operation::Operation;
@@ -140,5 +142,27 @@ async fn a_last_split_ends_although_writers_go_on() {
     world.until_caught_up().await;
     producer.stop().await.expect("it stops");
     world.assert_converged("a").await;
+    world.end().await;
+}
+
+/// Small collections are one reply each, and the last reply of every split is one of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_limit_holds_where_every_split_is_one_reply() {
+    let names = ["a", "b", "c"];
+    let mut world = World::new("limited", &names).await;
+    world.flag("max-docs-per-second", "100");
+    for name in names {
+        let collection = world.collection(name);
+        let inserted = collection.insert_many(numbered(300)).await;
+        inserted.expect("documents");
+    }
+    let begun = Instant::now();
+    let producer = world.start("run");
+    for name in names {
+        world.until_complete(name).await;
+    }
+    let took = begun.elapsed();
+    producer.stop().await.expect("it stops");
+    assert!(took >= Duration::from_secs(8), "900 documents in {took:?}");
     world.end().await;
 }

@@ -4,7 +4,9 @@
 //! counted from the beginning of each phase.
 
 use super::{args::Settings, figures::Used, process};
-use crate::{failure::Result, probe, program::Program, watch::Watch, world::World};
+use crate::{
+    failure::Result, fleet::PRODUCER, probe, program::Program, watch::Watch, world::World,
+};
 use bson::Timestamp;
 use leafcutter_schemas::version::Version;
 use std::time::{Duration, Instant};
@@ -54,7 +56,7 @@ impl Migration {
     pub fn start_producer(&mut self, world: &World) -> Result<Instant> {
         let more: Vec<&str> = self.more.iter().map(String::as_str).collect();
         let began = Instant::now();
-        self.producer = Some((world.place.producer(&more)?, Duration::ZERO));
+        self.producer = Some((world.place.producer(PRODUCER, &more)?, Duration::ZERO));
         Ok(began)
     }
 

@@ -41,6 +41,12 @@ pub struct Settings {
     /// Seconds for which the writes go on after the snapshot
     #[arg(long, default_value = "5", value_name = "SECS", value_parser = seconds)]
     pub after: Duration,
+    /// Kill the producer, a consumer and each server once meanwhile, and bring them back
+    #[arg(long)]
+    pub kill: bool,
+    /// Whom to kill when: the same seed gives the same order and pauses; random by default
+    #[arg(long, env = "KILL_SEED", value_name = "N", requires = "kill")]
+    pub kill_seed: Option<u64>,
     /// Seconds after which the demo gives up
     #[arg(long, default_value = "600", value_name = "SECS", value_parser = seconds)]
     pub deadline: Duration,

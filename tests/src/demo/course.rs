@@ -2,11 +2,17 @@
 
 use super::{
     args::Settings,
+    measured::{Faults, Measured},
     screen::{Loading, Screen, number, say},
     table,
 };
 use crate::{
     failure::{Attempt, Failure, Result},
+    fault::{
+        again::{self, Again},
+        course::Course,
+        plan::{Pace, Plan},
+    },
     finlit::{
         Collection, FinLit,
         compare::{Sides, compare, letters, report::Report},
@@ -14,98 +20,23 @@ use crate::{
         load::load,
         traffic,
     },
+    fleet::Fleet,
     probe,
-    program::Program,
+    servers::Servers,
     stack::Stack,
     watch::{Seen, Watch},
     world::Place,
 };
 use mongodb::Database;
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
+/// Between two kills, and until what was killed is started again.
+const KILLS: Pace = Pace {
+    pause: Duration::from_secs(3),
+    outage: Duration::from_secs(3),
+};
 /// How long a program may take to end.
 const STOP: Duration = Duration::from_secs(60);
-
-/// What was measured on the way.
-#[derive(Debug, Default)]
-pub struct Measured {
-    start: Option<Instant>,
-    /// Per collection: when its first record was applied, when its snapshot was, its documents.
-    snapshots: BTreeMap<Collection, (Instant, Option<Instant>, u64)>,
-    /// The most memory of each program, in KiB.
-    pub peaks: Vec<(String, u64)>,
-    /// Steps of the traffic.
-    pub writes: u64,
-    /// Those of several writes.
-    pub transactions: u64,
-    /// How long the traffic went on.
-    pub traffic: Duration,
-    /// How long the comparison took.
-    pub comparison: Duration,
-}
-
-impl Measured {
-    fn see(&mut self, place: &Place, seen: &Seen) -> Result<()> {
-        let now = Instant::now();
-        for collection in Collection::ALL {
-            let topic = place.topic(collection.name())?;
-            if seen.applied(&topic) == 0 {
-                continue;
-            }
-            let (_, done, documents) = self.snapshots.entry(collection).or_insert((now, None, 0));
-            if done.is_none() && seen.is_snapshot_applied(&topic) {
-                *done = Some(now);
-                *documents = seen
-                    .said
-                    .complete
-                    .get(&topic)
-                    .map_or(0, |complete| complete.documents);
-            }
-        }
-        Ok(())
-    }
-
-    /// Seconds from the programs' start until the snapshot of a collection was applied, and its
-    /// documents per second from the first one on.
-    pub fn snapshot(&self, collection: Collection) -> Option<(f64, u64)> {
-        let (first, done, documents) = self.snapshots.get(&collection)?;
-        let done = (*done)?;
-        Some((
-            (done - self.start?).as_secs_f64(),
-            per_second(*documents, done - *first),
-        ))
-    }
-
-    /// The same for all, from the programs' start.
-    pub fn whole_snapshot(&self) -> (f64, u64) {
-        let last = self
-            .snapshots
-            .values()
-            .filter_map(|(_, done, _)| *done)
-            .max();
-        let documents = self
-            .snapshots
-            .values()
-            .map(|(_, _, documents)| documents)
-            .sum();
-        match (self.start, last) {
-            (Some(start), Some(last)) => (
-                (last - start).as_secs_f64(),
-                per_second(documents, last - start),
-            ),
-            _ => (0.0, 0),
-        }
-    }
-}
-
-fn per_second(documents: u64, took: Duration) -> u64 {
-    // Progress is looked at a few times a second: less than that cannot be told from nothing.
-    let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX).max(250);
-    documents * 1000 / millis
-}
 
 /// Does everything. True: the comparison found nothing.
 ///
@@ -121,7 +52,7 @@ pub async fn run(settings: &Settings) -> Result<bool> {
     refuse_old_target(&place).await?;
 
     say(&format!(
-        "Fill MongoDB: {} documents in 9 collections, seed {}, with the dirt real data has",
+        "Fill MongoDB: {} documents in 9 collections, seed {}, with all their dirt",
         number(finlit.total()),
         settings.seed
     ))?;
@@ -130,12 +61,18 @@ pub async fn run(settings: &Settings) -> Result<bool> {
     drop(loading);
 
     let mut measured = Measured::default();
-    let ledger = migrate(settings, &place, &finlit, &source, &mut measured).await?;
+    let migrated = migrate(settings, &place, &finlit, &source, &mut measured).await?;
+    let Migrated { ledger, fleet } = migrated;
 
     say("Compare every document with every row")?;
     let began = Instant::now();
     let report = judge(&place, settings, &source, &ledger).await?;
     measured.comparison = began.elapsed();
+    if let Some(faults) = &mut measured.faults {
+        say("Count what was done again")?;
+        let target = place.stack.postgres().await?;
+        faults.again = again::count(&place, &fleet, &target, &settings.group).await?;
+    }
     say("")?;
     say(&table::render(settings, &report, &measured))?;
     Ok(report.is_clean())
@@ -159,6 +96,12 @@ async fn refuse_old_target(place: &Place) -> Result<()> {
     Ok(())
 }
 
+/// What the migration leaves behind.
+struct Migrated {
+    ledger: Ledger,
+    fleet: Fleet,
+}
+
 /// From the first write of the traffic until everything is applied and the programs have ended.
 async fn migrate(
     settings: &Settings,
@@ -166,11 +109,19 @@ async fn migrate(
     finlit: &FinLit,
     source: &Database,
     measured: &mut Measured,
-) -> Result<Ledger> {
+) -> Result<Migrated> {
     say(&format!(
-        "Migrate, with one producer and {} consumers, while an application writes {} times a second",
+        "Migrate: 1 producer, {} consumers, an application that writes {} times a second",
         settings.consumers, settings.rate
     ))?;
+    let plan = settings.kill.then(|| plan(settings));
+    let servers = plan.as_ref().map(|_| Servers::from_env()).transpose()?;
+    if let Some(plan) = &plan {
+        let seed = plan.seed;
+        say(&format!(
+            "Kill each part once meanwhile (`KILL_SEED={seed} make demo-kill` repeats it)"
+        ))?;
+    }
     let watch = Watch::new(place, &settings.group).await?;
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let traffic = traffic::run(
@@ -181,25 +132,47 @@ async fn migrate(
         stopped,
     );
     let traffic = tokio::spawn(traffic);
-    measured.start = Some(Instant::now());
-    let mut programs = start(settings, place).await?;
-    let mut screen = Screen::new(place, finlit)?;
+    let start = Instant::now();
+    measured.start = Some(start);
+    let fleet = Fleet::new(place, &settings.group, &[]);
+    fleet.first_producer().await?;
+    for _ in 0..settings.consumers {
+        fleet.consumer()?;
+    }
+    let mut screen = Screen::new(place, finlit, start)?;
+    let course = plan.as_ref().zip(servers.as_ref());
+    let course = course.map(|(plan, servers)| Course {
+        plan,
+        place,
+        fleet: &fleet,
+        servers,
+        watch: &watch,
+        start,
+        struck: Vec::new().into(),
+    });
 
     let mut read_at = None;
-    probe::until(settings.deadline, "the end of the snapshots", async || {
+    let watched = probe::until(settings.deadline, "the end of the snapshots", async || {
         let seen = watch.look().await?;
-        show(&seen, &mut programs, &mut screen, measured, place)?;
+        show(&seen, &fleet, course.as_ref(), &mut screen, measured, place)?;
         if traffic.is_finished() {
             return Ok(Some(()));
         }
-        if read_at.is_none() && seen.said.complete.len() == Collection::ALL.len() {
+        let is_over = course.as_ref().is_none_or(Course::is_over);
+        if read_at.is_none() && is_over && seen.said.complete.len() == Collection::ALL.len() {
             read_at = Some(Instant::now());
         }
         Ok(read_at
             .filter(|at| at.elapsed() >= settings.after)
             .map(|_| ()))
-    })
-    .await?;
+    });
+    let killed = async {
+        match &course {
+            Some(course) => course.run().await,
+            None => Ok(()),
+        }
+    };
+    tokio::try_join!(watched, killed)?;
     stop.send_replace(true);
     let done = traffic
         .await
@@ -207,7 +180,7 @@ async fn migrate(
         .attempt("write to MongoDB")?;
     watch
         .until_applied(done.last_write, settings.deadline, |seen| {
-            show(seen, &mut programs, &mut screen, measured, place)
+            show(seen, &fleet, course.as_ref(), &mut screen, measured, place)
         })
         .await?;
     drop(screen);
@@ -215,37 +188,38 @@ async fn migrate(
     measured.writes = done.total();
     measured.traffic = done.took;
     measured.transactions = done.transactions;
-    measured.peaks = programs
-        .iter_mut()
-        .map(|p| (p.name.clone(), p.peak_kib()))
-        .collect();
-    for program in programs {
-        program.stop(STOP).await?;
-    }
+    measured.peaks = fleet.peaks();
+    measured.faults = course.map(|course| Faults {
+        seed: course.plan.seed,
+        struck: course.struck.into_inner(),
+        again: Again::default(),
+    });
+    fleet.stop_all(STOP).await?;
     let mut ledger = Ledger::of_load(finlit);
     ledger.extend(done.ledger);
-    Ok(ledger)
+    Ok(Migrated { ledger, fleet })
 }
 
-async fn start(settings: &Settings, place: &Place) -> Result<Vec<Program>> {
-    let mut producer = place.producer(&[])?;
-    place.until_topics(&mut producer).await?;
-    let mut programs = vec![producer];
-    for n in 1..=settings.consumers {
-        programs.push(place.consumer(&format!("consumer-{n}"), &settings.group, &[])?);
-    }
-    Ok(programs)
+/// Whom to kill when. A seed of nobody's choice is one that can be typed.
+fn plan(settings: &Settings) -> Plan {
+    let seed = settings.kill_seed;
+    let seed = seed.unwrap_or_else(|| u64::from(rand::random::<u16>()));
+    Plan::new(seed, settings.consumers.into(), KILLS)
 }
 
 fn show(
     seen: &Seen,
-    programs: &mut [Program],
+    fleet: &Fleet,
+    course: Option<&Course<'_>>,
     screen: &mut Screen,
     measured: &mut Measured,
     place: &Place,
 ) -> Result<()> {
-    programs.iter_mut().try_for_each(Program::check)?;
+    fleet.check()?;
     measured.see(place, seen)?;
+    if let Some(course) = course {
+        screen.show_kills(&course.struck.borrow())?;
+    }
     screen.show(seen)
 }
 

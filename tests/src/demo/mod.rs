@@ -1,10 +1,11 @@
 //! The demo: a live MongoDB becomes a PostgreSQL before one's eyes, and every row is proven.
 //!
-//! [`args`] says what is asked for; [`course`] does it, step by step, and measures; [`screen`]
-//! shows progress, [`table`] the result. Everything it starts ends with it.
+//! [`args`] says what is asked for; [`course`] does it, step by step; [`screen`] shows progress,
+//! [`table`] the result and what was [`measured`]. Everything it starts ends with it.
 
 pub mod args;
 pub mod course;
+pub mod measured;
 pub mod screen;
 pub mod table;
 

@@ -3,6 +3,7 @@
 
 use crate::{
     failure::Result,
+    fault::course::Struck,
     finlit::{Collection, FinLit, expected::tables::table},
     watch::Seen,
     world::Place,
@@ -82,6 +83,10 @@ pub struct Screen {
     history: VecDeque<(Instant, u64)>,
     /// When the producer said what is applied by now: milliseconds since 1970.
     as_of: i64,
+    /// Kills that were told of.
+    told: usize,
+    /// Who is down.
+    down: Option<String>,
 }
 
 struct Bars {
@@ -91,11 +96,11 @@ struct Bars {
 }
 
 impl Screen {
-    /// Begins.
+    /// Begins. Seconds are counted from `start`.
     ///
     /// # Errors
     /// When a topic has no name.
-    pub fn new(place: &Place, finlit: &FinLit) -> Result<Self> {
+    pub fn new(place: &Place, finlit: &FinLit, start: Instant) -> Result<Self> {
         let mut topics = BTreeMap::new();
         for collection in Collection::ALL {
             topics.insert(collection, place.topic(collection.name())?);
@@ -106,10 +111,12 @@ impl Screen {
         Ok(Self {
             bars,
             topics,
-            start: now,
+            start,
             last_line: now,
             history,
             as_of: 0,
+            told: 0,
+            down: None,
         })
     }
 
@@ -152,6 +159,32 @@ impl Screen {
         Ok(())
     }
 
+    /// Tells who was killed and is back, once each.
+    ///
+    /// # Errors
+    /// When nobody listens any more.
+    pub fn show_kills(&mut self, struck: &[Struck]) -> Result<()> {
+        self.down = struck
+            .last()
+            .filter(|last| last.down.is_none())
+            .map(|last| last.victim.to_string());
+        for one in struck.iter().skip(self.told) {
+            let Some(down) = one.down else { break };
+            self.told += 1;
+            let line = format!(
+                "   {:>3} s  killed {}; back after {:.1} s",
+                one.at.as_secs(),
+                one.victim,
+                down.as_secs_f64()
+            );
+            match &self.bars {
+                Some(bars) => bars.all.println(line)?,
+                None => say(&line)?,
+            }
+        }
+        Ok(())
+    }
+
     fn line(&mut self, seen: &Seen, now: Instant, applied: u64, announced: u64) -> String {
         let mut line = format!(
             "{:>3} s  {} records",
@@ -164,6 +197,9 @@ impl Screen {
                 ", {}/s",
                 number((applied - before.min(&applied)) * 1000 / millis)
             );
+        }
+        if let Some(down) = &self.down {
+            return format!("{line}, {down} is down");
         }
         if let Some(heartbeat) = seen
             .said

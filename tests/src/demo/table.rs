@@ -1,7 +1,12 @@
 //! The result, in at most 80 columns.
 
-use super::{args::Settings, course::Measured, screen::number};
+use super::{
+    args::Settings,
+    measured::{Faults, Measured},
+    screen::number,
+};
 use crate::{
+    fault::course::Mark,
     finlit::{
         Collection,
         compare::report::{Report, Wrong},
@@ -21,6 +26,7 @@ pub fn render(settings: &Settings, report: &Report, measured: &Measured) -> Stri
     collections(&mut text, report, measured)
         .and_then(|()| dead_letters(&mut text, report))
         .and_then(|()| programs(&mut text, measured))
+        .and_then(|()| faults(&mut text, measured))
         .and_then(|()| verdict(&mut text, settings, report, measured))
         .unwrap_or_default();
     text
@@ -151,6 +157,68 @@ fn programs(text: &mut String, measured: &Measured) -> std::fmt::Result {
             number(measured.transactions)
         ),
     )
+}
+
+/// Who was killed, and what had to be done again.
+fn faults(text: &mut String, measured: &Measured) -> std::fmt::Result {
+    let Some(Faults {
+        seed,
+        struck,
+        again,
+    }) = &measured.faults
+    else {
+        return Ok(());
+    };
+    writeln!(
+        text,
+        "\nKilled by SIGKILL (`KILL_SEED={seed} make demo-kill` does it in the same way):"
+    )?;
+    writeln!(
+        text,
+        "{:>7}  {:<10} {:>7}  when there were",
+        "at s", "what", "down s"
+    )?;
+    for one in struck {
+        let down = one.down.map_or(0.0, |down| down.as_secs_f64());
+        writeln!(
+            text,
+            "{:>7.1}  {:<10} {down:>7.1}  {}",
+            one.at.as_secs_f64(),
+            one.victim.to_string(),
+            state(one.mark)
+        )?;
+    }
+    writeln!(text)?;
+    paragraph(
+        text,
+        "Read again:    ",
+        &format!(
+            "{} documents of the snapshot and {} changes were published a second time, of {} records",
+            number(again.read),
+            number(again.changes),
+            number(again.records)
+        ),
+    )?;
+    paragraph(
+        text,
+        "Applied again: ",
+        &format!(
+            "{} records, whose transactions were cut off and rolled back",
+            number(again.applied)
+        ),
+    )
+}
+
+fn state(mark: Mark) -> String {
+    let all = Collection::ALL.len();
+    let what = if mark.read < all {
+        format!("{} of {all} snapshots read", mark.read)
+    } else if mark.done < all {
+        format!("{} of {all} snapshots applied", mark.done)
+    } else {
+        "all snapshots applied".to_owned()
+    };
+    format!("{} records applied, {what}", number(mark.applied))
 }
 
 fn verdict(

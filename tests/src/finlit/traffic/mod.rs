@@ -5,21 +5,20 @@
 //! without a return under the same `_id`, and transactions over several collections.
 
 mod write;
+mod outage;
 mod plan;
 mod stories;
 
+pub use outage::now;
 pub use plan::{Plan, Step};
 pub use write::Write;
 
 use super::{FinLit, ledger::Ledger};
-use crate::failure::{Attempt, Failure, Result};
-use bson::{Timestamp, doc};
+use crate::failure::{Attempt, Result};
+use bson::Timestamp;
 use mongodb::{Client, ClientSession, Database};
 use std::{collections::BTreeMap, time::Duration};
 use tokio::{sync::watch, time::Instant};
-
-/// How often a transaction is tried that the server calls off.
-const ATTEMPTS: u32 = 5;
 
 /// What the traffic did.
 #[derive(Debug)]
@@ -52,7 +51,7 @@ struct Counted {
 /// Writes `per_second` steps a second until `stop` becomes true, then what was promised for later.
 ///
 /// # Errors
-/// When MongoDB fails.
+/// When MongoDB fails otherwise than by being away for a while.
 pub async fn run(
     finlit: FinLit,
     client: Client,
@@ -94,54 +93,8 @@ async fn step(
     *counted.steps.entry(step.what).or_default() += 1;
     counted.transactions += u64::from(step.writes.len() > 1);
     match step.writes.as_slice() {
-        [write] => write.run(database, session).await.map_err(Failure::from),
-        writes => together(database, session, writes).await,
+        [write] => outage::single(database, session, write).await,
+        writes => outage::together(database, session, writes).await,
     }
     .attempt(step.what)
-}
-
-async fn together(
-    database: &Database,
-    session: &mut ClientSession,
-    writes: &[Write],
-) -> Result<()> {
-    for _ in 0..ATTEMPTS {
-        match transaction(database, session, writes).await {
-            Ok(()) => return Ok(()),
-            Err(error) if error.contains_label(mongodb::error::TRANSIENT_TRANSACTION_ERROR) => {
-                // Called off already, where the server did it.
-                drop(session.abort_transaction().await);
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Err(Failure::new(format!(
-        "a transaction was called off {ATTEMPTS} times"
-    )))
-}
-
-async fn transaction(
-    database: &Database,
-    session: &mut ClientSession,
-    writes: &[Write],
-) -> mongodb::error::Result<()> {
-    session.start_transaction().await?;
-    for write in writes {
-        write.run(database, session).await?;
-    }
-    session.commit_transaction().await
-}
-
-/// A cluster time at or after everything that was written before this call.
-///
-/// # Errors
-/// When MongoDB fails or is no replica set.
-pub async fn now(database: &Database) -> Result<Timestamp> {
-    let reply = database
-        .run_command(doc! { "ping": 1 })
-        .await
-        .attempt("ask MongoDB for its time")?;
-    reply
-        .get_timestamp("operationTime")
-        .map_err(|_| Failure::new("MongoDB tells no operation time: is it a replica set?"))
 }
