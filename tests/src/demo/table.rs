@@ -203,7 +203,7 @@ fn faults(text: &mut String, measured: &Measured) -> std::fmt::Result {
         text,
         "Applied again: ",
         &format!(
-            "{} records, whose transactions were cut off and rolled back",
+            "{} of them, since the transactions they were in were cut off and rolled back",
             number(again.applied)
         ),
     )
