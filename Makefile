@@ -3,7 +3,7 @@
 STACK := deploy/local/stack
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-kill test bench mutants lint stack-up stack-down
+.PHONY: help demo demo-kill test compose-test bench mutants lint stack-up stack-down
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ demo-kill: ## the same, while each program and server is killed once
 
 test: ## run every test, on real servers
 	@deploy/local/test
+
+compose-test: ## prove docker compose up, with kills and a comparison
+	@deploy/local/compose-test
 
 bench: ## measure throughput and lag
 	@deploy/local/bench

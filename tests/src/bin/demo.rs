@@ -1,16 +1,13 @@
 //! `leafcutter-demo`: arguments, run, exit code.
 
 use clap::Parser as _;
-use leafcutter_tests::demo::{
-    self,
-    args::{Cli, Command},
-};
+use leafcutter_tests::demo::{self, args::Cli};
 use std::{io::Write as _, process::ExitCode};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Command::Run(settings) = Cli::parse().command;
-    match Box::pin(demo::run(&settings)).await {
+    let cli = Cli::parse();
+    match Box::pin(demo::command(&cli.command)).await {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(failure) => {

@@ -1,5 +1,6 @@
 //! What the demo can be told.
 
+use super::apart::{CompareSettings, LoadSettings, TrialSettings};
 use clap::{Args, Parser, Subcommand};
 use std::{path::PathBuf, time::Duration};
 
@@ -21,6 +22,12 @@ The servers come from LEAFCUTTER_MONGODB_URI, LEAFCUTTER_KAFKA_BROKERS and
 LEAFCUTTER_POSTGRES_URI; the databases have to be empty.
 Exit codes: 0 nothing is missing, extra or different; 1 anything else; 2 usage.")]
     Run(Box<Settings>),
+    /// Fill MongoDB, and no more
+    Load(LoadSettings),
+    /// Wait until everything is applied, and compare every document with every row
+    Compare(CompareSettings),
+    /// Write to a MongoDB that was just loaded until Ctrl-C; then wait, and compare everything
+    Trial(TrialSettings),
 }
 
 /// The settings of `run`.
@@ -73,12 +80,12 @@ impl Settings {
     }
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().map_err(|_| "not a number of seconds")?;
     Ok(Duration::from_secs(seconds))
 }
 
-fn scale(text: &str) -> Result<f64, String> {
+pub(super) fn scale(text: &str) -> Result<f64, String> {
     let scale: f64 = text.parse().map_err(|_| "not a number")?;
     if (0.001..=100.0).contains(&scale) {
         Ok(scale)
