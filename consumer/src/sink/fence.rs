@@ -29,7 +29,8 @@ pub struct Fence {
 pub enum Passed {
     /// The batch may be applied.
     Open {
-        /// Deletes were applied from these partitions before.
+        /// Deletes were applied from these partitions before, by whatever group: a fresh one begins
+        /// on the tombstones of the others.
         tombstones: bool,
         /// Events, not only snapshot rows, were applied from these partitions before.
         events: bool,
@@ -44,7 +45,8 @@ const MOVE: &str = "\
     as n(topic, partition, epoch, expected, next) \
     where o.consumer_group = $1 and o.topic = n.topic and o.partition = n.partition \
     and o.epoch = n.epoch and o.next_offset = n.expected \
-    returning o.has_tombstones, o.has_events, o.topic, o.partition";
+    returning exists (select 1 from leafcutter.offsets a where a.topic = o.topic \
+    and a.partition = o.partition and a.has_tombstones), o.has_events, o.topic, o.partition";
 
 const LOOK: &str = "\
     select topic, partition, epoch, next_offset from leafcutter.offsets \

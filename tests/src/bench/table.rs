@@ -137,7 +137,7 @@ fn judged(sign: &str, mark: f64, unit: &str, reached: bool) -> String {
 
 fn line(text: &mut String, cells: (&str, &str, &str, &str)) -> fmt::Result {
     let (title, what, measured, mark) = cells;
-    let line = format!("{title:<15} {what:<18} {measured:>18}  {mark}");
+    let line = format!("{title:<14} {what:<17} {measured:>17}  {mark}");
     writeln!(text, "{}", line.trim_end())
 }
 
