@@ -45,6 +45,18 @@ async fn highest_version_wins_whatever_the_order() {
     world.end().await;
 }
 
+/// What was deleted does not come back until its delete is read again.
+#[tokio::test]
+async fn fresh_group_begins_on_the_tombstones_of_the_others() {
+    let mut world = World::new().await;
+    let records = [learner(5, 1, "five"), delete("learners", 7, 1)];
+    world.each(&records).await;
+    world.as_group("fresh");
+    let outcomes = world.each(&records).await;
+    assert_eq!(outcomes, [Outcome::Stale, Outcome::Unchanged]);
+    world.end().await;
+}
+
 #[tokio::test]
 async fn one_batch_is_as_many() {
     let mut world = World::new().await;

@@ -102,6 +102,14 @@ impl World {
         self.next.clear();
     }
 
+    /// From now on another group applies records, from the first one on.
+    pub(crate) fn as_group(&mut self, group: &str) {
+        let model = Arc::clone(&self.model);
+        self.applier = Applier::new(self.config.clone(), "test", group, "c2", model);
+        self.epochs.clear();
+        self.next.clear();
+    }
+
     pub(crate) fn collection(&self, name: &str) -> usize {
         self.model
             .collections

@@ -123,7 +123,7 @@ fn write_latency(text: &mut String, latency: &Latency) -> fmt::Result {
 fn cpu(used: &[super::figures::Used]) -> String {
     let mut text = String::new();
     for used in used {
-        let comma = if text.is_empty() { "; CPU:" } else { "," };
+        let comma = if text.is_empty() { "\n  CPU:" } else { "," };
         // Writing to a string cannot fail.
         write!(text, "{comma} {} {:.1} s", used.program, used.cpu_seconds).unwrap_or_default();
     }
