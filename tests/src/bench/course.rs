@@ -245,7 +245,7 @@ impl<'a> Bench<'a> {
             self.figures.verified += 1;
             return tell(&format!("  {} rows, every one right", found.rows));
         }
-        let wrong = format!("after {phase}: {expected} were to be there, but {found} are");
+        let wrong = format!("after {phase}:\n  {expected} were to be there,\n  {found} are");
         tell(&wrong)?;
         self.figures.wrong = Some(wrong);
         Ok(())
