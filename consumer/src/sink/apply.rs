@@ -506,7 +506,8 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Compares with what is parked, and takes along what waits for the rows of the batch.
+    /// Compares with what is parked, and takes along what waits for the rows of the batch. What was
+    /// parked may have been given a dead letter while its lock was waited for.
     pub(super) async fn pull_along(&mut self) -> Result<(), ApplyError> {
         if !self.flags.parked {
             return Ok(());
@@ -515,6 +516,7 @@ impl Transaction<'_> {
         let own = parking::lock_own(self.session, self.model, &rows).await?;
         for parked in own {
             self.known.insert(parked.row.clone());
+            self.flags.dead_letters = true;
             let Some(&index) = self.work.by_row.get(&parked.row) else {
                 continue;
             };
@@ -563,8 +565,10 @@ impl Transaction<'_> {
         .collect()
     }
 
-    /// Makes a parked document a candidate.
+    /// Makes a parked document a candidate. It may have been given a dead letter while its lock was
+    /// waited for.
     pub(super) fn adopt(&mut self, parked: Parked, null_missing: bool) {
+        self.flags.dead_letters = true;
         let collection = parked.provenance.collection;
         let prepared = decode::prepare(
             self.model,
@@ -850,7 +854,8 @@ pub(super) const LIST_DEAD_LETTER: &str = "\
     reason = excluded.reason, column_name = excluded.column_name, path = excluded.path, \
     sqlstate = excluded.sqlstate, message = excluded.message, stage = excluded.stage, \
     mapping = excluded.mapping, created_at = now() \
-    where d.state = 'open' and (d.mapping <> excluded.mapping or d.reason <> excluded.reason)";
+    where d.state = 'open' and (d.mapping, d.reason, d.column_name) is distinct from \
+    (excluded.mapping, excluded.reason, excluded.column_name)";
 
 /// Lists the refused records; whether there are any.
 async fn list_refused(t: &mut Transaction<'_>, records: &[Record]) -> Result<bool, ApplyError> {

@@ -142,9 +142,10 @@ impl Applier {
                         continue;
                     };
                     if confirmed.remove(&letter.origin) {
-                        give_up(t, &candidate, &letter).await?;
+                        give_up(t, &candidate).await?;
                         settled.decided += 1;
                     } else {
+                        list(t, &candidate, &letter).await?;
                         owed.push(letter);
                     }
                 }
@@ -153,6 +154,9 @@ impl Applier {
             Ok(settled)
         };
         let settled = self.transact(&mut rows, body, model).await;
+        if settled.is_err() {
+            owed.clear();
+        }
         // No lock is held while Kafka is waited for. The next round gives these documents up, if
         // they still wait then.
         let sends = owed.iter().map(async |letter| {
@@ -367,8 +371,9 @@ fn due(
     })
 }
 
-/// Lists a confirmed dead letter; the parked row stays as an orphan (O6).
-async fn give_up(
+/// Lists a dead letter before it is sent, so that nothing is in the topic of which the index does
+/// not know: whoever places the document from now on supersedes its letter, sent or not.
+async fn list(
     t: &mut Transaction<'_>,
     candidate: &Candidate,
     letter: &Letter,
@@ -381,7 +386,11 @@ async fn give_up(
         &letter.record_key,
         Some(letter.version),
     )
-    .await?;
+    .await
+}
+
+/// A document whose dead letter is confirmed; the parked row stays as an orphan (O6).
+async fn give_up(t: &mut Transaction<'_>, candidate: &Candidate) -> Result<(), ApplyError> {
     mark_orphan(t, candidate).await?;
     // Of a document that is there, the record is counted as applied.
     if !(candidate.incomplete || candidate.lacks.is_some()) {

@@ -8,6 +8,7 @@
 )]
 
 mod world;
+mod letters;
 mod rules;
 mod shell;
 mod documented;

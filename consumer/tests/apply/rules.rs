@@ -393,35 +393,3 @@ async fn lost_answer_of_a_commit_is_recognised() {
     ));
     world.end().await;
 }
-
-/// As a producer publishes it again that died before its checkpoint, or only seemed dead.
-#[tokio::test]
-async fn refused_record_older_than_what_is_stored_is_superseded_at_once() {
-    let mut world = World::new().await;
-    let dirty = |version, number| {
-        let document = doc! { "_id": id(number), "email": "a", "profile": { "has_ssn": "yes" } };
-        put("learners", version, document)
-    };
-    let records = [
-        dirty(5, 1),
-        learner(6, 1, "healed"),
-        dirty(5, 1),
-        dirty(8, 1),
-        learner(3, 2, "gone"),
-        delete("learners", 4, 2),
-        dirty(3, 2),
-        dirty(4, 3),
-    ];
-    world.each(&records).await;
-    // The same in one batch, after what overtook it.
-    world
-        .apply(&[learner(7, 4, "b"), dirty(6, 4)])
-        .await
-        .unwrap();
-    let letters = "select \"offset\", version, state from leafcutter.dead_letters order by 1";
-    assert_eq!(
-        world.text(letters).await,
-        "0|5|superseded 2|5|superseded 3|8|open 6|3|superseded 7|4|open 9|6|superseded"
-    );
-    world.end().await;
-}
