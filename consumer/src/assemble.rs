@@ -110,6 +110,7 @@ struct Held {
     generation: u64,
     epoch: i64,
     expected: i64,
+    committed: i64,
 }
 
 /// The limits of a batch.
@@ -156,7 +157,7 @@ pub struct Assembler {
     health: Health,
     batch: Batch,
     bytes: usize,
-    epochs_checked: Instant,
+    checked: Instant,
 }
 
 impl std::fmt::Debug for Assembler {
@@ -167,8 +168,8 @@ impl std::fmt::Debug for Assembler {
     }
 }
 
-/// How often the epochs of held partitions are looked at.
-const EPOCHS_EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked at where held partitions stand.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(200);
 /// How long a partition that somebody else took is left alone while Kafka still names us (F3).
 const LOST_WAIT: Duration = Duration::from_millis(500);
@@ -197,7 +198,7 @@ impl Assembler {
             health: health.clone(),
             batch: Batch::default(),
             bytes: 0,
-            epochs_checked: Instant::now(),
+            checked: Instant::now(),
         }
     }
 
@@ -291,6 +292,7 @@ impl Assembler {
             generation: self.generation,
             epoch: 0,
             expected: 0,
+            committed: 0,
         };
         self.partitions.insert(partition, held);
     }
@@ -325,6 +327,13 @@ impl Assembler {
     fn told(&mut self, told: Told) {
         match told {
             Told::Committed(positions) => {
+                for (partition, next) in &positions {
+                    if let Some(held) = self.partitions.get_mut(partition)
+                        && held.state == State::Reading
+                    {
+                        held.committed = *next;
+                    }
+                }
                 // The thread outlives the assembler unless the program is ending.
                 self.commands
                     .send(Command::Commit(positions))
@@ -369,31 +378,33 @@ impl Assembler {
             }
         }
         self.open_gates().await;
-        self.check_epochs().await;
+        self.check().await;
     }
 
-    /// Finds out about partitions that somebody else took, or that a person rewound: a writer
-    /// learns that at its next batch, which may be far away.
-    async fn check_epochs(&mut self) {
-        if self.epochs_checked.elapsed() < EPOCHS_EVERY {
+    /// Finds out about partitions that somebody else took, that a person rewound, or whose last
+    /// positions PostgreSQL lost in a crash: a writer learns that at its next batch, which may be
+    /// far away.
+    async fn check(&mut self) {
+        if self.checked.elapsed() < CHECK_EVERY {
             return;
         }
-        self.epochs_checked = Instant::now();
-        let epochs = match self.applier.epochs().await {
-            Ok(epochs) => epochs,
+        self.checked = Instant::now();
+        let standing = match self.applier.standing().await {
+            Ok(standing) => standing,
             Err(error) => {
-                tracing::debug!(error = %describe(&error), "cannot look at the epochs, trying again");
+                tracing::debug!(error = %describe(&error), "cannot look where partitions stand, trying again");
                 return;
             }
         };
+        // A position that was told of is committed, so whoever looks later sees it or what follows.
         let lost: Vec<Partition> = self
             .partitions
             .iter()
             .filter(|(partition, held)| {
                 !matches!(held.state, State::Owed(_))
-                    && epochs
-                        .get(*partition)
-                        .is_some_and(|epoch| *epoch != held.epoch)
+                    && standing.get(*partition).is_none_or(|standing| {
+                        standing.epoch != held.epoch || standing.next < held.committed
+                    })
             })
             .map(|(partition, _)| *partition)
             .collect();

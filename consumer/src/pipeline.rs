@@ -16,7 +16,7 @@ use crate::{
     gate::{self, Gate},
     model::Model,
     preflight,
-    settings::RunSettings,
+    settings::{RunSettings, SynchronousCommit},
     sink::{
         apply::Applier,
         session::{self, Session},
@@ -168,6 +168,16 @@ impl Pipeline {
         )
     }
 
+    /// One that writes rows. Owners of partitions are written down durably in any case, and so is
+    /// the end of a clean stop, which takes everything before it to the disk.
+    fn row_applier(&self, name: &str) -> Applier {
+        let applier = self.applier(name);
+        match self.settings.synchronous_commit {
+            SynchronousCommit::Off => applier.asynchronous(),
+            SynchronousCommit::On => applier,
+        }
+    }
+
     async fn run(self) -> Result<Exit, Failure> {
         let admin = AdminServer::start(
             &self.settings.admin,
@@ -238,7 +248,7 @@ impl Pipeline {
         );
         let writer = Writer::new(
             Arc::clone(&self.model),
-            self.applier("writer"),
+            self.row_applier("writer"),
             self.letters.clone(),
             told_in,
             self.shutdown.clone(),
@@ -268,7 +278,7 @@ impl Pipeline {
         });
         let settler = Settler {
             model: Arc::clone(&self.model),
-            applier: self.applier("settling"),
+            applier: self.row_applier("settling"),
             letters: self.letters.clone(),
             control: self.control.clone(),
             group: self.settings.group.clone(),

@@ -62,6 +62,15 @@ pub enum Ddl {
     Check,
 }
 
+/// What PostgreSQL does before it confirms a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SynchronousCommit {
+    /// Confirms at once; after a crash of PostgreSQL the last records are read again
+    Off,
+    /// Waits for the disk, and for replicas as the server is set up
+    On,
+}
+
 /// The settings of `run`.
 #[derive(Debug, Args)]
 pub struct RunSettings {
@@ -88,6 +97,9 @@ pub struct RunSettings {
     /// Who creates what the target lacks
     #[arg(long, env = "LEAFCUTTER_DDL", value_enum, default_value_t = Ddl::Create)]
     pub ddl: Ddl,
+    /// Whether PostgreSQL waits for its disk before it confirms rows
+    #[arg(long, env = "LEAFCUTTER_SYNCHRONOUS_COMMIT", value_enum, default_value_t = SynchronousCommit::Off)]
+    pub synchronous_commit: SynchronousCommit,
     /// How long a row waits for its parent or its unique value at least
     #[arg(long, env = "LEAFCUTTER_ORPHAN_AFTER", default_value = "10m", value_parser = duration)]
     pub orphan_after: Duration,

@@ -52,6 +52,34 @@ async fn a_consumer_frozen_in_a_transaction_loses_its_partitions_and_wakes() -> 
     run.finish().await.map(drop)
 }
 
+/// A crash of PostgreSQL took its last transactions back, or a copy that lags behind took over; and
+/// nothing new comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_postgresql_lost_is_read_again_though_nothing_comes() -> Result<()> {
+    let mut run = Run::begin("took-back", FinLit::new(34, 0.02), 300).await?;
+    run.consumer()?;
+    run.until_read().await?;
+    let last_write = run.end_traffic().await?;
+    run.until_all_applied(last_write).await?;
+    let take_back = "begin; \
+        delete from daily_progress; \
+        delete from leafcutter.parked where table_name = 'daily_progress'; \
+        delete from leafcutter.tombstones where table_name = 'daily_progress'; \
+        delete from leafcutter.dead_letters where topic like '%.daily_progress'; \
+        delete from leafcutter.settled where topic like '%.daily_progress'; \
+        update leafcutter.offsets set next_offset = 0, has_events = false, has_tombstones = false, \
+        applied = 0, unchanged = 0, stale = 0, deleted = 0, held = 0, filtered = 0, parked = 0, \
+        ignored = 0, dead_lettered = 0 where topic like '%.daily_progress'; \
+        commit";
+    run.world
+        .target
+        .batch_execute(take_back)
+        .await
+        .attempt("take back what was applied")?;
+    run.until_all_applied(last_write).await?;
+    run.finish().await.map(drop)
+}
+
 async fn until_more_applied(run: &Run) -> Result<()> {
     let applied = run.applied().await?;
     run.until_applied(applied + 50).await

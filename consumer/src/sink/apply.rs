@@ -13,7 +13,7 @@
 
 use super::{
     ApplyError, deletes,
-    fence::{self, Fence, Passed},
+    fence::{self, Fence, Passed, Standing},
     overtaken,
     parking::{self, Flags, Parked, ToPark},
     session::Session,
@@ -57,6 +57,7 @@ pub struct Applier {
     group: String,
     consumer: String,
     model: Arc<Model>,
+    asynchronous: bool,
     session: Option<Session>,
     /// Batches still to be checked for missing parents and taken values before they are written.
     careful: u32,
@@ -137,12 +138,22 @@ impl Applier {
             group: group.to_owned(),
             consumer: consumer.to_owned(),
             model,
+            asynchronous: false,
             session: None,
             careful: 0,
             direct: HashMap::new(),
             held_after: HashMap::new(),
             confirmed: BTreeSet::new(),
         }
+    }
+
+    /// Does not wait for the disk when it commits (PostgreSQL chapter 28.4). A crash of the server
+    /// takes the last transactions back as a whole, rows and positions, and their records are read
+    /// again: the same reason for which subscriptions of PostgreSQL commit like this.
+    #[must_use]
+    pub fn asynchronous(mut self) -> Self {
+        self.asynchronous = true;
+        self
     }
 
     /// The session, opened if there is none.
@@ -154,6 +165,10 @@ impl Applier {
         if self.session.as_ref().is_none_or(Session::is_closed) {
             let mut session = Session::open(&self.config, &self.name).await?;
             session.create_temporary(&self.model).await?;
+            if self.asynchronous {
+                let asynchronous = "set synchronous_commit = off";
+                session.client().batch_execute(asynchronous).await?;
+            }
             self.session = Some(session);
         }
         self.session.as_mut().ok_or(ApplyError::Again(None))
@@ -187,19 +202,19 @@ impl Applier {
         taken
     }
 
-    /// The present epoch of each partition of the group.
+    /// Where each partition of the group stands.
     ///
     /// # Errors
     /// When PostgreSQL is lost.
-    pub async fn epochs(&mut self) -> Result<BTreeMap<Partition, i64>, ApplyError> {
+    pub async fn standing(&mut self) -> Result<BTreeMap<Partition, Standing>, ApplyError> {
         let model = Arc::clone(&self.model);
         let group = self.group.clone();
         let session = self.session().await?;
-        let rows = fence::epochs(session, &group).await?;
+        let rows = fence::standing(session, &group).await?;
         Ok(rows
             .into_iter()
-            .filter_map(|(topic, partition, epoch)| {
-                Some(((model.collection_of_topic(&topic)?, partition), epoch))
+            .filter_map(|(topic, partition, standing)| {
+                Some(((model.collection_of_topic(&topic)?, partition), standing))
             })
             .collect())
     }

@@ -24,6 +24,15 @@ pub struct Fence {
     pub next: i64,
 }
 
+/// Where a partition stands in PostgreSQL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// The epoch under which it was last taken over.
+    pub epoch: i64,
+    /// The offset of the next record to be applied.
+    pub next: i64,
+}
+
 /// What passing the fence tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Passed {
@@ -203,22 +212,29 @@ async fn evict(
     Ok(())
 }
 
-/// Topic, partition and epoch of every partition of a group.
+/// Topic, partition, epoch and position of every partition of a group.
 ///
 /// # Errors
 /// When PostgreSQL is lost.
-pub async fn epochs(
+pub async fn standing(
     session: &mut Session,
     group: &str,
-) -> Result<Vec<(String, i32, i64)>, ApplyError> {
+) -> Result<Vec<(String, i32, Standing)>, ApplyError> {
     let statement = session
         .prepared(
-            "select topic, partition, epoch from leafcutter.offsets where consumer_group = $1",
+            "select topic, partition, epoch, next_offset from leafcutter.offsets \
+             where consumer_group = $1",
         )
         .await?;
     let rows = session.client().query(&statement, &[&group]).await?;
     Ok(rows
         .iter()
-        .map(|row| (row.get(0), row.get(1), row.get(2)))
+        .map(|row| {
+            let standing = Standing {
+                epoch: row.get(2),
+                next: row.get(3),
+            };
+            (row.get(0), row.get(1), standing)
+        })
         .collect())
 }

@@ -66,6 +66,9 @@ const CHUNK_RECORDS: usize = 1_000;
 /// How long a full channel is waited for before the partitions are paused.
 const PATIENCE: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(20);
+/// How often Kafka is told how far records were applied. Once a batch would be hundreds of writes a
+/// second into its own topic.
+const COMMIT_EVERY: Duration = Duration::from_secs(1);
 
 struct Context {
     topics: HashMap<String, usize>,
@@ -150,6 +153,9 @@ pub struct Poll {
     seeks: Vec<(Partition, i64, u64)>,
     assigned: HashMap<Partition, bool>,
     paused: bool,
+    /// Applied, and not told to Kafka yet.
+    applied: HashMap<Partition, i64>,
+    told: Instant,
 }
 
 impl std::fmt::Debug for Poll {
@@ -189,6 +195,8 @@ impl Poll {
             seeks: Vec::new(),
             assigned: HashMap::new(),
             paused: false,
+            applied: HashMap::new(),
+            told: Instant::now(),
         })
     }
 
@@ -241,10 +249,16 @@ impl Poll {
                     self.seeks.retain(|(p, _, _)| *p != partition);
                     self.seeks.push((partition, offset, generation));
                 }
-                Ok(Command::Commit(positions)) => self.commit(&positions),
+                Ok(Command::Commit(positions)) => self.applied.extend(positions),
                 Err(std_mpsc::TryRecvError::Empty) => break,
-                Err(std_mpsc::TryRecvError::Disconnected) => return false,
+                Err(std_mpsc::TryRecvError::Disconnected) => {
+                    self.commit();
+                    return false;
+                }
             }
+        }
+        if self.told.elapsed() >= COMMIT_EVERY {
+            self.commit();
         }
         for (partition, offset, generation) in std::mem::take(&mut self.seeks) {
             if !self.assigned.contains_key(&partition) {
@@ -281,20 +295,21 @@ impl Poll {
         self.consumer.resume(&self.list(partition))
     }
 
-    fn commit(&self, positions: &[(Partition, i64)]) {
+    /// Tells Kafka how far this is, for lag tools only; what counts is in PostgreSQL.
+    fn commit(&mut self) {
+        self.told = Instant::now();
         let mut list = TopicPartitionList::new();
-        for ((collection, partition), offset) in positions {
-            if self.assigned.contains_key(&(*collection, *partition)) {
-                let name = &self.names[*collection];
-                let added = list.add_partition_offset(name, *partition, Offset::Offset(*offset));
+        for ((collection, partition), offset) in self.applied.drain() {
+            if self.assigned.contains_key(&(collection, partition)) {
+                let name = &self.names[collection];
+                let added = list.add_partition_offset(name, partition, Offset::Offset(offset));
                 added.unwrap_or_default();
             }
         }
-        if list.count() > 0 {
-            // For lag tools only; what counts is in PostgreSQL.
-            if let Err(error) = self.consumer.commit(&list, CommitMode::Async) {
-                tracing::debug!(error = %error, "could not commit offsets to Kafka");
-            }
+        if list.count() > 0
+            && let Err(error) = self.consumer.commit(&list, CommitMode::Async)
+        {
+            tracing::debug!(error = %error, "could not commit offsets to Kafka");
         }
     }
 
