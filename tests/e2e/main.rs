@@ -2,4 +2,5 @@
 
 mod comparison;
 mod migration;
+mod refused;
 mod slow_loader;

@@ -337,6 +337,14 @@ class Kafka(Server):
         return "LEAFCUTTER_KAFKA_BROKERS", f"127.0.0.1:{self.port}"
 
 
+# Whoever makes another role gives it a password.
+ACCESS = """\
+local all all trust
+host all leafcutter 127.0.0.1/32 trust
+host all all 127.0.0.1/32 scram-sha-256
+"""
+
+
 def kafka_command(*arguments, options=()):
     program = java()
     if not program:
@@ -407,6 +415,7 @@ class Postgres(Server):
                 settings.write("include 'leafcutter.conf'\n")
         cluster = self.data / "data"
         (cluster / "leafcutter.conf").write_text(self.settings())
+        (cluster / "pg_hba.conf").write_text(ACCESS)
         self.forget_the_dead(cluster / "postmaster.pid")
         self.forget_the_dead(self.data / f".s.PGSQL.{self.port}.lock")
 

@@ -20,6 +20,7 @@ use crate::{
     watch::Watch,
     world::World,
 };
+use bson::doc;
 use std::{
     io::Write as _,
     time::{Duration, Instant},
@@ -217,6 +218,21 @@ impl<'a> Bench<'a> {
         self.verify(name).await
     }
 
+    /// Lets the servers do now what the phases before have left to them: checkpoints, and rows to be
+    /// vacuumed. They would do it within a minute, in the middle of what is measured.
+    async fn rest(&self) -> Result<()> {
+        for statement in ["vacuum (analyze)", "checkpoint"] {
+            let done = self.world.target.batch_execute(statement).await;
+            done.attempt(statement)?;
+        }
+        let admin = self.world.source.client().database("admin");
+        admin
+            .run_command(doc! { "fsync": 1 })
+            .await
+            .attempt("make MongoDB write a checkpoint")?;
+        Ok(())
+    }
+
     async fn latency(&mut self, migration: &mut Migration) -> Result<()> {
         let plan = Plan {
             rate: self.settings.rate,
@@ -227,6 +243,7 @@ impl<'a> Bench<'a> {
             "{} updates a second for {} s",
             plan.rate, plan.seconds
         ))?;
+        self.rest().await?;
         let measured = latency::measure(
             plan,
             &self.world,

@@ -1,0 +1,314 @@
+//! Wrong settings: each program tells what it attempted, where, why not and what to do next, ends
+//! with the documented code, and says neither a password nor a line of its own code.
+
+use bson::{Document, doc};
+use leafcutter_tests::{
+    failure::{Attempt, Failure, Result},
+    probe, program,
+    stack::Stack,
+};
+use mongodb::{
+    Client,
+    options::{ClientOptions, Credential, ServerAddress},
+};
+use std::{
+    fs,
+    net::TcpListener,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+use tempfile::TempDir;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const SETTINGS: i32 = 3;
+const PREFLIGHT: i32 = 4;
+const PASSWORD: &str = "correct-horse";
+const WRONG: &str = "wrong-horse";
+
+const MAPPING: &str = "\
+version: 1
+database: shop
+collections:
+  things:
+    table: things
+    key: id
+    columns:
+      id: { path: _id, type: uuid, convert: uuid-v5 }
+      name: { type: text }
+";
+
+/// What a program is told, beside the addresses that are right.
+struct Told<'t> {
+    program: &'t str,
+    mapping: &'t str,
+    variables: &'t [(&'t str, &'t str)],
+}
+
+/// How it ended.
+struct Ended {
+    code: Option<i32>,
+    says: String,
+}
+
+impl Ended {
+    fn has(&self, code: i32, words: &[&str]) -> Result<()> {
+        let text = self.says.split_whitespace().collect::<Vec<_>>().join(" ");
+        let missing: Vec<_> = words.iter().filter(|w| !text.contains(**w)).collect();
+        let spoken = ["panicked", "stack backtrace", ".rs:", PASSWORD, WRONG];
+        let spoken: Vec<_> = spoken.iter().filter(|w| text.contains(**w)).collect();
+        if self.code == Some(code) && missing.is_empty() && spoken.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::new(format!(
+            "code {:?}, not {code}; without {missing:?}; with {spoken:?}, in:\n{}",
+            self.code, self.says
+        )))
+    }
+}
+
+async fn run(told: Told<'_>) -> Result<Ended> {
+    let folder = tempfile::tempdir()?;
+    let mapping = folder.path().join("mapping.yaml");
+    fs::write(&mapping, told.mapping)?;
+    let stack = Stack::from_env()?;
+    let mut child = Command::new(program::folder()?.join(told.program))
+        .arg("run")
+        .args(["--admin", "127.0.0.1:0", "--prefix", "refused"])
+        .env("LEAFCUTTER_MAPPING", &mapping)
+        .env("LEAFCUTTER_MONGODB_URI", &stack.mongodb_uri)
+        .env("LEAFCUTTER_KAFKA_BROKERS", &stack.kafka_brokers)
+        .env("LEAFCUTTER_POSTGRES_URI", &stack.postgres_uri)
+        .env("LEAFCUTTER_TOPICS_WITHIN", "1s")
+        .envs(told.variables.iter().copied())
+        .stdin(Stdio::null())
+        .stdout(fs::File::create(folder.path().join("out"))?)
+        .stderr(fs::File::create(folder.path().join("err"))?)
+        .spawn()
+        .attempt(told.program)?;
+    let ended = probe::until(PATIENCE, "the program to end", async || {
+        Ok(child.try_wait()?)
+    })
+    .await;
+    if ended.is_err() {
+        child.kill()?;
+        child.wait()?;
+    }
+    let says = |name| fs::read_to_string(folder.path().join(name));
+    let says = says("out")? + &says("err")?;
+    let status = ended.map_err(|late| Failure::new(format!("{late}; it says:\n{says}")))?;
+    Ok(Ended {
+        code: status.code(),
+        says,
+    })
+}
+
+/// A MongoDB server of this test's own.
+struct OwnMongoDb {
+    child: Child,
+    port: u16,
+    _folder: TempDir,
+}
+
+impl OwnMongoDb {
+    async fn start(settings: &[&str]) -> Result<Self> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/local/stack");
+        let told = Command::new(script).arg("mongod").output()?;
+        let mongod = PathBuf::from(String::from_utf8(told.stdout)?.trim());
+        let folder = tempfile::tempdir()?;
+        let key_file = folder.path().join("key");
+        fs::write(&key_file, "bGVhZmN1dHRlcg==")?;
+        fs::set_permissions(&key_file, fs::Permissions::from_mode(0o600))?;
+        // The server finds it free a moment later, or the test fails and says so.
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let child = Command::new(mongod)
+            .args(["--bind_ip", "127.0.0.1", "--nounixsocket", "--quiet"])
+            .args(["--port", &port.to_string(), "--dbpath", "."])
+            .args(settings)
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .attempt("start mongod")?;
+        let server = Self {
+            child,
+            port,
+            _folder: folder,
+        };
+        server.ask(None, "admin", doc! { "hello": 1 }).await?;
+        Ok(server)
+    }
+
+    /// A replica set whose users have to log in: one that may do everything, and one that may
+    /// read another database.
+    async fn with_users() -> Result<Self> {
+        let server = Self::start(&["--replSet", "rs0", "--keyFile", "key"]).await?;
+        let member = doc! { "_id": 0, "host": format!("127.0.0.1:{}", server.port) };
+        let set = doc! { "_id": "rs0", "members": [member] };
+        server
+            .ask(None, "admin", doc! { "replSetInitiate": set })
+            .await?;
+        probe::until(PATIENCE, "a primary", async || {
+            let hello = server.ask(None, "admin", doc! { "hello": 1 }).await?;
+            Ok(hello.get_bool("isWritablePrimary")?.then_some(()))
+        })
+        .await?;
+        let user = |name: &str, role: Document| {
+            doc! { "createUser": name, "pwd": PASSWORD, "roles": [role] }
+        };
+        let all = doc! { "role": "root", "db": "admin" };
+        server.ask(None, "admin", user("all", all)).await?;
+        let elsewhere = doc! { "role": "read", "db": "elsewhere" };
+        let create = doc! { "insert": "things", "documents": [{ "_id": 1 }] };
+        server.ask(Some("all"), "shop", create).await?;
+        server
+            .ask(Some("all"), "admin", user("elsewhere", elsewhere))
+            .await?;
+        Ok(server)
+    }
+
+    fn uri(&self, user: &str, password: &str) -> String {
+        let port = self.port;
+        format!("mongodb://{user}:{password}@127.0.0.1:{port}/?replicaSet=rs0&authSource=admin")
+    }
+
+    async fn ask(&self, user: Option<&str>, database: &str, what: Document) -> Result<Document> {
+        let address = ServerAddress::Tcp {
+            host: "127.0.0.1".to_owned(),
+            port: Some(self.port),
+        };
+        let mut options = ClientOptions::builder()
+            .hosts(vec![address])
+            .direct_connection(true)
+            .build();
+        options.credential = user.map(|user| {
+            Credential::builder()
+                .username(user.to_owned())
+                .password(PASSWORD.to_owned())
+                .source("admin".to_owned())
+                .build()
+        });
+        let client = Client::with_options(options)?;
+        let asked = client.database(database).run_command(what).await;
+        asked.attempt("ask the test's own MongoDB")
+    }
+}
+
+impl Drop for OwnMongoDb {
+    fn drop(&mut self) {
+        // Nothing can be done about a failure here.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+async fn producer(uri: &str) -> Result<Ended> {
+    run(Told {
+        program: "leafcutter-producer",
+        mapping: MAPPING,
+        variables: &[("LEAFCUTTER_MONGODB_URI", uri)],
+    })
+    .await
+}
+
+#[tokio::test]
+async fn producer_tells_of_a_wrong_password_and_of_a_missing_privilege() -> Result<()> {
+    let server = OwnMongoDb::with_users().await?;
+    let place = format!("127.0.0.1:{}", server.port);
+    let words = ["could not log in to MongoDB", &place, "authSource"];
+    let ended = producer(&server.uri("all", WRONG)).await?;
+    ended.has(PREFLIGHT, &words)?;
+    let words = ["could not", "`shop`", "not authorized", "the role `read`"];
+    let ended = producer(&server.uri("elsewhere", PASSWORD)).await?;
+    ended.has(PREFLIGHT, &words)
+}
+
+#[tokio::test]
+async fn producer_tells_of_a_standalone_server() -> Result<()> {
+    let server = OwnMongoDb::start(&[]).await?;
+    let uri = format!("mongodb://127.0.0.1:{}/", server.port);
+    let words = ["could not follow changes", &uri, "standalone", "--replSet"];
+    producer(&uri).await?.has(PREFLIGHT, &words)
+}
+
+async fn consumer(uri: &str) -> Result<Ended> {
+    run(Told {
+        program: "leafcutter-consumer",
+        mapping: MAPPING,
+        variables: &[("LEAFCUTTER_POSTGRES_URI", uri)],
+    })
+    .await
+}
+
+#[tokio::test]
+async fn consumer_tells_of_a_wrong_password_and_of_a_missing_privilege() -> Result<()> {
+    let postgres = Stack::from_env()?.postgres().await?;
+    let make = format!("create role refused login password '{PASSWORD}'");
+    postgres
+        .batch_execute("drop role if exists refused")
+        .await?;
+    postgres.batch_execute(&make).await?;
+    let uri = Stack::from_env()?.postgres_uri;
+    let with = |password: &str| uri.replace("leafcutter@", &format!("refused:{password}@"));
+    let words = ["connect to PostgreSQL", "127.0.0.1", "refused", "password"];
+    consumer(&with(WRONG)).await?.has(PREFLIGHT, &words)?;
+    let words = [
+        "permission denied for database",
+        "grant CREATE",
+        "127.0.0.1",
+    ];
+    consumer(&with(PASSWORD)).await?.has(PREFLIGHT, &words)?;
+    postgres.batch_execute("drop role refused").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn consumer_tells_of_servers_that_are_not_there_all_at_once() -> Result<()> {
+    let ended = run(Told {
+        program: "leafcutter-consumer",
+        mapping: MAPPING,
+        variables: &[
+            (
+                "LEAFCUTTER_POSTGRES_URI",
+                "postgres://someone@127.0.0.1:1/x",
+            ),
+            ("LEAFCUTTER_KAFKA_BROKERS", "127.0.0.1:2"),
+        ],
+    });
+    let words = [
+        "2 things are wrong",
+        "PostgreSQL",
+        "127.0.0.1:1",
+        "Kafka",
+        "127.0.0.1:2",
+    ];
+    ended.await?.has(PREFLIGHT, &words)
+}
+
+#[tokio::test]
+async fn mapping_with_five_faults_is_told_with_five_lines() -> Result<()> {
+    let mapping = "\
+version: 1
+database: shop
+collections:
+  things:
+    table: things
+    key: idd
+    columns:
+      id: { path: _id, type: uuidd, convert: uuid-v5 }
+      name: { type: text, requierd: true }
+      price: { type: numeric, invalid: { nul: trunkate } }
+      shelf: { type: uuid, convert: uuid-v5, references: { table: shelvez } }
+";
+    let ended = run(Told {
+        program: "leafcutter-producer",
+        mapping,
+        variables: &[],
+    });
+    let ended = ended.await?;
+    let lines = ["mapping.yaml:6", "mapping.yaml:8", "mapping.yaml:9"];
+    ended.has(SETTINGS, &lines)?;
+    let lines = ["mapping.yaml:10", "mapping.yaml:11", "required", "uuid"];
+    ended.has(SETTINGS, &lines)
+}
