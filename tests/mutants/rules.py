@@ -14,10 +14,10 @@ DECODE = "consumer/src/decode.rs"
 MERGE = "producer/src/source/merge.rs"
 HOLD = "producer/src/source/hold.rs"
 
-PROTOCOL = ["-p", "leafcutter-consumer", "--test", "protocol"]
-APPLYING = ["-p", "leafcutter-consumer", "--test", "apply"]
-PURE_CONSUMER = ["-p", "leafcutter-consumer", "--lib"]
-PURE_PRODUCER = ["-p", "leafcutter-producer", "--lib"]
+# The whole workspace, since alone a package would want its dependencies with other features, anew.
+PROTOCOL = ["--workspace", "--test", "protocol"]
+APPLYING = ["--workspace", "--test", "apply"]
+PURE = ["--workspace", "--lib"]
 INTERLEAVINGS = ["interleavings::parent_and_child_alone"]
 
 
@@ -117,7 +117,7 @@ MUTANTS = [
         "R1",
         "a dead letter tried again is strictly newer, or nothing",
         [(RETRY, "stored[index] < version ||", "stored[index] <= version ||")],
-        ["-p", "leafcutter-operator", "--test", "verbs"],
+        ["--workspace", "--test", "verbs"],
         ["a_letter_tried_again"],
     ),
     mutant(
@@ -187,28 +187,28 @@ MUTANTS = [
         "O1",
         "no orphan before a heartbeat at the image's time",
         [(ORPHAN, "heartbeat.time >= waiting.as_of\n", "true\n")],
-        PURE_CONSUMER,
+        PURE,
         ["orphan::"],
     ),
     mutant(
         "O2",
         "no orphan before the parents' partitions applied it",
         [(ORPHAN, "&& has_applied(progress, topic, ends)", "")],
-        PURE_CONSUMER,
+        PURE,
         ["orphan::"],
     ),
     mutant(
         "O3",
         "no orphan before the parents' snapshot is complete",
         [(ORPHAN, "&& heartbeat.time >= complete.complete_time", "")],
-        PURE_CONSUMER,
+        PURE,
         ["orphan::"],
     ),
     mutant(
         "O4a",
         "no orphan before the child's partition applied it",
         [(ORPHAN, "if own_end > own_next.unwrap_or(0) {", "if false {")],
-        PURE_CONSUMER,
+        PURE,
         ["orphan::"],
     ),
     mutant(
@@ -250,28 +250,28 @@ MUTANTS = [
         "P3",
         "one record per key and cluster time",
         [(MERGE, "*fate = Fate::Collapsed;", "")],
-        PURE_PRODUCER,
+        PURE,
         ["source::merge"],
     ),
     mutant(
         "P5",
         "updates of a batch merge at the last",
         [(MERGE, "*fate = Fate::Merged;", "")],
-        PURE_PRODUCER,
+        PURE,
         ["source::merge"],
     ),
     mutant(
         "P3t",
         "a transaction is held back until it is whole",
         [(HOLD, "if closed || !grouped {", "if true {")],
-        PURE_PRODUCER,
+        PURE,
         ["source::hold"],
     ),
     mutant(
         "PH2",
         "a heartbeat never claims a time that is not whole",
         [(HOLD, "_ => time.previous(),", "_ => time,")],
-        PURE_PRODUCER,
+        PURE,
         ["source::hold"],
     ),
     mutant(

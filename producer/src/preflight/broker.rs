@@ -1,6 +1,6 @@
 //! Kafka's part: reachable, and every topic as our promises need it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ type Admin = AdminClient<LogContext>;
 
 const ANSWER: Duration = Duration::from_secs(5);
 /// How long new topics may take to have leaders.
-const LEADERS: Duration = Duration::from_secs(15);
+const LEADERS: Duration = Duration::from_secs(60);
 /// 16 MB of BSON, its envelope, and the protocol around it.
 const RECORD_BYTES_MAX: usize = 20 << 20;
 /// A dead letter is the original and its headers.
@@ -49,7 +49,7 @@ struct Wanted {
 struct Seen {
     brokers: usize,
     partitions: BTreeMap<String, usize>,
-    without_leader: bool,
+    without_leader: BTreeSet<String>,
 }
 
 pub(super) async fn check(settings: &Settings, findings: &mut Findings) -> Option<Broker> {
@@ -171,8 +171,9 @@ async fn seen(admin: &Arc<Admin>) -> Result<Seen, KafkaError> {
             without_leader: metadata
                 .topics()
                 .iter()
-                .flat_map(|topic| topic.partitions())
-                .any(|partition| partition.leader() < 0),
+                .filter(|topic| topic.partitions().iter().any(|p| p.leader() < 0))
+                .map(|topic| topic.name().to_owned())
+                .collect(),
         })
     });
     asked.await.unwrap_or(Err(KafkaError::Canceled))
@@ -385,10 +386,10 @@ async fn wait_for_leaders(admin: &Arc<Admin>, missing: &[&Wanted], findings: &mu
     let deadline = tokio::time::Instant::now() + LEADERS;
     while findings.faults.is_empty() {
         if let Ok(seen) = seen(admin).await
-            && !seen.without_leader
-            && missing
-                .iter()
-                .all(|topic| seen.partitions.contains_key(&topic.name))
+            && missing.iter().all(|topic| {
+                seen.partitions.contains_key(&topic.name)
+                    && !seen.without_leader.contains(&topic.name)
+            })
         {
             tracing::info!(topics = missing.len(), "topics created");
             return;
@@ -397,7 +398,7 @@ async fn wait_for_leaders(admin: &Arc<Admin>, missing: &[&Wanted], findings: &mu
             findings.fault(Fault::new(
                 "could not use the new topics",
                 "Kafka",
-                "they have no leaders after 15 s",
+                format!("they have no leaders after {} s", LEADERS.as_secs()),
                 "Check the brokers' logs.",
             ));
         }
