@@ -309,4 +309,38 @@ MUTANTS = [
         PROTOCOL,
         ["interleavings::filters"],
     ),
+    mutant(
+        "G10",
+        "a fresh group begins on the tombstones of the others",
+        [(FENCE, "and a.partition = o.partition and a.has_tombstones)", "and a.partition = o.partition and false)")],
+        APPLYING,
+        ["rules::fresh_group"],
+    ),
+    mutant(
+        "L1",
+        "a letter of what was overtaken before is closed at once",
+        [(APPLY, "overtaken::close(t, records).await?;", "")],
+        APPLYING,
+        ["letters::"],
+    ),
+    mutant(
+        "L2",
+        "who writes a document closes a letter listed meanwhile",
+        [
+            (
+                APPLY,
+                "self.known.insert(parked.row.clone());\n            self.flags.dead_letters = true;",
+                "self.known.insert(parked.row.clone());",
+            )
+        ],
+        APPLYING,
+        ["letters::"],
+    ),
+    mutant(
+        "L3",
+        "a letter is listed before it is sent",
+        [(SETTLE, "list(t, &candidate, &letter).await?;", "")],
+        APPLYING,
+        ["letters::"],
+    ),
 ]
