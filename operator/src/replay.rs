@@ -13,7 +13,7 @@ use crate::{
     kafka::{Topics, ask},
     settings::ReplaySettings,
     show::{Show, cut, left, right, wrap},
-    status::{facts::OUTCOMES, judge::outcome_words},
+    status::{facts::OUTCOMES, report::outcome_words},
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use leafcutter_runtime::{

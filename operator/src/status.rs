@@ -5,7 +5,9 @@
 
 pub mod facts;
 pub mod judge;
+mod readiness;
 pub mod render;
+pub mod report;
 
 use crate::{
     catalog::Catalog,
@@ -15,12 +17,13 @@ use crate::{
     show::Show,
 };
 use facts::{ControlFollower, Facts};
-use judge::{Report, judge};
+use judge::judge;
 use leafcutter_runtime::{
     exit::Exit,
     report::{Failure, Fault},
 };
 use leafcutter_schemas::name::control_topic;
+use report::Report;
 use std::time::Duration;
 
 /// Between two looks when only one answer is wanted: long enough to tell a rate.

@@ -157,6 +157,8 @@ pub struct Facts {
     pub waiting: Vec<WaitingRow>,
     /// Deleted rows that others still point to, by table.
     pub held: Vec<(String, i64)>,
+    /// Rows that went with a parent, by table.
+    pub lost: Vec<(String, i64)>,
     /// Open dead letters.
     pub letters: Vec<LetterRow>,
     /// Consumers seen in the last ten minutes.
@@ -260,6 +262,8 @@ const WAITING: &str = "\
     select topic, reason = 'unique', state = 'orphan', wait_table, count(*) \
     from leafcutter.parked group by 1, 2, 3, 4 order by 1, 2, 3, 4";
 const HELD: &str = "select table_name, count(*) from leafcutter.held group by 1 order by 1";
+const LOST: &str = "\
+    select table_name, count(distinct row_key) from leafcutter.lost group by 1 order by 1";
 const LETTERS: &str = "\
     select topic, reason, count(*) from leafcutter.dead_letters where state = 'open' \
     group by 1, 2 order by 3 desc, 1, 2";
@@ -313,6 +317,12 @@ async fn ask(state: &mut State, group: &str) -> Result<Facts, tokio_postgres::Er
             .collect(),
         held: snapshot
             .query(HELD, &[])
+            .await?
+            .iter()
+            .map(|row| (row.get(0), row.get(1)))
+            .collect(),
+        lost: snapshot
+            .query(LOST, &[])
             .await?
             .iter()
             .map(|row| (row.get(0), row.get(1)))

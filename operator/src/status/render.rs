@@ -1,6 +1,6 @@
 //! The report as text, at most 80 columns wide.
 
-use super::judge::{CollectionLine, Report, SnapshotState, gate_words, outcome_words};
+use super::report::{CollectionLine, Report, SnapshotState, gate_words, outcome_words};
 use crate::{
     figures::{bar, count, count_within, counted, percent, short_span, span},
     show::{Paint, cut, left, right, wrap},
@@ -171,6 +171,16 @@ fn beside(out: &mut String, report: &Report, paint: Paint) {
         report.held.values().sum(),
         held.join(", "),
     ));
+    let lost: Vec<String> = report
+        .lost
+        .iter()
+        .map(|(table, n)| format!("{} in {table}", count(*n)))
+        .collect();
+    lines.push((
+        "gone with a parent".to_owned(),
+        report.lost.values().sum(),
+        lost.join(", "),
+    ));
     let letters = report.dead_letters.values().sum();
     lines.push((
         "dead letters".to_owned(),
@@ -256,7 +266,7 @@ fn verdict(out: &mut String, report: &Report, paint: Paint) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::judge::{
+    use crate::status::report::{
         Accounting, Broken, ConsumerLine, ParentLine, ProducerLine, WaitingLine,
     };
     use std::collections::BTreeMap;
@@ -320,6 +330,7 @@ mod tests {
                 documents: 12,
             }],
             held: BTreeMap::from([("learners".to_owned(), 1)]),
+            lost: BTreeMap::new(),
             dead_letters: BTreeMap::from([("wrong-type".to_owned(), 2_000)]),
             accounting: Accounting {
                 consumed: 1_203_441,

@@ -1,0 +1,193 @@
+//! The answer of `leafcutter status`, as `--json` prints it.
+
+use crate::figures::count;
+use leafcutter_runtime::report::Fault;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// The answer.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// When it was true.
+    pub at: String,
+    /// The consumer group.
+    pub group: String,
+    /// The mapping's hash, where a file was given.
+    pub mapping: Option<String>,
+    /// Whether to cut over.
+    pub ready: bool,
+    /// Why not.
+    pub not_ready_because: Vec<String>,
+    /// The producers that ever sent a heartbeat.
+    pub producers: Vec<ProducerLine>,
+    /// The consumers seen lately.
+    pub consumers: Vec<ConsumerLine>,
+    /// The collections.
+    pub collections: Vec<CollectionLine>,
+    /// Documents that wait, by what they wait for.
+    pub waiting: Vec<WaitingLine>,
+    /// Deleted rows that others still point to, by table.
+    pub held: BTreeMap<String, i64>,
+    /// Rows that went, or lost a reference, with a deleted parent, by table. If the parent comes back,
+    /// only a replay brings them back too.
+    pub lost: BTreeMap<String, i64>,
+    /// Open dead letters, by reason.
+    pub dead_letters: BTreeMap<String, i64>,
+    /// Whether every record has exactly one outcome.
+    pub accounting: Accounting,
+    /// Why Kafka could not be asked.
+    #[serde(skip)]
+    pub kafka: Option<Fault>,
+}
+
+/// One producer.
+#[derive(Debug, Clone, Serialize)]
+pub struct ProducerLine {
+    /// Its name.
+    pub name: String,
+    /// Seconds since its last heartbeat, by this database's clock.
+    pub heartbeat_age_seconds: i64,
+    /// The source's time up to which everything is in Kafka; none before it can claim any.
+    pub source_time: Option<String>,
+}
+
+/// One consumer.
+#[derive(Debug, Clone, Serialize)]
+pub struct ConsumerLine {
+    /// Its name.
+    pub id: String,
+    /// Its host.
+    pub host: String,
+    /// Program and version.
+    pub program: String,
+    /// Its mapping.
+    pub mapping: String,
+    /// The partitions it holds.
+    pub partitions: i64,
+    /// Where its health and metrics are served.
+    pub admin: Option<String>,
+    /// Seconds since it was seen.
+    pub seen_seconds_ago: i64,
+    /// Seen within the last 15 seconds.
+    pub alive: bool,
+}
+
+/// How far a snapshot is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SnapshotState {
+    /// All its documents are in Kafka.
+    Complete,
+    /// It is being read.
+    Running,
+    /// None was taken: only changes are carried.
+    None,
+    /// No producer has said anything about it.
+    Unknown,
+}
+
+/// One collection.
+#[derive(Debug, Clone, Serialize)]
+pub struct CollectionLine {
+    /// Its name.
+    pub collection: String,
+    /// Its topic.
+    pub topic: String,
+    /// Its snapshot.
+    pub snapshot: SnapshotState,
+    /// Documents that the snapshot has read.
+    pub snapshot_read: u64,
+    /// The source's estimate of its documents.
+    pub snapshot_estimated: u64,
+    /// Splits acknowledged, and in all.
+    pub snapshot_splits: (u32, u32),
+    /// Records taken from Kafka.
+    pub applied: i64,
+    /// Records in Kafka, as the last heartbeat told.
+    pub in_kafka: i64,
+    /// Records in Kafka that are not applied.
+    pub behind: i64,
+    /// What the bar's whole is: records in Kafka, or more while the snapshot is being read.
+    pub expected: i64,
+    /// Records applied per second since the look before.
+    pub rate: Option<i64>,
+    /// Seconds until nothing is behind, at this rate.
+    pub seconds_left: Option<i64>,
+    /// The age, by the source's clock, of the state that is wholly applied.
+    pub lag_seconds: Option<i64>,
+    /// What its gate waits for; empty when it is open.
+    pub gate_waits_for: Vec<ParentLine>,
+}
+
+/// A parent whose snapshot is not applied yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ParentLine {
+    /// Its name.
+    pub collection: String,
+    /// How much of its snapshot is applied.
+    pub percent: i64,
+}
+
+/// Documents of one collection that wait for the same thing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WaitingLine {
+    /// Their collection.
+    pub collection: String,
+    /// `parent` or `unique`.
+    pub waits_for: &'static str,
+    /// The table whose row is missing, or which has the value already.
+    pub table: String,
+    /// Their parent is known to be missing; they are placed if it comes all the same.
+    pub orphans: bool,
+    /// How many.
+    pub documents: i64,
+}
+
+/// Whether every record has exactly one outcome.
+#[derive(Debug, Clone, Serialize)]
+pub struct Accounting {
+    /// Records taken from Kafka.
+    pub consumed: i64,
+    /// What became of them.
+    pub outcomes: BTreeMap<&'static str, i64>,
+    /// The partitions where it does not add up.
+    pub broken: Vec<Broken>,
+}
+
+/// A partition whose outcomes are not as many as its records.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Broken {
+    /// Its topic.
+    pub topic: String,
+    /// Its number.
+    pub partition: i32,
+    /// Records taken.
+    pub consumed: i64,
+    /// Outcomes counted.
+    pub accounted: i64,
+}
+
+/// The waits of a gate in words: `learners 62 %, items 3 %`.
+#[must_use]
+pub fn gate_words(parents: &[ParentLine]) -> String {
+    let each = parents
+        .iter()
+        .map(|parent| format!("{} {} %", parent.collection, parent.percent));
+    each.collect::<Vec<_>>().join(", ")
+}
+
+/// An outcome as a person says it.
+#[must_use]
+pub fn outcome_words(outcome: &str, number: i64) -> String {
+    let words = match outcome {
+        "unchanged" => "the same as what is there",
+        "stale" => "older than what is there",
+        "held" => "deleted but kept, because others point there",
+        "filtered" => "outside the filter",
+        "parked" => "had to wait first",
+        "ignored" => "without anything to do",
+        "dead_lettered" => "to the dead letters",
+        other => other,
+    };
+    format!("{} {words}", count(number))
+}
