@@ -66,7 +66,7 @@ struct File {
 #[derive(JsonSchema)]
 #[schemars(untagged)]
 enum Collection {
-    One(CollectionTable),
+    One(Box<CollectionTable>),
     Several(CollectionTables),
 }
 
