@@ -13,6 +13,7 @@ use bson::RawDocument;
 use leafcutter_schemas::{
     codec::avro,
     dead_letter::{Reason, Stage},
+    key::DocumentKey,
     operation::Operation,
     version::Version,
 };
@@ -54,7 +55,7 @@ pub enum Prepared {
 pub struct Part {
     /// The root table.
     pub root: TableId,
-    /// The root row's key.
+    /// Whose it is: the root row's key, or the document's own where the row's does not follow from it.
     pub key: Vec<u8>,
     /// What is to be done.
     pub wish: Wish,
@@ -81,6 +82,13 @@ fn malformed(message: String) -> Reason {
         path: None,
         sqlstate: None,
     }
+}
+
+/// The bytes of a document's own key.
+fn document_key(id: &RawDocument) -> Result<Vec<u8>, Reason> {
+    let key = DocumentKey::of_document(id);
+    let key = key.ok_or_else(|| malformed("the document key has no `_id`".to_owned()))?;
+    Ok(key.as_str().as_bytes().to_vec())
 }
 
 /// Prepares the record whose value is `value`; rows are appended to `rows`.
@@ -111,7 +119,12 @@ pub fn prepare(
     let id = RawDocument::from_bytes(envelope.key)
         .map_err(|error| malformed(format!("the document key is no BSON: {error}")));
     let part = |table: &TablePlan, wish| {
-        let key = id.clone().and_then(|id| plan.root_key(table, id))?;
+        let id = id.clone()?;
+        let key = if model.table(table.id).natural_key {
+            document_key(id)?
+        } else {
+            plan.root_key(table, id)?
+        };
         Ok(Part {
             root: table.id,
             key,
@@ -147,6 +160,9 @@ pub fn prepare(
                     .roots()
                     .zip(made)
                     .map(|(table, (root, made))| match made {
+                        Some(range) if model.table(root).natural_key => {
+                            part(table, Wish::Upsert(range))
+                        }
                         Some(range) => Ok(Part {
                             root,
                             key: rows.key(range.start).to_vec(),

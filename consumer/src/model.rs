@@ -33,6 +33,8 @@ pub struct TableModel {
     pub state_name: String,
     /// Whether several collections fill the table.
     pub shared: bool,
+    /// Whether its rows are not found by `_id` alone: see [`crate::sink::keys`].
+    pub natural_key: bool,
     /// Its statements.
     pub sql: TableSql,
     /// Statements for what goes with its rows, or changes; none where nothing does and its rows go
@@ -152,6 +154,7 @@ impl Model {
                         children: below(&plan, position),
                         state_name,
                         shared,
+                        natural_key: entry.table.has_natural_key(),
                         sql,
                         gone: None,
                         cascaded: false,
@@ -179,6 +182,12 @@ impl Model {
     /// A table.
     pub fn table(&self, id: TableId) -> &TableModel {
         &self.tables[id.0]
+    }
+
+    /// The root tables whose rows are not found by `_id` alone.
+    pub fn natural_roots(&self) -> impl Iterator<Item = TableId> {
+        let natural = |id: &TableId| self.table(*id).natural_key;
+        (0..self.tables.len()).map(TableId).filter(natural)
     }
 
     /// The root table of that name.

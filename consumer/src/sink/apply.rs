@@ -1,7 +1,7 @@
 //! One batch, one transaction: the order of its statements.
 //!
 //! 1. Move the positions under the fence. What follows is ours alone, or nothing happens.
-//! 2. Lock what is parked for the batch's rows (S2) and take along what waits for them.
+//! 2. Take the turns at tables whose keys do not follow from `_id` ([`keys`]); lock what is parked for the batch's rows (S2) and take along what waits for them.
 //! 3. Upserts, referenced tables before referring ones, each document with its children.
 //! 4. Deletes, referring tables before referenced ones. Their locks stand in everybody's way, so
 //!    they come last.
@@ -12,8 +12,10 @@
 //! it: under READ COMMITTED a statement sees what was committed before it began.
 
 use super::{
-    ApplyError, deletes,
+    ApplyError,
+    deletes::{self, Gone},
     fence::{self, Fence, Passed, Standing},
+    keys::{self, Kept, turns},
     overtaken,
     parking::{self, Flags, Parked, ToPark},
     session::Session,
@@ -113,6 +115,12 @@ pub struct Transaction<'a> {
     pub(super) rows: &'a mut Rows,
     pub(super) work: Work,
     pub(super) pulled: Vec<Parked>,
+    /// Documents that had lost their rows and are taken up again.
+    pub(super) kept: Vec<Kept>,
+    /// Tables whose turn this transaction has.
+    pub(super) turns: BTreeSet<TableId>,
+    /// Rows of such tables whose documents were deleted.
+    pub(super) vacant: BTreeMap<TableId, Vec<Gone>>,
     pub(super) flags: Flags,
     /// Tombstones may exist for these rows.
     pub(super) tombstones: bool,
@@ -271,6 +279,7 @@ impl Applier {
             t.flags = Flags::read(t.session).await?;
             t.work = work;
             t.look_for_cascaded().await?;
+            turns::of_records(t, records).await?;
             t.pull_along().await?;
             // Listed first, so that a newer document of the same batch supersedes its letter.
             let refused = list_refused(t, records).await?;
@@ -329,6 +338,9 @@ impl Applier {
             rows,
             work: Work::default(),
             pulled: Vec::new(),
+            kept: Vec::new(),
+            turns: BTreeSet::new(),
+            vacant: BTreeMap::new(),
             flags: Flags::default(),
             tombstones: true,
             fresh: false,
@@ -550,6 +562,11 @@ impl Transaction<'_> {
             let waiting = parking::pull_waiters(self.session, self.model, &wanted).await?;
             let mut next = Vec::new();
             for parked in waiting {
+                // Whose turn it is not, the settling task will find.
+                let table = parked.row.0;
+                if self.model.table(table).natural_key && !turns::attempt(self, table).await? {
+                    continue;
+                }
                 // What the batch has a record for, it was compared with above.
                 if self.known.insert(parked.row.clone())
                     && !self.work.by_row.contains_key(&parked.row)
@@ -565,19 +582,16 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// The rows among these that are to be written and that other rows may point to.
+    /// Of these, the rows that are to be written and that other rows may point to, by their keys.
     fn upsert_rows<'r>(&self, rows: impl Iterator<Item = &'r RowId>) -> Vec<RowId> {
-        rows.filter(|row| {
-            let candidate = self
-                .work
-                .by_row
-                .get(*row)
-                .map(|&index| &self.work.candidates[index]);
-            !self.model.table(row.0).sql.referenced_deletes.is_empty()
-                && candidate.is_some_and(|c| c.fate == Fate::Open && !c.wish.is_delete())
-        })
-        .cloned()
-        .collect()
+        rows.filter(|row| !self.model.table(row.0).sql.referenced_deletes.is_empty())
+            .filter_map(|row| {
+                let candidate = &self.work.candidates[*self.work.by_row.get(row)?];
+                let key = candidate.row_key(self.rows);
+                let key = key.filter(|_| candidate.fate == Fate::Open)?;
+                Some((row.0, key.to_vec()))
+            })
+            .collect()
     }
 
     /// Makes a parked document a candidate. It may have been given a dead letter while its lock was
@@ -631,10 +645,18 @@ impl Transaction<'_> {
             .filter(|&id| self.model.table(id).above.is_empty())
             .collect();
         for &root in &roots {
-            upserts::upsert_documents(self, root).await?;
+            if self.model.table(root).natural_key {
+                keys::write_documents(self, root, records).await?;
+            } else {
+                upserts::upsert_documents(self, root).await?;
+            }
         }
         for &root in roots.iter().rev() {
-            deletes::delete_documents(self, root).await?;
+            if self.model.table(root).natural_key {
+                keys::delete_vacant(self, root).await?;
+            } else {
+                deletes::delete_documents(self, root).await?;
+            }
         }
         self.settle_parked(records).await
     }
@@ -660,6 +682,10 @@ impl Transaction<'_> {
                             let parked = &self.pulled[pulled];
                             let (key, value) = (&*parked.record_key, &*parked.record_value);
                             (key, value, orphan, parked.incomplete)
+                        }
+                        From::Kept(kept) => {
+                            let kept = &self.kept[kept];
+                            (&*kept.record_key, &*kept.record_value, false, true)
                         }
                     };
                     park.push(ToPark {

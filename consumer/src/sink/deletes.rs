@@ -35,18 +35,19 @@ pub async fn delete_documents(t: &mut Transaction<'_>, root: TableId) -> Result<
     let model = t.model;
     let entry = model.table(root);
     let sql = &entry.sql;
-    let mut copy = CopyBuffer::new();
-    for &document in &documents {
-        let candidate = &t.work.candidates[document];
-        let fields = key_fields(&candidate.key, entry.table.key.len());
-        let version = candidate.stamp.version.as_i64();
-        copy.tuple(entry.table.key.len(), &fields, version, &[document]);
-    }
-    let count = copy.count;
-    copy.send(t.session, &sql.copy_deletes).await?;
-    let locked = ordinals_and_versions(t, &sql.try_lock_deletes).await?;
-    // Versions are read again below the locks.
-    let there = ordinals_and_versions(t, &sql.see_deletes).await?;
+    let rows: Vec<Gone> = documents
+        .iter()
+        .map(|&document| {
+            let candidate = &t.work.candidates[document];
+            (
+                document,
+                candidate.key.clone(),
+                candidate.stamp.version.as_i64(),
+            )
+        })
+        .collect();
+    let look = look(t, root, &rows).await?;
+    let there = &look.there;
     let tombstones = if t.tombstones {
         ordinals_and_versions(t, &sql.tombstones_of_deletes).await?
     } else {
@@ -89,28 +90,84 @@ pub async fn delete_documents(t: &mut Transaction<'_>, root: TableId) -> Result<
     }
     if let Some(mark) = &sql.soft_delete {
         execute(t, mark, &alive).await?;
-        return t.empty_deletes(root, count).await;
+        return t.empty_deletes(root, look.count).await;
     }
-    let busy = alive
+    for document in remove(t, root, &look, alive).await? {
+        t.work.candidates[document].fate = Fate::Done(Outcome::Held);
+    }
+    Ok(())
+}
+
+/// A row to be deleted: the document, the row's key, the version of the delete.
+pub(super) type Gone = (usize, Vec<u8>, i64);
+
+/// Rows to be deleted, as they were found.
+pub(super) struct Look {
+    /// Those that are locked now, and their versions.
+    locked: BTreeMap<usize, i64>,
+    /// Those that are there.
+    there: BTreeMap<usize, i64>,
+    count: u64,
+}
+
+/// Locks rows that are to be deleted, but for those that somebody works on.
+pub(super) async fn look(
+    t: &mut Transaction<'_>,
+    root: TableId,
+    rows: &[Gone],
+) -> Result<Look, ApplyError> {
+    let entry = t.model.table(root);
+    let columns = entry.table.key.len();
+    let mut copy = CopyBuffer::new();
+    for (document, key, version) in rows {
+        copy.tuple(columns, &key_fields(key, columns), *version, &[*document]);
+    }
+    let count = copy.count;
+    copy.send(t.session, &entry.sql.copy_deletes).await?;
+    let locked = ordinals_and_versions(t, &entry.sql.try_lock_deletes).await?;
+    // Versions are read again below the locks.
+    let there = ordinals_and_versions(t, &entry.sql.see_deletes).await?;
+    Ok(Look {
+        locked,
+        there,
+        count,
+    })
+}
+
+/// Deletes those rows that are `alive`, with their children and what goes with them. Gives those
+/// that are held.
+pub(super) async fn remove(
+    t: &mut Transaction<'_>,
+    root: TableId,
+    look: &Look,
+    mut alive: BTreeSet<usize>,
+) -> Result<BTreeSet<usize>, ApplyError> {
+    let model = t.model;
+    let entry = model.table(root);
+    let Look { locked, there, .. } = look;
+    let alive = &mut alive;
+    let mut held = alive
         .iter()
         .copied()
         .filter(|document| there.contains_key(document) && !locked.contains_key(document))
         .collect();
-    hold(t, root, busy, &mut alive).await?;
+    hold(t, root, &held, alive).await?;
     if entry.gone.is_some() {
         let here = alive.iter().copied();
         let here = here.filter(|d| there.contains_key(d)).collect();
-        let held = cascade::clear_way(t, root, &here).await?;
-        hold(t, root, held, &mut alive).await?;
+        let more = cascade::clear_way(t, root, &here).await?;
+        hold(t, root, &more, alive).await?;
+        held.extend(more);
         cascade::carry_out(t, root).await?;
     } else {
-        hold_referenced(t, root, &there, &mut alive).await?;
+        hold_referenced(t, root, there, alive, &mut held).await?;
     }
     for &child in entry.children.iter().rev() {
-        execute(t, &model.table(child).sql.delete, &alive).await?;
+        execute(t, &model.table(child).sql.delete, alive).await?;
     }
-    execute(t, &sql.delete, &alive).await?;
-    t.empty_deletes(root, count).await
+    execute(t, &entry.sql.delete, alive).await?;
+    t.empty_deletes(root, look.count).await?;
+    Ok(held)
 }
 
 /// Takes the rows that others point to out of `alive` and marks them as held. Holding one row may
@@ -120,6 +177,7 @@ async fn hold_referenced(
     root: TableId,
     there: &BTreeMap<usize, i64>,
     alive: &mut BTreeSet<usize>,
+    held: &mut BTreeSet<usize>,
 ) -> Result<(), ApplyError> {
     let sql = &t.model.table(root).sql;
     loop {
@@ -136,7 +194,8 @@ async fn hold_referenced(
         if referenced.is_empty() {
             return Ok(());
         }
-        hold(t, root, referenced, alive).await?;
+        hold(t, root, &referenced, alive).await?;
+        held.extend(referenced);
     }
 }
 
@@ -144,18 +203,17 @@ async fn hold_referenced(
 async fn hold(
     t: &mut Transaction<'_>,
     root: TableId,
-    documents: BTreeSet<usize>,
+    documents: &BTreeSet<usize>,
     alive: &mut BTreeSet<usize>,
 ) -> Result<(), ApplyError> {
     let leave = format!(
         "delete from pg_temp.lc_{}_deletes where lc_doc = any($1)",
         root.0
     );
-    execute(t, &t.model.table(root).sql.hold, &documents).await?;
-    execute(t, &leave, &documents).await?;
+    execute(t, &t.model.table(root).sql.hold, documents).await?;
+    execute(t, &leave, documents).await?;
     for document in documents {
-        alive.remove(&document);
-        t.work.candidates[document].fate = Fate::Done(Outcome::Held);
+        alive.remove(document);
     }
     Ok(())
 }

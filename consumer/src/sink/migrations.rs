@@ -10,6 +10,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0001_state.sql"),
     include_str!("../../migrations/0002_lost.sql"),
     include_str!("../../migrations/0003_incomplete.sql"),
+    include_str!("../../migrations/0004_keys.sql"),
 ];
 
 /// Brings Leafcutter's schema to this program's layout and, if `create` is set, adds the target's

@@ -23,6 +23,7 @@ pub mod deletes;
 pub mod gone;
 pub mod cascade;
 pub mod upserts;
+pub mod keys;
 pub mod apply;
 pub mod settle;
 pub mod retry;

@@ -6,7 +6,7 @@
 //! they are being parked at this moment, the settling task finds (S1).
 
 use super::{
-    ApplyError,
+    ApplyError, keys,
     session::Session,
     work::{Obstacle, Provenance, RowId},
 };
@@ -282,7 +282,7 @@ pub async fn write(
                     Obstacle::Parent(index) | Obstacle::Unique(index) => {
                         (&entry.sql.references[index], item.encoded)
                     }
-                    Obstacle::Foreign => continue,
+                    Obstacle::Foreign | Obstacle::Key => continue,
                 };
                 let key = rows.field(row, check.column).unwrap_or_default().to_vec();
                 (
@@ -292,8 +292,8 @@ pub async fn write(
                     key,
                 )
             }
-            Obstacle::Foreign => {
-                let key = item.row.1.clone();
+            Obstacle::Foreign | Obstacle::Key => {
+                let key = rows.key(item.encoded).to_vec();
                 ("unique", None, entry.state_name.clone(), key)
             }
             Obstacle::Unique(index) => {
@@ -396,8 +396,9 @@ pub async fn still_parked<'p>(
         .collect())
 }
 
-/// Looks for the tombstones of the row that a document waits for where several collections fill its
-/// table, since each has its own.
+/// Looks for the tombstones of the row that a document waits for where they do not stand under the
+/// table's own name: where several collections fill it, each has its own; where a document's key is
+/// not the row's, those of rows stand apart.
 ///
 /// # Errors
 /// When PostgreSQL is lost.
@@ -407,9 +408,19 @@ pub async fn look_for_tombstones(
     parked: &mut Parked,
 ) -> Result<(), ApplyError> {
     let filled = model.tables.iter().filter(|entry| {
-        entry.shared && !parked.unique && entry.table.name.to_string() == parked.wait_table
+        (entry.shared || entry.natural_key)
+            && !parked.unique
+            && entry.table.name.to_string() == parked.wait_table
     });
-    let names: Vec<&str> = filled.map(|entry| entry.state_name.as_str()).collect();
+    let names: Vec<String> = filled
+        .map(|entry| {
+            if entry.natural_key {
+                keys::tombstones_of_rows(&entry.state_name)
+            } else {
+                entry.state_name.clone()
+            }
+        })
+        .collect();
     if names.is_empty() {
         return Ok(());
     }

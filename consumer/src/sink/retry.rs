@@ -12,6 +12,7 @@ use super::{
     apply::{self, Applier, Transaction},
     copy::CopyBuffer,
     deletes::key_fields,
+    keys::{self, turns},
     parking::{self, Flags, Parked},
     settle,
     work::{Candidate, Fate, From, Obstacle, Outcome, Provenance, RowId},
@@ -110,6 +111,7 @@ async fn try_again(
     t: &mut Transaction<'_>,
     records: &[Record],
 ) -> Result<Vec<Retried>, ApplyError> {
+    turns::of_records(t, records).await?;
     let open = lock_letters(t, records).await?;
     t.flags = Flags::read(t.session).await?;
     let mut outcomes = vec![Retried::Closed; records.len()];
@@ -241,6 +243,17 @@ pub(super) async fn stored(
     let roots: BTreeSet<TableId> = candidates.iter().map(root).collect();
     for table in roots {
         let entry = model.table(table);
+        if entry.natural_key {
+            let (places, own): (Vec<usize>, Vec<&Candidate>) = candidates
+                .iter()
+                .enumerate()
+                .filter(|(_, candidate)| root(candidate) == table)
+                .unzip();
+            for (place, version) in places.into_iter().zip(keys::stored(t, &own).await?) {
+                stored[place] = version;
+            }
+            continue;
+        }
         let columns = entry.table.key.len();
         let mut copy = CopyBuffer::new();
         for (index, candidate) in candidates.iter().enumerate() {
@@ -328,6 +341,11 @@ fn waiting(t: &Transaction<'_>, candidate: &Candidate, obstacle: Obstacle) -> Re
         Obstacle::Foreign => {
             let column = settle::key_names(&entry.table);
             let message = "tried again, waits until no other collection has its key".to_owned();
+            (entry, column, message)
+        }
+        Obstacle::Key => {
+            let column = settle::key_names(&entry.table);
+            let message = "tried again, waits until no other document has its key".to_owned();
             (entry, column, message)
         }
         Obstacle::Unique(index) => {

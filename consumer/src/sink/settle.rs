@@ -12,6 +12,7 @@ use super::{
     cascade,
     copy::CopyBuffer,
     deletes::key_fields,
+    keys::turns,
     parking::{self, COLUMNS, Flags, Parked},
     statement::ReferenceCheck,
     work::{Candidate, Fate, From, Obstacle},
@@ -105,6 +106,7 @@ impl Applier {
             if !t.flags.parked {
                 return Ok(Settled::default());
             }
+            turns::of_all(t).await?;
             let statement = t.session.prepared(&lock).await?;
             let found = t.session.client().query(&statement, &[]).await?;
             let more = found.len() >= usize::try_from(TRIED_MAX).unwrap_or(usize::MAX);
@@ -128,7 +130,8 @@ impl Applier {
                         let orphan = matches!(candidate.from, From::Parked { orphan: true, .. });
                         let waits_on = (candidate.incomplete && candidate.lacks.is_some())
                             || (candidate.nulled && orphan);
-                        settled.placed += usize::from(!waits_on);
+                        let parked = matches!(candidate.from, From::Parked { .. });
+                        settled.placed += usize::from(parked && !waits_on);
                         if candidate.nulled {
                             mark_orphan(t, &candidate).await?;
                         }
@@ -192,6 +195,7 @@ impl Applier {
             t.flags = Flags::read(t.session).await?;
             let mut let_go = 0;
             if t.flags.held {
+                turns::of_all(t).await?;
                 for index in (0..t.model.tables.len()).rev() {
                     let table = TableId(index);
                     if t.model.table(table).above.is_empty() {
@@ -343,6 +347,15 @@ fn due(
                 message,
             )
         }
+        Obstacle::Key => {
+            let message = "another document has the same key".to_owned();
+            reason(
+                "unique",
+                &entry.state_name,
+                &key_names(&entry.table),
+                message,
+            )
+        }
         Obstacle::Unique(index) => {
             let columns = &entry.sql.unique[index].columns;
             let names: Vec<&str> = columns
@@ -416,7 +429,7 @@ pub(super) fn check(
             table, reference, ..
         } => (table, reference),
         Obstacle::Parent(index) | Obstacle::Unique(index) => (root, index),
-        Obstacle::Foreign => (root, 0),
+        Obstacle::Foreign | Obstacle::Key => (root, 0),
     };
     let entry = model.table(table);
     (entry, &entry.sql.references[index])

@@ -165,7 +165,9 @@ pub struct TableSql {
     pub empty: [String; 2],
 }
 
-/// Which of the mapping's tables it is, and whose rows.
+/// Which of the mapping's tables it is, and whose rows. Where the key does not follow from `_id` the
+/// guard is kept by the document ([`super::keys`]), and a row's version is that of its document,
+/// which may be lower than that of the one before.
 #[derive(Debug, Clone, Copy)]
 pub struct Origin<'a> {
     /// Its place in the order of writing.
@@ -447,6 +449,18 @@ impl TableSql {
 }
 
 fn classify(n: &Names<'_>, tombstones: bool) -> String {
+    let same_version = format!(
+        "(x.lc_version = t.lc_version and not ({}))",
+        n.differs("t", "x")
+    );
+    if n.table.has_natural_key() {
+        return format!(
+            "select t.lc_doc, false as stale from {} t join {} x on {} where {same_version}",
+            n.temp,
+            n.target,
+            n.same_key("x", "t"),
+        );
+    }
     let (join, older, stale) = if tombstones {
         (
             format!(
@@ -464,11 +478,10 @@ fn classify(n: &Names<'_>, tombstones: bool) -> String {
         "select t.lc_doc, coalesce(x.lc_version > t.lc_version, false){stale} as stale \
          from {temp} t left join {target} x on {same} {join} \
          where x.lc_version > t.lc_version{older} \
-         or (x.lc_version = t.lc_version and not ({differs}))",
+         or {same_version}",
         temp = n.temp,
         target = n.target,
         same = n.same_key("x", "t"),
-        differs = n.differs("t", "x"),
     )
 }
 
@@ -648,6 +661,11 @@ fn upsert(n: &Names<'_>, all: &str, version: &str, key: &str) -> String {
     }
     let guard = if version.is_empty() {
         n.differs("x", "excluded")
+    } else if n.table.has_natural_key() {
+        format!(
+            "x.lc_version <> excluded.lc_version or {}",
+            n.differs("x", "excluded")
+        )
     } else {
         format!(
             "(x.lc_version < excluded.lc_version or (x.lc_version = excluded.lc_version and ({}))){}",

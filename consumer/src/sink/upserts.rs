@@ -26,11 +26,23 @@ const ROUNDS_MAX: usize = 8;
 /// # Errors
 /// As [`super::apply`] has it.
 pub async fn upsert_documents(t: &mut Transaction<'_>, root: TableId) -> Result<(), ApplyError> {
-    let mut documents = t.open(root, |wish| matches!(wish, Wish::Upsert(_)));
+    let documents = t.open(root, |wish| matches!(wish, Wish::Upsert(_)));
     if write_direct(t, root, &documents).await? {
         return Ok(());
     }
-    for _ in 0..ROUNDS_MAX {
+    write_rounds(t, root, documents).await
+}
+
+/// Writes these documents; each is done, or waits, afterwards.
+///
+/// # Errors
+/// As [`super::apply`] has it.
+pub(super) async fn write_rounds(
+    t: &mut Transaction<'_>,
+    root: TableId,
+    mut documents: Vec<usize>,
+) -> Result<(), ApplyError> {
+    for round in 1..=ROUNDS_MAX {
         if documents.is_empty() {
             return Ok(());
         }
@@ -45,7 +57,8 @@ pub async fn upsert_documents(t: &mut Transaction<'_>, root: TableId) -> Result<
         if documents.len() == before {
             return deal_anew(t, root, &documents).await;
         }
-        for &document in &documents {
+        // What is left after the last round waits.
+        for &document in documents.iter().filter(|_| round < ROUNDS_MAX) {
             t.work.candidates[document].fate = Fate::Open;
         }
     }

@@ -1,7 +1,10 @@
 //! What one transaction is to do: the candidates, one per row of a root table, and what became of
 //! each.
 
-use crate::{decode::Stamp, transform::TableId};
+use crate::{
+    decode::Stamp,
+    transform::{Rows, TableId},
+};
 use std::{collections::BTreeMap, ops::Range};
 
 /// What became of a record: every record gets exactly one.
@@ -137,6 +140,8 @@ pub enum From {
         /// Its position among the pulled ones.
         pulled: usize,
     },
+    /// A document that had lost its row to another one: its position among the kept ones.
+    Kept(usize),
 }
 
 /// What a candidate wants.
@@ -167,6 +172,8 @@ pub enum Obstacle {
     Unique(usize),
     /// The row's key is another collection's.
     Foreign,
+    /// The row's key is another document's.
+    Key,
     /// The parent of a child row is not there. The document does not wait, but this row does.
     Row {
         /// The child table.
@@ -198,7 +205,7 @@ pub struct Candidate {
     pub provenance: Provenance,
     /// The root table.
     pub root: TableId,
-    /// The root row's key.
+    /// The root row's key; the document's own where the row's does not follow from it.
     pub key: Vec<u8>,
     /// Its version and the time of its image.
     pub stamp: Stamp,
@@ -216,7 +223,18 @@ pub struct Candidate {
     pub fate: Fate,
 }
 
-/// A root row's identity.
+impl Candidate {
+    /// The key of the row that it wants; none for a delete.
+    pub fn row_key<'r>(&self, rows: &'r Rows) -> Option<&'r [u8]> {
+        match &self.wish {
+            Wish::Upsert(range) => Some(rows.key(range.start)),
+            Wish::Delete { .. } => None,
+        }
+    }
+}
+
+/// What the guard compares for: a root row by its key, or a document by its own where the row's
+/// does not follow from it.
 pub type RowId = (crate::transform::TableId, Vec<u8>);
 
 /// Candidates by root row: at most one for each.

@@ -14,6 +14,8 @@ mod shell;
 mod documented;
 mod fidelity;
 mod filters;
+mod natural;
+mod newest;
 mod cascades;
 mod elements;
 mod links;

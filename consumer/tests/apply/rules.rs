@@ -393,3 +393,28 @@ async fn lost_answer_of_a_commit_is_recognised() {
     ));
     world.end().await;
 }
+
+/// More documents of one batch hand a value on than there are rounds: what is left waits, and is not
+/// lost.
+#[tokio::test]
+async fn a_long_chain_of_unique_values_is_placed_in_the_end() {
+    const LAST: u8 = 30;
+    let mut world = World::new().await;
+    let all = |version, shift: u8| {
+        let numbers = 1..=LAST;
+        let made = numbers.map(|n| learner(version, n, &format!("mail {:02}", n + shift)));
+        made.collect::<Vec<_>>()
+    };
+    world.apply(&all(1, 0)).await.unwrap();
+    // Everybody gets the value of the next one.
+    world.apply(&all(2, 1)).await.unwrap();
+    let there = "select (select count(*) from learners where lc_version = 2), \
+                 (select count(*) from leafcutter.parked)";
+    let counts = world.text(there).await;
+    let counts: Vec<u8> = counts.split('|').map(|n| n.parse().unwrap()).collect();
+    assert_eq!(counts[0] + counts[1], LAST, "some are lost");
+    assert!(counts[1] > 0, "it took no more rounds than there are");
+    while world.settle().await.placed > 0 {}
+    assert_eq!(world.text(there).await, format!("{LAST}|0"));
+    world.end().await;
+}

@@ -156,7 +156,15 @@ fn made(name: &str, arguments: &[Bson]) -> Bson {
     let small = |at: usize| u32::try_from(arguments[at].as_i32().unwrap()).unwrap();
     match name {
         "ObjectId" => Bson::ObjectId(ObjectId::parse_str(text(0)).unwrap()),
-        "ISODate" => Bson::DateTime(DateTime::parse_rfc3339_str(text(0)).unwrap()),
+        "ISODate" => {
+            let midnight = if text(0).contains('T') {
+                ""
+            } else {
+                "T00:00:00Z"
+            };
+            let time = format!("{}{midnight}", text(0));
+            Bson::DateTime(DateTime::parse_rfc3339_str(time).unwrap())
+        }
         "Date" => Bson::DateTime(DateTime::from_millis(text(0).parse().unwrap())),
         "Long" => Bson::Int64(text(0).parse().unwrap()),
         "NumberDecimal" => Bson::Decimal128(text(0).parse().unwrap()),

@@ -165,6 +165,9 @@ fn wire(run: usize, layout: Layout, record: &Record) -> Made {
             Table::Clubs => {
                 doc! { "note": note, "members": parent.into_iter().collect::<Vec<_>>() }
             }
+            Table::Tickets | Table::Days => {
+                doc! { "note": note, "parent_id": parent, "code": id(run, record.key) }
+            }
             Table::Children | Table::Nodes | Table::Servants | Table::Friends | Table::Boxes => {
                 doc! { "note": note, "parent_id": parent }
             }

@@ -16,5 +16,6 @@ mod waiting;
 mod pause;
 mod statements;
 mod races;
+mod keys;
 mod proxy;
 mod fence;

@@ -28,7 +28,7 @@ impl Pause {
             )
             .await;
         for table in [
-            "parents", "children", "nodes", "masters", "servants", "members",
+            "parents", "children", "nodes", "masters", "servants", "members", "tickets", "days",
         ] {
             // Behind the triggers that check references, which run in the order of their names.
             world

@@ -12,22 +12,22 @@ use tokio::{sync::Barrier, task::JoinHandle};
 const ROUNDS: i64 = 250;
 /// Documents of a batch.
 const EACH: i64 = 4;
-const DOCUMENTS: i64 = ROUNDS * EACH;
+pub(crate) const DOCUMENTS: i64 = ROUNDS * EACH;
 
-async fn owner(world: &World, name: &str, table: Table, partition: i32) -> Consumer {
+pub(crate) async fn owner(world: &World, name: &str, table: Table, partition: i32) -> Consumer {
     let mut consumer = world.consumer(name);
     consumer.take_over(table, partition).await;
     consumer
 }
 
 /// The documents of each round.
-fn rounds(record: impl Fn(i64) -> Made) -> Vec<Vec<Made>> {
+pub(crate) fn rounds(record: impl Fn(i64) -> Made) -> Vec<Vec<Made>> {
     let round = |round: i64| (round * EACH..(round + 1) * EACH).map(&record).collect();
     (0..ROUNDS).map(round).collect()
 }
 
 /// Applies a batch whenever everyone is ready for the next one.
-fn run(
+pub(crate) fn run(
     mut consumer: Consumer,
     partition: i32,
     rounds: Vec<Vec<Made>>,

@@ -50,10 +50,12 @@ pub(crate) enum Table {
     Friends = 5,
     Boxes = 6,
     Clubs = 7,
+    Tickets = 8,
+    Days = 9,
 }
 
 impl Table {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Parents,
         Self::Children,
         Self::Nodes,
@@ -62,6 +64,8 @@ impl Table {
         Self::Friends,
         Self::Boxes,
         Self::Clubs,
+        Self::Tickets,
+        Self::Days,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -74,6 +78,8 @@ impl Table {
             Self::Friends => "friends",
             Self::Boxes => "boxes",
             Self::Clubs => "clubs",
+            Self::Tickets => "tickets",
+            Self::Days => "days",
         }
     }
 

@@ -12,6 +12,7 @@ mod name;
 mod policy;
 mod reference;
 mod rest;
+mod same_key;
 mod shared;
 mod table;
 mod values;

@@ -87,6 +87,9 @@ pub struct Table {
     pub columns: Vec<Column>,
     /// The primary key: positions in `columns`. Never empty.
     pub key: Vec<usize>,
+    /// What becomes of documents of which each wants to be the row of the same key; where the key
+    /// follows from `_id`, no two ever do.
+    pub same_key: SameKey,
     /// Further unique keys: positions in `columns`, one list per constraint.
     pub unique: Vec<Vec<usize>>,
     /// Indexes beside the keys: positions in `columns`. A reference always has one.
@@ -128,6 +131,13 @@ impl Table {
         }
     }
 
+    /// Whether a root table's key is told by the document and not by its `_id` alone: which row is a
+    /// document's has to be remembered then.
+    pub fn has_natural_key(&self) -> bool {
+        let follows = |&position: &usize| self.follows_from_id(position);
+        self.rows == RowSource::Document && !self.key.iter().all(follows)
+    }
+
     /// This table and all below it, parents first.
     pub fn with_descendants(&self) -> Vec<&Table> {
         let mut all = vec![self];
@@ -136,6 +146,19 @@ impl Table {
         }
         all
     }
+}
+
+/// What becomes of several documents with one key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SameKey {
+    /// The one that has the row keeps it; the others wait until it is free.
+    #[default]
+    FirstStays,
+    /// The newest of them is the row, and the next one after it.
+    NewestWins {
+        /// The column whose value says how new a document is, before its version does.
+        by: Option<usize>,
+    },
 }
 
 /// Where a table's rows come from.

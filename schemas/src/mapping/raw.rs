@@ -1,7 +1,7 @@
 //! The mapping as it stands in the file: every value with its place, nothing judged as a whole yet.
 
 use super::{
-    Conversion, OnDelete, OnMissing, Path, PgType, Policy, TableName,
+    Conversion, OnDelete, OnMissing, Path, PgType, Policy, SameKey, TableName,
     condition::Condition,
     fault::{At, Spotted},
     parse::Given,
@@ -39,6 +39,10 @@ pub(super) struct RawTable {
     /// The column of a soft delete.
     pub(super) soft_delete: Given<String>,
     pub(super) key: Given<Names>,
+    /// What becomes of several documents with one key.
+    pub(super) same_key: Given<SameKey>,
+    /// The column that says how new a document is.
+    pub(super) newest_by: Given<String>,
     pub(super) unique: Vec<Spotted<Names>>,
     pub(super) indexes: Vec<Spotted<Names>>,
     pub(super) columns: Vec<RawColumn>,

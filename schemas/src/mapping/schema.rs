@@ -66,7 +66,7 @@ struct File {
 #[derive(JsonSchema)]
 #[schemars(untagged)]
 enum Collection {
-    One(CollectionTable),
+    One(Box<CollectionTable>),
     Several(CollectionTables),
 }
 
@@ -83,8 +83,14 @@ struct CollectionTable {
     filter: Option<BTreeMap<String, ConditionValue>>,
     /// What a delete does; the row is deleted if left out.
     delete: Option<Delete>,
-    /// The primary key. Every row is found again by it, so it has to follow from the document's `_id`.
+    /// The primary key. A row is found again by it: it follows from the document's `_id`, or what it
+    /// was is remembered.
     key: Key,
+    /// What becomes of several documents with one key, where it does not follow from `_id`;
+    /// `first-stays` if left out.
+    on_same_key: Option<OnSameKeyWord>,
+    /// The column whose value says which document is the newest, before the time of its last change.
+    newest_by: Option<String>,
     /// Further unique keys, each a list of columns.
     unique: Option<Vec<Vec<String>>>,
     /// Indexes, each a list of columns. References have one without saying so.
@@ -116,8 +122,14 @@ struct OwnTable {
     filter: Option<BTreeMap<String, ConditionValue>>,
     /// What a delete does; the row is deleted if left out.
     delete: Option<Delete>,
-    /// The primary key. Every row is found again by it, so it has to follow from the document's `_id`.
+    /// The primary key. A row is found again by it: it follows from the document's `_id`, or what it
+    /// was is remembered.
     key: Key,
+    /// What becomes of several documents with one key, where it does not follow from `_id`;
+    /// `first-stays` if left out.
+    on_same_key: Option<OnSameKeyWord>,
+    /// The column whose value says which document is the newest, before the time of its last change.
+    newest_by: Option<String>,
     /// Further unique keys, each a list of columns.
     unique: Option<Vec<Vec<String>>>,
     /// Indexes, each a list of columns. References have one without saying so.
@@ -344,6 +356,9 @@ by_hand! {
     OnDeleteWord:
         "`hold`: the parent stays until the last reference goes; `cascade`: the rows go with it; `set-null`: the references become null.",
         words(&word::ON_DELETE);
+    OnSameKeyWord:
+        "`first-stays`: the document that has the row keeps it, the others wait until it is free; `newest-wins`: the newest is the row, and when it goes, the next one is.",
+        words(&word::SAME_KEY);
 }
 
 /// The word `null` may stand without quotes, and is then no word.

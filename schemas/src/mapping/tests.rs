@@ -10,6 +10,7 @@ mod documented;
 mod file_faults;
 mod name_faults;
 mod never_panics;
+mod same_key;
 mod schema;
 mod table_faults;
 mod together;

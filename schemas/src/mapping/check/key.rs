@@ -1,7 +1,8 @@
 //! Primary keys: what makes a row the row of its document or element.
 //!
 //! A root row is found again by its key whenever its document changes, so the key has to follow
-//! from the document and can never be null. A child row's key begins with its parent's, so that all
+//! from the document and can never be null; a key that does not follow from the `_id` alone is
+//! remembered (`same_key`). A child row's key begins with its parent's, so that all
 //! rows of a document can be found from its root.
 
 use super::table::{Built, positions};
@@ -79,7 +80,6 @@ fn required(
     faults: &mut Faults,
 ) {
     let known = built.known[position].source;
-    let from_id = built.table.follows_from_id(position);
     let column = &mut built.table.columns[position];
     let Some(given) = raw.columns.get(position).map(|column| &column.required) else {
         faults.add(at, "the column of a soft delete cannot be in the key");
@@ -100,13 +100,6 @@ fn required(
     };
     if let Some(flag) = given.get().filter(|flag| !flag.value) {
         faults.add(&flag.at, "a column of the key is never null");
-    } else if known && !child && !from_id {
-        let message = format!(
-            "`{}` does not follow from `_id`, which is all that a delete tells of its document: \
-             such keys are not supported yet",
-            column.name
-        );
-        faults.add(at, message);
     } else if known && !always && given.is_absent() {
         let message = format!(
             "`{}` may be missing, so it cannot be in the key: make it `required: true`",

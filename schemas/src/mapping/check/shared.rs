@@ -31,6 +31,16 @@ pub(super) fn judge(raw: &RawMapping, built: &[Collection], faults: &mut Faults)
             let message = format!("`{value}` is filled from line {line} too, but {why}");
             faults.add(at, message);
         }
+        for key in [raw, other_raw]
+            .into_iter()
+            .zip([table, other])
+            .filter(|(_, table)| table.has_natural_key())
+            .filter_map(|(raw, _)| raw.key.get())
+        {
+            let message =
+                "the key of a table that several collections fill has to follow from `_id` yet";
+            faults.add(&key.at, message);
+        }
         for child in raw.children.iter().chain(&other_raw.children) {
             let message =
                 "below a table that several collections fill there can be no child tables yet";

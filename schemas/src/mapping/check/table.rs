@@ -1,8 +1,9 @@
 //! One table: its columns, its keys and indexes, and the tables below it.
 
-use super::{column, elements, key, name, policy, reference, rest, values};
+use super::{column, elements, key, name, policy, reference, rest, same_key, values};
 use crate::mapping::{
-    Column, ColumnSource, Conversion, OnDelete, PgType, Policies, RowSource, Table, TableName,
+    Column, ColumnSource, Conversion, OnDelete, PgType, Policies, RowSource, SameKey, Table,
+    TableName,
     condition::Condition,
     fault::{Faults, Spotted, nearest},
     raw::{Names, RawTable},
@@ -44,6 +45,7 @@ pub(super) fn build(
             name: raw.name.value().cloned().unwrap_or_else(stand_in),
             columns: Vec::new(),
             key: Vec::new(),
+            same_key: SameKey::default(),
             unique: Vec::new(),
             indexes: Vec::new(),
             rows: elements::rows(raw, above, faults),
@@ -62,6 +64,9 @@ pub(super) fn build(
     }
     soft_delete(raw, &mut built, faults);
     key::resolve(raw, above, &mut built, faults);
+    if above.is_none() {
+        same_key::judge(raw, &mut built, faults);
+    }
     elements::judge(raw, &mut built, faults);
     for (position, column) in raw.columns.iter().enumerate() {
         values::judge(column, position, &mut built, faults);

@@ -3,6 +3,7 @@
 use super::{
     column, condition, elements,
     item::{Fields, Given, Item},
+    word,
     yaml::Value,
 };
 use crate::mapping::{
@@ -12,8 +13,17 @@ use crate::mapping::{
 };
 
 /// The keys of a collection's own table.
-pub(super) const KEYS: [&str; 8] = [
-    "table", "where", "delete", "key", "unique", "indexes", "columns", "children",
+pub(super) const KEYS: [&str; 10] = [
+    "table",
+    "where",
+    "delete",
+    "key",
+    "on_same_key",
+    "newest_by",
+    "unique",
+    "indexes",
+    "columns",
+    "children",
 ];
 
 /// Reads the keys that every table has; `from` is the array of a child table.
@@ -33,6 +43,18 @@ pub(super) fn read(at: At, mut fields: Fields<'_>, child: bool, faults: &mut Fau
             fields.given("delete", |item| soft_delete(item, faults))
         },
         key: fields.given("key", |item| key(item, faults)),
+        same_key: if child {
+            Given::Absent
+        } else {
+            fields.given("on_same_key", |item| item.word(&word::SAME_KEY, faults))
+        },
+        newest_by: if child {
+            Given::Absent
+        } else {
+            fields.given("newest_by", |item| {
+                item.text("the name of a column", faults)
+            })
+        },
         unique: lists(fields.take("unique"), faults),
         indexes: lists(fields.take("indexes"), faults),
         columns: Vec::new(),

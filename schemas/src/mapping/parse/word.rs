@@ -1,6 +1,8 @@
 //! The words of the mapping language: types, conversions, policies.
 
-use crate::mapping::{Conversion, Element, OnDelete, OnMissing, PgType, Policy, fault::nearest};
+use crate::mapping::{
+    Conversion, Element, OnDelete, OnMissing, PgType, Policy, SameKey, fault::nearest,
+};
 
 /// `convert`.
 pub(in crate::mapping) const CONVERSIONS: [(&str, Conversion); 7] = [
@@ -32,6 +34,12 @@ pub(in crate::mapping) const ON_DELETE: [(&str, OnDelete); 3] = [
     ("hold", OnDelete::Hold),
     ("cascade", OnDelete::Cascade),
     ("set-null", OnDelete::SetNull),
+];
+
+/// `on_same_key`.
+pub(in crate::mapping) const SAME_KEY: [(&str, SameKey); 2] = [
+    ("first-stays", SameKey::FirstStays),
+    ("newest-wins", SameKey::NewestWins { by: None }),
 ];
 
 /// Types without parameters, each under its PostgreSQL names.

@@ -43,7 +43,7 @@ fn what_a_table_needs() {
     indices: [[id]]
 ",
             &[
-                "mapping.yaml:9:5: collections.people.from: unknown key `from`: known are database, tables, table, where, delete, key, unique, indexes, columns, children",
+                "mapping.yaml:9:5: collections.people.from: unknown key `from`: known are database, tables, table, where, delete, key, on_same_key, newest_by, unique, indexes, columns, children",
                 "mapping.yaml:10:5: collections.people.keys: unknown key `keys`; did you mean `key`?",
                 "mapping.yaml:11:5: collections.people.indices: unknown key `indices`; did you mean `indexes`?",
             ],
@@ -123,7 +123,7 @@ fn keys() {
       mail: { type: text }
 ",
             &[
-                "mapping.yaml:6:15: collections.people.key[1]: `mail` does not follow from `_id`, which is all that a delete tells of its document: such keys are not supported yet",
+                "mapping.yaml:6:15: collections.people.key[1]: `mail` may be missing, so it cannot be in the key: make it `required: true`",
             ],
         ),
         (
@@ -147,18 +147,6 @@ fn keys() {
 ",
             &[
                 "mapping.yaml:6:10: collections.people.key: nothing of the document is in the key, so all documents would be one row",
-            ],
-        ),
-        (
-            "  people:
-    table: people
-    key: [id, mail]
-    columns:
-      id: { path: _id, type: uuid, convert: uuid-v5 }
-      mail: { type: text, required: true }
-",
-            &[
-                "mapping.yaml:6:15: collections.people.key[1]: `mail` does not follow from `_id`, which is all that a delete tells of its document: such keys are not supported yet",
             ],
         ),
         (
