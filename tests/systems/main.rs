@@ -1,0 +1,4 @@
+//! The systems of `schemas/examples`, moved by the real programs while their applications write.
+//! Start it with `make test`.
+
+mod autores;
