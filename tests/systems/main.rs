@@ -2,3 +2,4 @@
 //! Start it with `make test`.
 
 mod autores;
+mod olorin;

@@ -11,6 +11,7 @@ pub mod target;
 pub mod differences;
 pub mod migration;
 pub mod autores;
+pub mod olorin;
 
 use bson::Document;
 use expected::Expected;
