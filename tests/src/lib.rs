@@ -5,7 +5,7 @@
 //! ([`program`], [`world`], [`fleet`]), waits on conditions only ([`probe`], [`watch`]), kills parts
 //! of it ([`fault`]), and proves that every document is the row it should be, or where it should be
 //! instead ([`finlit::compare`]). [`run`] is all this for a suite; [`demo`] shows it to a person,
-//! [`bench`] measures it.
+//! [`bench`] measures it; [`systems`] are other applications.
 
 pub mod failure;
 pub mod probe;
@@ -19,5 +19,6 @@ pub mod watch;
 pub mod finlit;
 pub mod fault;
 pub mod run;
+pub mod systems;
 pub mod demo;
 pub mod bench;

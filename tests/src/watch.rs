@@ -272,6 +272,30 @@ impl Watch {
         &self,
         last_write: Timestamp,
         deadline: Duration,
+        show: impl FnMut(&Seen) -> Result<()>,
+    ) -> Result<()> {
+        self.until(last_write, deadline, true, show).await
+    }
+
+    /// The same, but for what the settling task will still change: what that is, is known of
+    /// FinLit's tables only.
+    ///
+    /// # Errors
+    /// As [`Self::until_applied`].
+    pub async fn until_caught_up(
+        &self,
+        last_write: Timestamp,
+        deadline: Duration,
+        show: impl FnMut(&Seen) -> Result<()>,
+    ) -> Result<()> {
+        self.until(last_write, deadline, false, show).await
+    }
+
+    async fn until(
+        &self,
+        last_write: Timestamp,
+        deadline: Duration,
+        is_finlit: bool,
         mut show: impl FnMut(&Seen) -> Result<()>,
     ) -> Result<()> {
         let until = Version::from_cluster_time(last_write);
@@ -283,6 +307,9 @@ impl Watch {
             if let Some(what) = seen.missing(until) {
                 missing = what;
                 return Ok(None);
+            }
+            if !is_finlit {
+                return Ok(Some(()));
             }
             let applied = *applied.get_or_insert_with(SystemTime::now);
             let unsettled = self.unsettled(applied).await?;

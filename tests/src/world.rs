@@ -2,12 +2,15 @@
 
 use crate::{
     failure::{Attempt, Failure, Result},
-    finlit::{Collection, compare::Sides},
+    finlit::compare::Sides,
     probe,
     program::Program,
     stack::Stack,
 };
-use leafcutter_schemas::name::{control_topic, data_topic};
+use leafcutter_schemas::{
+    mapping::parse,
+    name::{control_topic, data_topic},
+};
 use mongodb::Database;
 use rdkafka::{
     admin::{AdminClient, AdminOptions},
@@ -21,8 +24,6 @@ use std::{
 
 /// FinLit's mapping, as it is in `schemas/examples`.
 const MAPPING: &str = include_str!("../../schemas/examples/finlit/mapping.yaml");
-/// The database in it.
-const MAPPED_DATABASE: &str = "\ndatabase: finlit\n";
 /// How long Kafka may take to answer.
 const KAFKA_ANSWERS: Duration = Duration::from_secs(10);
 /// How long a producer may take to make its topics.
@@ -39,6 +40,8 @@ pub struct Place {
     pub prefix: String,
     /// The mapping file.
     pub mapping: PathBuf,
+    /// The collections in it.
+    pub collections: Vec<String>,
     /// Where logs go.
     pub folder: PathBuf,
     /// What the programs log: a level, or a filter.
@@ -51,15 +54,30 @@ impl Place {
     /// # Errors
     /// When the folder cannot be made or written to.
     pub fn new(stack: Stack, database: &str, prefix: &str, folder: &Path) -> Result<Self> {
+        Self::of(MAPPING, stack, database, prefix, folder)
+    }
+
+    /// The same with another mapping.
+    ///
+    /// # Errors
+    /// As [`Self::new`], and when the mapping has faults.
+    pub fn of(
+        mapping: &str,
+        stack: Stack,
+        database: &str,
+        prefix: &str,
+        folder: &Path,
+    ) -> Result<Self> {
         std::fs::create_dir_all(folder).attempt(&format!("make {}", folder.display()))?;
+        let (text, collections) = of_database(mapping, database)?;
         let mapping = folder.join("mapping.yaml");
-        let text = MAPPING.replace(MAPPED_DATABASE, &format!("\ndatabase: {database}\n"));
         std::fs::write(&mapping, text).attempt(&format!("write {}", mapping.display()))?;
         Ok(Self {
             stack,
             database: database.to_owned(),
             prefix: prefix.to_owned(),
             mapping,
+            collections,
             folder: folder.to_owned(),
             level: std::env::var("LEAFCUTTER_LOG").unwrap_or_else(|_| "info".to_owned()),
         })
@@ -109,8 +127,8 @@ impl Place {
     pub async fn until_topics(&self, producer: &mut Program) -> Result<()> {
         let reader = reader(&self.stack)?;
         let mut wanted = vec![self.control_topic()];
-        for collection in Collection::ALL {
-            wanted.push(self.topic(collection.name())?);
+        for collection in &self.collections {
+            wanted.push(self.topic(collection)?);
         }
         probe::until(TOPICS, "the producer to make the topics", async || {
             producer.check()?;
@@ -167,6 +185,14 @@ impl World {
     /// # Errors
     /// When one of them fails.
     pub async fn on(servers: Stack, name: &str) -> Result<Self> {
+        Self::of(MAPPING, servers, name).await
+    }
+
+    /// A new world for another mapping than FinLit's.
+    ///
+    /// # Errors
+    /// When a server fails, or the mapping has faults.
+    pub async fn of(mapping: &str, servers: Stack, name: &str) -> Result<Self> {
         let own_name = format!("lc_{name}_{}", std::process::id());
         let stack = servers.with_postgres_database(&own_name)?;
         let admin = servers.postgres().await?;
@@ -178,7 +204,7 @@ impl World {
         let source = stack.mongodb().await?.database(&own_name);
         source.drop().await.attempt("empty MongoDB")?;
         let target = stack.postgres().await?;
-        let place = Place::new(stack, &own_name, &own_name, folder.path())?;
+        let place = Place::of(mapping, stack, &own_name, &own_name, folder.path())?;
         Ok(Self {
             place,
             group: own_name.clone(),
@@ -224,6 +250,19 @@ impl World {
         admin.batch_execute(&sql).await.attempt(&sql)?;
         delete_topics(&self.place.stack, &self.place.prefix).await
     }
+}
+
+/// A mapping for another database than its own, and its collections.
+fn of_database(mapping: &str, database: &str) -> Result<(String, Vec<String>)> {
+    let sound = parse::load(mapping, "mapping.yaml")
+        .map_err(|faults| Failure::new(format!("the mapping has faults:\n{faults}")))?;
+    let collections = sound.collections;
+    let own = collections.first().map_or("", |c| c.database.as_str());
+    let text = mapping.replace(
+        &format!("\ndatabase: {own}\n"),
+        &format!("\ndatabase: {database}\n"),
+    );
+    Ok((text, collections.into_iter().map(|c| c.name).collect()))
 }
 
 fn reader(stack: &Stack) -> Result<BaseConsumer> {

@@ -457,6 +457,10 @@ async fn wrong_settings_are_told_without_secrets_and_with_their_code() {
     sound
         .says("2 collections, 2 tables, 1 reference")
         .says("books → authors");
+    for system in std::fs::read_dir(world::EXAMPLES).unwrap() {
+        let file = system.unwrap().path().join("mapping.yaml");
+        world.leafcutter_with(&file, &["check"]).ends_with(0);
+    }
     let file = world.file("broken.yaml");
     let broken = world::STRICT
         .replace("bigint", "bigin")

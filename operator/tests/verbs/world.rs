@@ -41,6 +41,9 @@ use std::{
 };
 use uuid::Uuid;
 
+/// The mappings of real systems.
+pub(crate) const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../schemas/examples");
+
 /// A name has to be text.
 pub(crate) const STRICT: &str = "\
 version: 1

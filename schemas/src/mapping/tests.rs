@@ -7,6 +7,7 @@ mod accepted;
 mod child_faults;
 mod column_faults;
 mod documented;
+mod examples;
 mod file_faults;
 mod name_faults;
 mod never_panics;

@@ -32,6 +32,8 @@ pub enum Cell {
     Days(i64),
     /// `json` and `jsonb`.
     Json(Value),
+    /// An array of scalars.
+    Array(Vec<Self>),
     /// Something that is none of the column's type.
     Unreadable(String),
 }
@@ -87,6 +89,7 @@ impl PartialEq for Cell {
             (Self::Bool(a), Self::Bool(b)) => a == b,
             (Self::Uuid(a), Self::Uuid(b)) => a == b,
             (Self::Json(a), Self::Json(b)) => same_json(a, b),
+            (Self::Array(a), Self::Array(b)) => a == b,
             _ => false,
         }
     }
@@ -164,6 +167,10 @@ impl fmt::Display for Cell {
             Self::Millis(millis) => format!("{millis} ms since 1970"),
             Self::Days(days) => format!("{days} days since 1970"),
             Self::Json(value) => value.to_string(),
+            Self::Array(cells) => {
+                let cells: Vec<_> = cells.iter().map(ToString::to_string).collect();
+                format!("{{{}}}", cells.join(", "))
+            }
         };
         match text.char_indices().nth(60) {
             Some((end, _)) => write!(f, "{}…", &text[..end]),

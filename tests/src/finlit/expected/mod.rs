@@ -100,7 +100,11 @@ fn cells(
         .collect()
 }
 
-fn cell(column: &Column, source: &Bson) -> Result<Cell, &'static str> {
+/// One value of a row.
+///
+/// # Errors
+/// Why the document has to go to the dead letters.
+pub(crate) fn cell(column: &Column, source: &Bson) -> Result<Cell, &'static str> {
     let converted = match find(source, column.path) {
         None => match column.absent {
             Absent::Default(default) => return Ok(Cell::read(column.kind, default)),
@@ -115,7 +119,7 @@ fn cell(column: &Column, source: &Bson) -> Result<Cell, &'static str> {
 }
 
 /// The value at a path of names with dots; the empty path is the source itself.
-fn find<'a>(source: &'a Bson, path: &str) -> Option<&'a Bson> {
+pub(crate) fn find<'a>(source: &'a Bson, path: &str) -> Option<&'a Bson> {
     if path.is_empty() {
         return Some(source);
     }

@@ -144,7 +144,8 @@ pub fn table(collection: Collection) -> &'static Table {
     }
 }
 
-const fn column(name: &'static str, kind: Kind) -> Column {
+/// A column of that type, from the field of its name.
+pub(crate) const fn column(name: &'static str, kind: Kind) -> Column {
     Column {
         name,
         path: name,
@@ -157,7 +158,8 @@ const fn column(name: &'static str, kind: Kind) -> Column {
     }
 }
 
-const fn id(name: &'static str) -> Column {
+/// `uuid`, made from the `_id`.
+pub(crate) const fn id(name: &'static str) -> Column {
     column(name, Kind::Id).at("_id")
 }
 
@@ -171,7 +173,8 @@ const fn reference(name: &'static str, collection: Collection) -> Column {
     )
 }
 
-const fn varchar(name: &'static str, max: usize) -> Column {
+/// `varchar(max)`
+pub(crate) const fn varchar(name: &'static str, max: usize) -> Column {
     column(
         name,
         Kind::Text {
@@ -181,7 +184,8 @@ const fn varchar(name: &'static str, max: usize) -> Column {
     )
 }
 
-const fn text(name: &'static str) -> Column {
+/// `text`
+pub(crate) const fn text(name: &'static str) -> Column {
     column(
         name,
         Kind::Text {
@@ -192,31 +196,38 @@ const fn text(name: &'static str) -> Column {
 }
 
 impl Column {
-    const fn at(mut self, path: &'static str) -> Self {
+    /// Its value is there.
+    pub(crate) const fn at(mut self, path: &'static str) -> Self {
         self.path = path;
         self
     }
-    const fn required(mut self) -> Self {
+    /// Neither missing nor null.
+    pub(crate) const fn required(mut self) -> Self {
         self.absent = Absent::Required;
         self
     }
-    const fn or(mut self, default: &'static str) -> Self {
+    /// This, where it is missing.
+    pub(crate) const fn or(mut self, default: &'static str) -> Self {
         self.absent = Absent::Default(default);
         self
     }
-    const fn out_of_range(mut self, then: Then) -> Self {
+    /// What is out of range becomes that.
+    pub(crate) const fn out_of_range(mut self, then: Then) -> Self {
         self.out_of_range = then;
         self
     }
-    const fn too_long(mut self, then: Then) -> Self {
+    /// What is too long becomes that.
+    pub(crate) const fn too_long(mut self, then: Then) -> Self {
         self.too_long = then;
         self
     }
-    const fn nul(mut self, then: Then) -> Self {
+    /// What has a NUL becomes that.
+    pub(crate) const fn nul(mut self, then: Then) -> Self {
         self.nul = then;
         self
     }
-    const fn wrong_type(mut self, then: Then) -> Self {
+    /// What is of the wrong type becomes that.
+    pub(crate) const fn wrong_type(mut self, then: Then) -> Self {
         self.wrong_type = then;
         self
     }

@@ -1,0 +1,20 @@
+//! Olorin: many tenants, nested state, thousands of doubles, deletes that take others along.
+
+mod documents;
+mod rows;
+
+pub use documents::{
+    detector, detector_id, event, event_id, investigation, investigation_id, playbook_id, run,
+    run_id, user, user_id,
+};
+
+use super::System;
+
+/// The system.
+pub const OLORIN: System = System {
+    name: "olorin",
+    mapping: include_str!("../../../../schemas/examples/olorin/mapping.yaml"),
+    indexes: Vec::new,
+    documents: documents::all,
+    expected: rows::expected,
+};
