@@ -23,4 +23,5 @@ pub mod write;
 pub mod sink;
 pub mod orphan;
 pub mod dead_letter;
+pub mod presence;
 pub mod metrics;

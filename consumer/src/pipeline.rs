@@ -12,16 +12,13 @@
 use crate::{
     assemble::{AssembleError, Assembler, Limits, describe},
     control::{self, SharedControl},
-    dead_letter::{DeadLetters, PROGRAM},
+    dead_letter::DeadLetters,
     gate::{self, Gate},
     model::Model,
     preflight,
+    presence::Presence,
     settings::{RunSettings, SynchronousCommit},
-    sink::{
-        apply::Applier,
-        session::{self, Session},
-        settle::Patience,
-    },
+    sink::{apply::Applier, session, settle::Patience},
     source::poll::Poll,
     write::{Breaker, WriteError, Writer},
 };
@@ -36,12 +33,9 @@ use leafcutter_runtime::{
 };
 use leafcutter_schemas::{mapping::parse, name::control_topic};
 use std::{
+    net::SocketAddr,
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-        mpsc as std_mpsc,
-    },
+    sync::{Arc, atomic::AtomicUsize, mpsc as std_mpsc},
     time::Duration,
 };
 use tokio::sync::mpsc;
@@ -168,8 +162,7 @@ impl Pipeline {
         )
     }
 
-    /// One that writes rows. Owners of partitions are written down durably in any case, and so is
-    /// the end of a clean stop, which takes everything before it to the disk.
+    /// One that writes rows. Who takes a partition over waits for the disk in any case.
     fn row_applier(&self, name: &str) -> Applier {
         let applier = self.applier(name);
         match self.settings.synchronous_commit {
@@ -190,8 +183,10 @@ impl Pipeline {
         let mut tasks: TaskSet<TaskError> = TaskSet::new(self.shutdown.clone());
         let held = Arc::new(AtomicUsize::new(0));
         self.spawn_path(&mut tasks, &held)?;
-        self.spawn_beside(&mut tasks, &held, admin.to_string());
-        match tasks.join_all(self.settings.drain).await {
+        self.spawn_beside(&mut tasks, &held, admin);
+        let ended = tasks.join_all(self.settings.drain).await;
+        Presence::end(&self.config, &self.id).await;
+        match ended {
             Ok(()) => {
                 tracing::info!("stopped");
                 Ok(Exit::Done)
@@ -268,7 +263,12 @@ impl Pipeline {
     }
 
     /// What runs beside it: the control topic, the settling task, the sign of presence.
-    fn spawn_beside(&self, tasks: &mut TaskSet<TaskError>, held: &Arc<AtomicUsize>, admin: String) {
+    fn spawn_beside(
+        &self,
+        tasks: &mut TaskSet<TaskError>,
+        held: &Arc<AtomicUsize>,
+        admin: SocketAddr,
+    ) {
         let (kafka, control) = (self.settings.kafka.clone(), self.control.clone());
         let topic = control_topic(&self.settings.mapping.prefix);
         let shutdown = self.shutdown.clone();
@@ -295,7 +295,13 @@ impl Pipeline {
             held: Arc::clone(held),
             shutdown: self.shutdown.clone(),
         };
-        tasks.spawn("presence", Box::pin(presence.run()));
+        tasks.spawn(
+            "presence",
+            Box::pin(async {
+                presence.run().await;
+                Ok(())
+            }),
+        );
     }
 }
 
@@ -386,58 +392,5 @@ impl Settler {
             );
         }
         Ok(settled.more)
-    }
-}
-
-/// Tells `leafcutter status` that this process is here.
-struct Presence {
-    config: Config,
-    id: String,
-    group: String,
-    mapping: String,
-    admin: String,
-    held: Arc<AtomicUsize>,
-    shutdown: Shutdown,
-}
-
-impl Presence {
-    const EVERY: Duration = Duration::from_secs(5);
-
-    async fn run(self) -> Result<(), TaskError> {
-        let mut session: Option<Session> = None;
-        while !self.shutdown.is_triggered() {
-            if session.is_none() {
-                session = Session::open(&self.config, "leafcutter presence")
-                    .await
-                    .ok();
-            }
-            if let Some(open) = &session
-                && self.show(open).await.is_err()
-            {
-                session = None;
-            }
-            self.shutdown.sleep(Self::EVERY).await;
-        }
-        if let Some(open) = session {
-            let gone = "delete from leafcutter.consumers where id = $1";
-            open.client().execute(gone, &[&self.id]).await.ok();
-        }
-        Ok(())
-    }
-
-    async fn show(&self, session: &Session) -> Result<(), tokio_postgres::Error> {
-        let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
-        let host = host.trim();
-        let partitions = i32::try_from(self.held.load(Ordering::Relaxed)).unwrap_or(i32::MAX);
-        session
-            .client()
-            .execute(
-                "insert into leafcutter.consumers (id, consumer_group, host, program, mapping, partitions, admin, started_at, seen_at) \
-                 values ($1, $2, $3, $4, $5, $6, $7, now(), now()) \
-                 on conflict (id) do update set partitions = excluded.partitions, seen_at = now()",
-                &[&self.id, &self.group, &host, &PROGRAM, &self.mapping, &partitions, &self.admin],
-            )
-            .await?;
-        Ok(())
     }
 }
