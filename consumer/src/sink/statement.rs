@@ -677,7 +677,7 @@ fn upsert(n: &Names<'_>, all: &str, version: &str, key: &str) -> String {
 }
 
 /// For each of its columns that repeats a key column of its root: the position here and there.
-fn root_columns(table: &Table, above: &[(&Table, TableId)]) -> Vec<(usize, usize)> {
+pub(super) fn root_columns(table: &Table, above: &[(&Table, TableId)]) -> Vec<(usize, usize)> {
     let mut found = Vec::new();
     for (own, column) in table.columns.iter().enumerate() {
         let ColumnSource::Parent(mut position) = column.source else {

@@ -28,6 +28,8 @@ pub struct Rows {
     buffer: Vec<u8>,
     keys: Vec<u8>,
     rows: Vec<Row>,
+    /// Rows that got a value later, each as it was before.
+    set: Vec<(usize, Row)>,
 }
 
 /// How far a [`Rows`] was filled.
@@ -36,6 +38,7 @@ pub struct Mark {
     buffer: usize,
     keys: usize,
     rows: usize,
+    set: usize,
 }
 
 impl Rows {
@@ -45,6 +48,7 @@ impl Rows {
             buffer: Vec::with_capacity(like.buffer.len().next_power_of_two()),
             keys: Vec::with_capacity(like.keys.len().next_power_of_two()),
             rows: Vec::with_capacity(like.rows.len().next_power_of_two()),
+            set: Vec::new(),
         }
     }
 
@@ -54,11 +58,15 @@ impl Rows {
             buffer: self.buffer.len(),
             keys: self.keys.len(),
             rows: self.rows.len(),
+            set: self.set.len(),
         }
     }
 
-    /// Forgets what came after the mark.
+    /// Forgets what came after the mark, and values that were set since.
     pub fn reset(&mut self, mark: Mark) {
+        for (index, before) in self.set.drain(mark.set..).rev() {
+            self.rows[index] = before;
+        }
         self.buffer.truncate(mark.buffer);
         self.keys.truncate(mark.keys);
         self.rows.truncate(mark.rows);
@@ -97,6 +105,28 @@ impl Rows {
     /// One field's bytes; `None` for null.
     pub fn field(&self, index: usize, column: usize) -> Option<&[u8]> {
         value_of(nth_field(self.fields(index), column))
+    }
+
+    /// Sets a field of a row that is there, until what came since its mark is forgotten;
+    /// `key_columns` are those of its table.
+    pub fn set_field(&mut self, index: usize, column: usize, value: &[u8], key_columns: &[usize]) {
+        let fields = self.fields(index).to_vec();
+        let mut before = fields.as_slice();
+        for _ in 0..column {
+            before = &before[field_len(before)..];
+        }
+        let (at, after) = (fields.len() - before.len(), &before[field_len(before)..]);
+        self.set.push((index, self.rows[index].clone()));
+        let start = self.buffer.len();
+        self.buffer.extend_from_slice(&fields[..at]);
+        let length = i32::try_from(value.len()).unwrap_or(i32::MAX);
+        self.buffer.extend_from_slice(&length.to_be_bytes());
+        self.buffer.extend_from_slice(value);
+        self.buffer.extend_from_slice(after);
+        let key_start = self.keys.len();
+        append_key(&self.buffer[start..], key_columns, &mut self.keys);
+        self.rows[index].fields = start..self.buffer.len();
+        self.rows[index].key = key_start..self.keys.len();
     }
 
     /// One field with its length, as COPY wants it.
@@ -181,4 +211,41 @@ pub(super) fn key_of(fields: &[u8], key_columns: &[usize]) -> Vec<u8> {
     let mut key = Vec::with_capacity(32);
     append_key(fields, key_columns, &mut key);
     key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Rows, TableId};
+
+    #[test]
+    fn a_value_is_set_until_the_mark_is_gone_back_to() {
+        let mut rows = Rows::default();
+        let start = rows.begin();
+        for value in [Some(b"ab"), None, Some(b"cd")] {
+            let length = value.map_or(-1i32, |_| 2);
+            rows.buffer().extend_from_slice(&length.to_be_bytes());
+            rows.buffer().extend_from_slice(value.map_or(&[], |v| v));
+        }
+        let row = rows.finish(start, 0, TableId(0), &[1], None);
+        let mark = rows.mark();
+        let seen = |rows: &Rows| {
+            let fields = (0..3).map(|column| rows.field(row, column).map(<[u8]>::to_vec));
+            (fields.collect::<Vec<_>>(), rows.key(row).to_vec())
+        };
+        let (ab, cd) = (Some(b"ab".to_vec()), Some(b"cd".to_vec()));
+        let before = seen(&rows);
+        assert_eq!(before, (vec![ab.clone(), None, cd.clone()], vec![]));
+        for _ in 0..2 {
+            rows.set_field(row, 1, b"xyz", &[1]);
+            let xyz = b"xyz".to_vec();
+            assert_eq!(
+                seen(&rows),
+                (vec![ab.clone(), Some(xyz.clone()), cd.clone()], xyz)
+            );
+        }
+        rows.set_field(row, 0, b"", &[1]);
+        assert_eq!(rows.field(row, 0), Some(&b""[..]));
+        rows.reset(mark);
+        assert_eq!(seen(&rows), before);
+    }
 }

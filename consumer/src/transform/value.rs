@@ -75,7 +75,8 @@ impl Target {
         Ok(Self {
             rule,
             array: matches!(column.pg_type, PgType::Array(_)),
-            required: column.required,
+            // What a document lacks is generated.
+            required: column.required && column.generated.is_none(),
             values: values.transpose()?.map(Box::new),
         })
     }

@@ -101,6 +101,8 @@ pub struct Table {
     /// For a root table whose rows stay when their documents are deleted: the column that says when,
     /// a position in `columns`.
     pub soft_delete: Option<usize>,
+    /// A column that PostgreSQL fills, and Leafcutter never touches; not among `columns`.
+    pub identity: Option<Identity>,
     /// The tables filled from arrays inside this table's document or element.
     pub children: Vec<Table>,
 }
@@ -138,6 +140,12 @@ impl Table {
         self.rows == RowSource::Document && !self.key.iter().all(follows)
     }
 
+    /// The column of its key that is generated where a document has no value.
+    pub fn generated_key(&self) -> Option<usize> {
+        let generated = |&position: &usize| self.columns[position].generated.is_some();
+        self.key.iter().copied().find(generated)
+    }
+
     /// This table and all below it, parents first.
     pub fn with_descendants(&self) -> Vec<&Table> {
         let mut all = vec![self];
@@ -146,6 +154,17 @@ impl Table {
         }
         all
     }
+}
+
+/// A column that numbers the rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Its name.
+    pub name: String,
+    /// Its type: a whole number.
+    pub pg_type: PgType,
+    /// The first number.
+    pub start: i64,
 }
 
 /// What becomes of several documents with one key.
@@ -204,6 +223,8 @@ pub struct Column {
     pub invalid: Policies,
     /// The table it points to.
     pub reference: Option<Reference>,
+    /// A key of which documents without a value get a number, from this one on.
+    pub generated: Option<i64>,
 }
 
 /// Where a column's value comes from.

@@ -46,6 +46,8 @@ pub(super) struct RawTable {
     pub(super) unique: Vec<Spotted<Names>>,
     pub(super) indexes: Vec<Spotted<Names>>,
     pub(super) columns: Vec<RawColumn>,
+    /// Columns that PostgreSQL fills: generated, and not in the key.
+    pub(super) identity: Vec<RawColumn>,
     /// Some column could not be read at all, so a name that is not found may be that one's.
     pub(super) columns_missing: bool,
     pub(super) children: Vec<RawTable>,
@@ -74,6 +76,8 @@ pub(super) struct RawColumn {
     pub(super) constant: Given<String>,
     pub(super) rest: Given<bool>,
     pub(super) expression: Given<String>,
+    pub(super) generated: Given<bool>,
+    pub(super) start: Given<String>,
     pub(super) convert: Given<Conversion>,
     pub(super) required: Given<bool>,
     pub(super) default: Given<String>,

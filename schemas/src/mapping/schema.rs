@@ -243,6 +243,11 @@ struct ColumnKeys {
     rest: Option<bool>,
     /// A CEL expression on `doc`, the document or element, and `id`, its `_id`.
     expression: Option<String>,
+    /// Whether it is numbered: outside the key by PostgreSQL alone; as the key, for documents without a
+    /// value.
+    generated: Option<bool>,
+    /// The first number of a generated column.
+    start: Option<Constant>,
     /// How the value becomes one of the column's type.
     convert: Option<ConversionWord>,
     /// Whether a document without the value, or with null, is refused.

@@ -9,6 +9,7 @@ mod column_faults;
 mod documented;
 mod examples;
 mod file_faults;
+mod generated;
 mod name_faults;
 mod never_panics;
 mod same_key;

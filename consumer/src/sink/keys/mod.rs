@@ -15,6 +15,9 @@
 //!   function of the documents as they are now, so in whatever order records arrive, and however
 //!   often, the same document ends up as the row.
 //!
+//! - **A generated key** ([`numbers`]): a document that has a value keeps it; one without gets a number
+//!   once, which its line keeps, also while the document is deleted, since its row may be held.
+//!
 //! Why this holds with several consumers: all that reads or writes these lines, or the rows of such
 //! a table, first takes the table's [`turns`], and keeps it until its transaction ends. Under READ
 //! COMMITTED every later statement sees what the turn before committed. Two documents with one key
@@ -26,6 +29,7 @@ pub mod contest;
 pub mod ledger;
 pub mod turns;
 mod images;
+mod numbers;
 mod vacate;
 mod write;
 

@@ -8,7 +8,7 @@ use super::{
     contest::{self, Claim, Claimant},
     images,
     ledger::{self, Line},
-    vacate,
+    numbers, vacate,
 };
 use crate::{
     decode::Record,
@@ -16,6 +16,7 @@ use crate::{
         ApplyError,
         apply::Transaction,
         deletes::Gone,
+        session::Session,
         upserts,
         work::{Fate, From, Obstacle, Outcome, Wish},
     },
@@ -39,6 +40,7 @@ pub async fn write_documents(
         return Ok(());
     }
     let alive = guard(t, root, &documents).await?;
+    numbers::give(t, root, &alive).await?;
     let mut given_up = give_up(t, root, &alive).await?;
     let mut open: Vec<usize> = alive.into_iter().map(|(document, _)| document).collect();
     open.retain(|&document| !t.work.candidates[document].wish.is_delete());
@@ -49,7 +51,7 @@ pub async fn write_documents(
 }
 
 /// A document that passed the guard, and its line.
-type Alive = (usize, Option<Line>);
+pub(super) type Alive = (usize, Option<Line>);
 
 /// Decides what is older than what is stored for its document.
 async fn guard(
@@ -57,7 +59,8 @@ async fn guard(
     root: TableId,
     documents: &[usize],
 ) -> Result<Vec<Alive>, ApplyError> {
-    let name = &t.model.table(root).state_name;
+    let entry = t.model.table(root);
+    let name = &entry.state_name;
     let keys = documents.iter().map(|&d| &*t.work.candidates[d].key);
     let keys: Vec<&[u8]> = keys.collect();
     let mut lines = ledger::of_documents(t.session, name, &keys).await?;
@@ -73,7 +76,8 @@ async fn guard(
             continue;
         }
         if let Wish::Delete { filtered } = candidate.wish {
-            let again = line.is_none() && tombstone == Some(version);
+            let again =
+                line.as_ref().is_none_or(numbers::is_memory(entry)) && tombstone == Some(version);
             candidate.fate = Fate::Done(match (again, filtered) {
                 (true, _) => Outcome::Unchanged,
                 (false, true) => Outcome::Filtered,
@@ -95,9 +99,11 @@ async fn give_up(
     root: TableId,
     alive: &[Alive],
 ) -> Result<BTreeMap<Vec<u8>, usize>, ApplyError> {
-    let name = &t.model.table(root).state_name;
+    let entry = t.model.table(root);
+    let name = &entry.state_name;
     let mut rows = BTreeMap::new();
     let mut gone: Vec<&[u8]> = Vec::new();
+    let mut remembered: Vec<&[u8]> = Vec::new();
     let mut deleted: Vec<(&[u8], i64)> = Vec::new();
     for (document, line) in alive {
         let candidate = &t.work.candidates[*document];
@@ -109,13 +115,19 @@ async fn give_up(
             .as_ref()
             .filter(|l| wanted != Some(l.row_key.as_slice()))
         {
-            gone.push(&candidate.key);
+            // The number of a deleted document stays its own.
+            if wanted.is_none() && entry.table.generated_key().is_some() {
+                remembered.push(&candidate.key);
+            } else {
+                gone.push(&candidate.key);
+            }
             if line.owner {
                 rows.insert(line.row_key.clone(), *document);
             }
         }
     }
     ledger::forget(t.session, name, &gone).await?;
+    displace(t.session, name, &remembered).await?;
     ledger::bury(t.session, name, &deleted).await?;
     if t.flags.dead_letters {
         ledger::supersede(t.session, name, &deleted).await?;
@@ -282,7 +294,7 @@ async fn settle(
             Claimant::Stored(_) | Claimant::Candidate(_) => None,
         });
         let displaced: Vec<&[u8]> = displaced.collect();
-        displace(t, root, &displaced).await?;
+        displace(t.session, &t.model.table(root).state_name, &displaced).await?;
     }
     for document in std::mem::take(open) {
         let key = t.work.candidates[document].row_key(t.rows);
@@ -336,22 +348,17 @@ fn line(t: &Transaction<'_>, root: TableId, document: usize, owner: bool) -> Opt
     })
 }
 
-/// Stored documents whose rows show newer ones now.
-async fn displace(
-    t: &mut Transaction<'_>,
-    root: TableId,
-    sources: &[&[u8]],
-) -> Result<(), ApplyError> {
+/// Stored documents that their rows do not show any more.
+async fn displace(session: &mut Session, table: &str, sources: &[&[u8]]) -> Result<(), ApplyError> {
     const DISPLACE: &str = "\
         update leafcutter.keys set owner = false where table_name = $1 and source_key = any($2)";
     if sources.is_empty() {
         return Ok(());
     }
-    let name = &t.model.table(root).state_name;
-    let statement = t.session.prepared(DISPLACE).await?;
-    t.session
+    let statement = session.prepared(DISPLACE).await?;
+    session
         .client()
-        .execute(&statement, &[name, &sources])
+        .execute(&statement, &[&table, &sources])
         .await?;
     Ok(())
 }

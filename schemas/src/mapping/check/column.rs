@@ -68,6 +68,7 @@ pub(super) fn build(
         values: None,
         invalid: Policies::default(),
         reference: None,
+        generated: None,
     };
     (
         column,

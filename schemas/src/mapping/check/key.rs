@@ -85,6 +85,7 @@ fn required(
         faults.add(at, "the column of a soft delete cannot be in the key");
         return;
     };
+    let generates = raw.columns[position].generated.value() == Some(&true);
     let always = match &column.source {
         // Every document has an `_id`; elements need not.
         ColumnSource::Path(path) => !child && path.steps().first().is_some_and(|s| s == "_id"),
@@ -100,7 +101,7 @@ fn required(
     };
     if let Some(flag) = given.get().filter(|flag| !flag.value) {
         faults.add(&flag.at, "a column of the key is never null");
-    } else if known && !always && given.is_absent() {
+    } else if known && !always && !generates && given.is_absent() {
         let message = format!(
             "`{}` may be missing, so it cannot be in the key: make it `required: true`",
             column.name

@@ -126,5 +126,8 @@ fn disagreement(table: &Table, other: &Table) -> Option<String> {
     if unique(table) != unique(other) {
         return Some("other columns are unique there".to_owned());
     }
+    if table.identity != other.identity {
+        return Some("another column is generated there".to_owned());
+    }
     (soft(table) != soft(other)).then(|| "`delete` is another there".to_owned())
 }

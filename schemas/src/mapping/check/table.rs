@@ -1,6 +1,6 @@
 //! One table: its columns, its keys and indexes, and the tables below it.
 
-use super::{column, elements, key, name, policy, reference, rest, same_key, values};
+use super::{column, elements, generated, key, name, policy, reference, rest, same_key, values};
 use crate::mapping::{
     Column, ColumnSource, Conversion, OnDelete, PgType, Policies, RowSource, SameKey, Table,
     TableName,
@@ -51,6 +51,7 @@ pub(super) fn build(
             rows: elements::rows(raw, above, faults),
             filter: filter(raw, above, faults),
             soft_delete: None,
+            identity: None,
             children: Vec::new(),
         },
         known: Vec::new(),
@@ -63,10 +64,12 @@ pub(super) fn build(
         built.known.push(known);
     }
     soft_delete(raw, &mut built, faults);
+    generated::identity(raw, above.is_some(), &mut built, faults);
     key::resolve(raw, above, &mut built, faults);
     if above.is_none() {
         same_key::judge(raw, &mut built, faults);
     }
+    generated::key(raw, above.is_some(), &mut built, faults);
     elements::judge(raw, &mut built, faults);
     for (position, column) in raw.columns.iter().enumerate() {
         values::judge(column, position, &mut built, faults);
@@ -115,6 +118,7 @@ fn soft_delete(raw: &RawTable, built: &mut Built, faults: &mut Faults) {
         values: None,
         invalid: Policies::default(),
         reference: None,
+        generated: None,
     });
     built.known.push(Known {
         pg_type: Some(PgType::Timestamptz),

@@ -9,7 +9,7 @@ use super::{
 use crate::mapping::{
     TableName,
     fault::{At, Faults, Spotted},
-    raw::{Names, RawTable},
+    raw::{Names, RawColumn, RawTable},
 };
 
 /// The keys of a collection's own table.
@@ -58,6 +58,7 @@ pub(super) fn read(at: At, mut fields: Fields<'_>, child: bool, faults: &mut Fau
         unique: lists(fields.take("unique"), faults),
         indexes: lists(fields.take("indexes"), faults),
         columns: Vec::new(),
+        identity: Vec::new(),
         columns_missing: false,
         children: Vec::new(),
     };
@@ -114,10 +115,18 @@ fn read_columns(table: &mut RawTable, item: &Item<'_>, faults: &mut Faults) {
     }
     for (name, item) in entries {
         match column::read(name, &item, faults) {
+            Some(column) if is_identity(table, &column) => table.identity.push(column),
             Some(column) => table.columns.push(column),
             None => table.columns_missing = true,
         }
     }
+}
+
+/// What is generated outside the key is PostgreSQL's alone, and no column of the document.
+fn is_identity(table: &RawTable, column: &RawColumn) -> bool {
+    let generated = column.generated.value() == Some(&true);
+    let mut key = table.key.value().into_iter().flatten();
+    generated && !key.any(|name| name.value == column.name.value)
 }
 
 /// Reads `table` or `schema.table`.

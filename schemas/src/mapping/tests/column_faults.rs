@@ -95,7 +95,7 @@ fn keys_and_their_values() {
         (
             "{ type: text, zzzzz: true }",
             &[
-                "mapping.yaml:9:24: x.zzzzz: unknown key `zzzzz`: known are type, path, parent, position, map_key, set, derive, constant, rest, expression, convert, required, default, unique, index, values, invalid, references",
+                "mapping.yaml:9:24: x.zzzzz: unknown key `zzzzz`: known are type, path, parent, position, map_key, set, derive, constant, rest, expression, generated, start, convert, required, default, unique, index, values, invalid, references",
             ],
         ),
         (
