@@ -258,12 +258,12 @@ async fn tables_that_were_there_before() {
         .execute("drop table posts_shades, posts_colors, likes, posts, days cascade")
         .await;
     world
-        .execute("create table posts (id int primary key, title text)")
+        .execute("create table public.posts (id int primary key, title text)")
         .await;
     world
-        .execute("create table days (day text primary key)")
+        .execute("create table public.days (day text primary key)")
         .await;
-    world.execute("insert into days values ('z')").await;
+    world.execute("insert into public.days values ('z')").await;
     let mut session = Session::open(&world.config, "test").await.unwrap();
     for _ in 0..2 {
         migrations::migrate(&mut session, &world.model, true)

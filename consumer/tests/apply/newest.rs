@@ -1,9 +1,7 @@
 //! Tables where the newest of several documents is the row.
 
 use crate::{
-    documented::{DOCUMENT, cells},
     natural::{accounts, forget, hurry, orders},
-    shell,
     world::{Made, World, delete, delete_by, id, put},
 };
 use bson::{Document, doc};
@@ -301,39 +299,5 @@ async fn a_day_edited_twice() {
         );
         forget(&world).await;
     }
-    world.end().await;
-}
-
-/// `docs/mapping.md` tells a story of such a table: these records give these rows.
-#[tokio::test]
-async fn the_documented_story() {
-    let (_, after) = DOCUMENT.split_once("**Newest wins.**").unwrap();
-    let (_, after) = after.split_once("```yaml\n").unwrap();
-    let (mapping, after) = after.split_once("```\n").unwrap();
-    let lines = after
-        .trim_start()
-        .lines()
-        .take_while(|line| line.starts_with('|'));
-    let mut world = World::with(mapping).await;
-    let mut told = 0;
-    for (version, line) in (1..).zip(lines.skip(2)) {
-        let [what, rows] = cells(line)[..] else {
-            panic!("{line}")
-        };
-        let record = match what.strip_prefix("deleted: `") {
-            Some(gone) => {
-                let gone = shell::document(&format!("{{ {} }}", gone.trim_matches('`')));
-                delete_by("logbooks", version, gone.get("_id").unwrap().clone())
-            }
-            None => put("logbooks", version, shell::document(what)),
-        };
-        world.each(&[record]).await;
-        let found = world
-            .text("select concat_ws(' ', user_id, day, mood) from users_logbook order by 1")
-            .await;
-        assert_eq!(found, rows.trim_matches('`'), "{line}");
-        told += 1;
-    }
-    assert!(told >= 4);
     world.end().await;
 }

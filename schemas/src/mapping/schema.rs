@@ -26,12 +26,15 @@ pub fn text() -> String {
     format!("{:#}\n", schema.as_value())
 }
 
-/// What is optional may be left out, but a key that is there has a value.
+/// What is optional may be left out, but a key that is there has a value: of a type or nothing, the
+/// type is left.
 fn present(schema: &mut Schema) {
     let Some(object) = schema.as_object_mut() else {
         return;
     };
-    if let Some(Value::Array(types)) = object.get_mut("type") {
+    if let Some(Value::Array(types)) = object.get_mut("type")
+        && types.len() == 2
+    {
         types.retain(|name| name != "null");
         if let [name] = &types[..] {
             let name = name.clone();

@@ -1,0 +1,99 @@
+//! `docs/mapping.md` tells stories of tables whose keys do not follow from `_id`: what comes, one
+//! record after the other, and the rows that there are then. They are true.
+
+use crate::{
+    documented::{DOCUMENT, cells},
+    shell,
+    world::{World, delete_by, put},
+};
+
+/// What comes, and the rows afterwards, as they stand there.
+type Step<'d> = (&'d str, String);
+
+/// The mapping and the steps of the story under this heading.
+fn story(heading: &str) -> (&'static str, Vec<Step<'static>>) {
+    let (_, after) = DOCUMENT.split_once(heading).unwrap();
+    let (_, after) = after.split_once("```yaml\n").unwrap();
+    let (mapping, after) = after.split_once("```\n").unwrap();
+    let lines = after.trim_start().lines();
+    let steps = lines.take_while(|line| line.starts_with('|')).skip(2);
+    let steps = steps.map(|line| {
+        let [what, rows] = cells(line)[..] else {
+            panic!("{line}")
+        };
+        (what, rows.replace('`', ""))
+    });
+    (mapping, steps.collect())
+}
+
+/// Tells a story: `sql` gives a row as a text.
+async fn tell(heading: &str, collection: &'static str, sql: &str) {
+    let (mapping, steps) = story(heading);
+    assert!(steps.len() >= 4, "{heading}");
+    let mut world = World::with(mapping).await;
+    for (version, (what, rows)) in (1..).zip(steps) {
+        let record = match what.strip_prefix("deleted: `") {
+            Some(gone) => {
+                let gone = shell::document(&format!("{{ {} }}", gone.trim_matches('`')));
+                delete_by(collection, version, gone.get("_id").unwrap().clone())
+            }
+            None => put(collection, version, shell::document(what)),
+        };
+        world.each(&[record]).await;
+        assert_eq!(world.text(sql).await, rows, "{what}");
+    }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn the_newest_wins() {
+    let rows = "select concat_ws(' ', user_id, day, mood) from users_logbook order by 1";
+    tell("**Newest wins.**", "logbooks", rows).await;
+}
+
+#[tokio::test]
+async fn numbers_are_generated() {
+    let rows = "select concat_ws(' ', id, title) from posts order by id::text";
+    tell("**Generated numbers.**", "posts", rows).await;
+}
+
+/// The steps of a key that changes, is another's, and is missing.
+#[tokio::test]
+async fn a_key_that_the_document_tells() {
+    let (mapping, steps) = story("Any other key is");
+    let mut world = World::with(mapping).await;
+    let rows = "select concat_ws(', ', '`email` ' || email, '`name` ' || name) from people";
+    let waits = "select count(*) from leafcutter.parked";
+    let told: Vec<&str> = steps.iter().map(|(_, rows)| rows.as_str()).collect();
+    let expected = [
+        "email a@x.org, name Ada",
+        "email b@x.org, name Ada; the other is gone",
+        "none yet: it waits while { _id: 1 } has this key",
+        "dead letter: missing",
+    ];
+    assert_eq!(told, expected);
+    let mut seen = Vec::new();
+    for (version, (what, _)) in (1..).zip(&steps) {
+        world
+            .each(&[put("people", version, shell::document(what))])
+            .await;
+        let letters = world
+            .text("select reason from leafcutter.dead_letters")
+            .await;
+        seen.push((world.text(rows).await, world.text(waits).await, letters));
+    }
+    let step = |rows: &str, waiting: &str, letters: &str| {
+        (rows.to_owned(), waiting.to_owned(), letters.to_owned())
+    };
+    let ada = "`email` b@x.org, `name` Ada";
+    assert_eq!(
+        seen,
+        [
+            step("`email` a@x.org, `name` Ada", "0", ""),
+            step(ada, "0", ""),
+            step(ada, "1", ""),
+            step(ada, "1", "missing"),
+        ]
+    );
+    world.end().await;
+}
