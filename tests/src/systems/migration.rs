@@ -39,6 +39,19 @@ pub struct Migration {
     held: Vec<(&'static str, Document)>,
 }
 
+/// Rows inserted, updated and deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written(pub [i64; 3]);
+
+impl Written {
+    /// The same with so many more.
+    #[must_use]
+    pub fn and(self, inserted: i64, updated: i64, deleted: i64) -> Self {
+        let [ins, upd, del] = self.0;
+        Self([ins + inserted, upd + updated, del + deleted])
+    }
+}
+
 impl Migration {
     /// Fills MongoDB, and starts a producer that reads slowly and two consumers. The first records
     /// are applied when it comes back.
@@ -157,6 +170,29 @@ impl Migration {
             left.truncate(SHOWN);
             Failure::new(format!("{late}: {number} differences\n{}", left.join("\n")))
         })
+    }
+
+    /// How many rows of a table were ever inserted, updated and deleted, when everybody has told.
+    /// For that the consumers are stopped, and another one is started.
+    ///
+    /// # Errors
+    /// When a program or PostgreSQL fails.
+    pub async fn written(&self, table: &str) -> Result<Written> {
+        self.fleet.stop_consumers(DEADLINE).await?;
+        let target = &self.world.target;
+        // A session tells what it did when it ends, at the latest.
+        let others = "select count(*) from pg_stat_activity where datname = current_database() \
+                      and application_name <> 'leafcutter-tests'";
+        probe::until(DEADLINE, "the consumers' sessions to end", async || {
+            let others: i64 = target.query_one(others, &[]).await?.get(0);
+            Ok((others == 0).then_some(()))
+        })
+        .await?;
+        let sql = "select n_tup_ins, n_tup_upd, n_tup_del from pg_stat_user_tables \
+                   where schemaname = 'public' and relname = $1";
+        let row = target.query_one(sql, &[&table]).await?;
+        self.fleet.consumer()?;
+        Ok(Written([row.get(0), row.get(1), row.get(2)]))
     }
 
     /// Waits until everything is right, stops all programs, and removes the world.
