@@ -79,9 +79,11 @@ pub struct Patience {
     pub progress: Progress,
 }
 
-/// Those that were not tried for longest: more than one round holds may wait for long.
-const LOCK: &str = "where p.tried_at < now() - case when p.state = 'waiting' then interval '0.5 s' \
-    else interval '10 s' end order by p.tried_at";
+/// Those that were not tried for longest: more than one round holds may wait for long. Not those of
+/// the tables in `$1`.
+const LOCK: &str = "\
+    where p.table_name <> all($1) and p.tried_at < now() - case when p.state = 'waiting' \
+    then interval '0.5 s' else interval '10 s' end order by p.tried_at";
 
 impl Applier {
     /// One round over what is parked.
@@ -106,9 +108,9 @@ impl Applier {
             if !t.flags.parked {
                 return Ok(Settled::default());
             }
-            turns::of_all(t).await?;
+            let busy = turns::attempt_all(t).await?;
             let statement = t.session.prepared(&lock).await?;
-            let found = t.session.client().query(&statement, &[]).await?;
+            let found = t.session.client().query(&statement, &[&busy]).await?;
             let more = found.len() >= usize::try_from(TRIED_MAX).unwrap_or(usize::MAX);
             for mut parked in found.iter().filter_map(|row| Parked::read(t.model, row)) {
                 parking::look_for_tombstones(t.session, t.model, &mut parked).await?;
@@ -195,10 +197,11 @@ impl Applier {
             t.flags = Flags::read(t.session).await?;
             let mut let_go = 0;
             if t.flags.held {
-                turns::of_all(t).await?;
+                let busy = turns::attempt_all(t).await?;
                 for index in (0..t.model.tables.len()).rev() {
                     let table = TableId(index);
-                    if t.model.table(table).above.is_empty() {
+                    let entry = t.model.table(table);
+                    if entry.above.is_empty() && !busy.contains(&entry.state_name) {
                         let after = after.entry(table).or_default();
                         let_go += settle_held_table(t, table, after).await?;
                     }

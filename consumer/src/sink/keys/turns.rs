@@ -37,13 +37,20 @@ pub async fn of_records(t: &mut Transaction<'_>, records: &[Record]) -> Result<(
     take(t, tables).await
 }
 
-/// Waits for the turns at all such tables.
+/// Tries for the turns at all such tables: a settling task leaves out what somebody works on.
+/// Gives the names of the tables at which it is somebody else's turn.
 ///
 /// # Errors
-/// When PostgreSQL is lost, or somebody has a turn for too long.
-pub async fn of_all(t: &mut Transaction<'_>) -> Result<(), ApplyError> {
-    let tables = t.model.natural_roots().collect();
-    take(t, tables).await
+/// When PostgreSQL is lost.
+pub async fn attempt_all(t: &mut Transaction<'_>) -> Result<Vec<String>, ApplyError> {
+    let tables: Vec<TableId> = t.model.natural_roots().collect();
+    let mut busy = Vec::new();
+    for table in tables {
+        if !attempt(t, table).await? {
+            busy.push(t.model.table(table).state_name.clone());
+        }
+    }
+    Ok(busy)
 }
 
 async fn take(t: &mut Transaction<'_>, tables: Vec<TableId>) -> Result<(), ApplyError> {
