@@ -134,7 +134,8 @@ impl Applier {
                             || (candidate.nulled && orphan);
                         let parked = matches!(candidate.from, From::Parked { .. });
                         settled.placed += usize::from(parked && !waits_on);
-                        if candidate.nulled {
+                        // What still lacks a row is given up for that, with a dead letter.
+                        if candidate.nulled && candidate.lacks.is_none() {
                             mark_orphan(t, &candidate).await?;
                         }
                         candidate.lacks
@@ -281,10 +282,13 @@ fn parent_never_comes(model: &Model, parked: &Parked, patience: &Patience) -> bo
 }
 
 /// Whether its missing parent is to be left out. The conditions were read before the parent is
-/// looked for, which happens when the reference is set to null.
+/// looked for, which happens when the reference is set to null. What was decided before it waited for
+/// a row of its child tables is decided with that again, as it is of orphans: both would wait for
+/// each other otherwise.
 fn decides_null(model: &Model, parked: &Parked, patience: &Patience) -> bool {
+    let is_null = reference(model, parked).is_some_and(|r| r.on_missing == OnMissing::Null);
     !parked.unique
-        && reference(model, parked).is_some_and(|r| r.on_missing == OnMissing::Null)
+        && (is_null || parked.incomplete)
         && waited_enough(parked, patience)
         && parent_never_comes(model, parked, patience)
 }

@@ -438,9 +438,14 @@ async fn null_decided(
     table: TableId,
     documents: &[usize],
 ) -> Result<(), ApplyError> {
+    // Of a document that only lacks rows of its child tables its own row is decided.
+    let is_root = t.model.table(table).above.is_empty();
     let decided: Vec<i32> = documents
         .iter()
-        .filter(|&&d| t.work.candidates[d].null_missing)
+        .filter(|&&d| {
+            let candidate = &t.work.candidates[d];
+            candidate.null_missing || (is_root && candidate.incomplete)
+        })
         .map(|&d| i32::try_from(d).unwrap_or(i32::MAX))
         .collect();
     if decided.is_empty() {

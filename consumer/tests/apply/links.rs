@@ -191,3 +191,69 @@ async fn a_row_whose_parent_never_comes_becomes_a_dead_letter() {
     );
     world.end().await;
 }
+
+const MEMBERS: &str = "
+version: 1
+database: diet
+collections:
+  clubs:
+    table: clubs
+    key: id
+    columns: { id: { path: _id, type: text, convert: text } }
+  events:
+    table: events
+    key: id
+    columns: { id: { path: _id, type: text, convert: text } }
+  users:
+    table: users
+    key: id
+    columns:
+      id: { path: _id, type: text, convert: text }
+      club_id: { type: text, convert: text, references: { table: clubs, on_missing: null } }
+    children:
+      - table: user_events
+        from: events
+        key: [user_id, event_id]
+        columns:
+          user_id: { parent: id }
+          event_id: { path: event, type: text, convert: text, required: true, references: { table: events } }
+          club_id: { path: club, type: text, convert: text, references: { table: clubs, on_missing: null } }
+";
+
+/// A reference that becomes null settles nothing for a row that may not be without its parent: that
+/// one still becomes a dead letter, whichever of them was looked at first.
+#[tokio::test]
+async fn a_row_without_its_parent_is_told_of_beside_references_that_become_null() {
+    let state = "select (select string_agg(coalesce(club_id, 'none'), ',') from users), \
+        (select string_agg(right(event_id, 2) || coalesce(club_id, 'none'), ',' order by event_id) from user_events), \
+        (select string_agg(state || incomplete::text, ',') from leafcutter.parked), \
+        (select string_agg(state || ' ' || column_name, ',') from leafcutter.dead_letters), \
+        (select sum(applied) from leafcutter.offsets) + (select coalesce(sum(applied), 0) from leafcutter.settled)";
+    for (club, of_event) in [("gone", "gone"), ("gone", "here"), ("here", "gone")] {
+        let mut world = World::with(MEMBERS).await;
+        let events = [11, 12].map(|event| doc! { "event": id(event), "club": of_event });
+        let user = doc! { "_id": id(1), "club_id": club, "events": events.to_vec() };
+        let here = put("clubs", 1, doc! { "_id": "here" });
+        world.each(&[here, event(11), put("users", 2, user)]).await;
+        for _ in 0..2 {
+            world.settle_at_once().await;
+        }
+        let none = |name: &'static str| if name == "gone" { "none" } else { name };
+        let (own, other) = (none(club), none(of_event));
+        assert_eq!(
+            world.text(state).await,
+            format!("{own}|0b{other}|orphantrue|open event_id|3"),
+            "{club} {of_event}"
+        );
+        // Everything is mended if it comes.
+        let gone = put("clubs", 3, doc! { "_id": "gone" });
+        world.each(&[event(12), gone]).await;
+        world.settle_at_once().await;
+        assert_eq!(
+            world.text(state).await,
+            format!("{club}|0b{of_event},0c{of_event}|null|superseded event_id|5"),
+            "{club} {of_event}"
+        );
+        world.end().await;
+    }
+}
