@@ -46,14 +46,14 @@ MUTANTS = [
             ),
         ],
         PROTOCOL,
-        INTERLEAVINGS,
+        ["interleavings::parent_and_child"],
     ),
     mutant(
         "G2",
         "an older version never comes back over a tombstone",
         [(UPSERTS, "sql.classify[usize::from(t.tombstones)]", "sql.classify[0]")],
         PROTOCOL,
-        INTERLEAVINGS,
+        ["interleavings::parent_and_child"],
     ),
     mutant(
         "G3",
@@ -96,8 +96,8 @@ MUTANTS = [
         [
             (
                 STATEMENT,
-                "or (x.lc_version = t.lc_version and not ({differs}))",
-                "or (x.lc_version = t.lc_version and ({differs}) is not null)",
+                '"(x.lc_version = t.lc_version and not ({}))"',
+                '"(x.lc_version = t.lc_version and ({}) is not null)"',
             )
         ],
         PROTOCOL,
