@@ -11,6 +11,9 @@ RETRY = "consumer/src/sink/retry.rs"
 ORPHAN = "consumer/src/orphan.rs"
 CASCADE = "consumer/src/sink/cascade.rs"
 DECODE = "consumer/src/decode.rs"
+TURNS = "consumer/src/sink/keys/turns.rs"
+KEYS = "consumer/src/sink/keys/write.rs"
+NUMBERS = "consumer/src/sink/keys/numbers.rs"
 MERGE = "producer/src/source/merge.rs"
 HOLD = "producer/src/source/hold.rs"
 
@@ -342,5 +345,47 @@ MUTANTS = [
         [(SETTLE, "list(t, &candidate, &letter).await?;", "")],
         APPLYING,
         ["letters::"],
+    ),
+    mutant(
+        "K1",
+        "a table whose key does not follow from `_id` is written in turns",
+        [(TURNS, "        t.session.client().execute(&statement, &[&lock]).await?;\n        t.turns", "        let _ = (&statement, lock);\n        t.turns")],
+        PROTOCOL,
+        ["keys::the_winner_deleted", "keys::nobody_looks_on"],
+    ),
+    mutant(
+        "K2",
+        "nobody waits for such a turn in the middle of a transaction",
+        [(TURNS, "select pg_try_advisory_xact_lock($1)", "select pg_advisory_xact_lock($1) is not null")],
+        PROTOCOL,
+        ["keys::a_parent_does_not_wait"],
+    ),
+    mutant(
+        "K3",
+        "the guard is kept by the document, its tombstone included",
+        [(KEYS, "line.as_ref().map(|line| line.version).max(tombstone) > Some(version)", "line.as_ref().map(|line| line.version) > Some(version)")],
+        APPLYING,
+        ["natural::in_whatever_order", "newest::in_whatever_order"],
+    ),
+    mutant(
+        "K4",
+        "a changed key takes the old row away",
+        [(KEYS, "    vacate::delete(t, root, &now).await?;\n", "    let _ = now;\n")],
+        APPLYING,
+        ["natural::a_document_is_found"],
+    ),
+    mutant(
+        "K5",
+        "the image of the winner is kept, too",
+        [(KEYS, "images::keep(t, root, &present, records).await?;", "images::keep(t, root, &[], records).await?;")],
+        APPLYING,
+        ["newest::the_newest_is_the_row"],
+    ),
+    mutant(
+        "K6",
+        "a number is kept by its document's line",
+        [(NUMBERS, "            (None, Some(line)) => {", "            (None, Some(line)) if false => {"), (NUMBERS, "            (None, None) => without", "            (None, _) => without")],
+        APPLYING,
+        ["generated::numbers_are_kept"],
     ),
 ]
