@@ -126,14 +126,14 @@ MUTANTS = [
     mutant(
         "S1a",
         "the settling task looks at parked documents",
-        [(SETTLE, "const TRIED_MAX: i64 = 500;", "const TRIED_MAX: i64 = 0;")],
+        [(SETTLE, "if !t.flags.parked {", "if true {")],
         PROTOCOL,
         ["statements::"],
     ),
     mutant(
         "S1b",
         "the settling task looks at held rows",
-        [(SETTLE, "const HELD_MAX: i64 = 500;", "const HELD_MAX: i64 = 0;")],
+        [(SETTLE, "if t.flags.held {", "if false {")],
         PROTOCOL,
         ["statements::"],
     ),
@@ -387,12 +387,5 @@ MUTANTS = [
         [(NUMBERS, "            (None, Some(line)) => {", "            (None, Some(line)) if false => {"), (NUMBERS, "            (None, None) => without", "            (None, _) => without")],
         APPLYING,
         ["generated::numbers_are_kept"],
-    ),
-    mutant(
-        "K7",
-        "who has to wait when taken up again leaves the contest",
-        [(KEYS, "    leave(t, root, &waiting).await?;\n", "")],
-        APPLYING,
-        ["newest::who_follows"],
     ),
 ]
