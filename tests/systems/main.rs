@@ -3,4 +3,3 @@
 
 mod autores;
 mod olorin;
-mod smartdiet;

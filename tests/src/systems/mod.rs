@@ -12,7 +12,6 @@ pub mod differences;
 pub mod migration;
 pub mod autores;
 pub mod olorin;
-pub mod smartdiet;
 
 use bson::Document;
 use expected::Expected;
