@@ -1,7 +1,8 @@
 //! One batch, one transaction: the order of its statements.
 //!
 //! 1. Move the positions under the fence. What follows is ours alone, or nothing happens.
-//! 2. Take the turns at tables whose keys do not follow from `_id` ([`keys`]); lock what is parked for the batch's rows (S2) and take along what waits for them.
+//! 2. Take the turns at tables whose keys do not follow from `_id` ([`keys`]); lock what is parked for
+//!    the batch's rows (S2) and take along what waits for them.
 //! 3. Upserts, referenced tables before referring ones, each document with its children.
 //! 4. Deletes, referring tables before referenced ones. Their locks stand in everybody's way, so
 //!    they come last.
@@ -66,7 +67,7 @@ pub struct Applier {
     direct: HashMap<TableId, Direct>,
     /// Where the next round over the held rows of a table begins.
     pub(super) held_after: HashMap<TableId, Vec<u8>>,
-    /// Dead letters of parked documents that Kafka has confirmed and that are not listed yet.
+    /// Dead letters that Kafka has confirmed, whose parked documents are not given up yet.
     pub(super) confirmed: BTreeSet<Origin>,
 }
 

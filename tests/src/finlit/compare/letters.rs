@@ -2,8 +2,8 @@
 //!
 //! Each row of the index has to have its record in the topic `<topic>.dead-letter`, in the same
 //! partition, with the same key, value and headers as the record it was, byte for byte, and with
-//! headers that say the same as the index; only a letter that its document overtook may be missing. What
-//! is in the topic is in the index, without exception.
+//! headers that say the same as the index; only a letter that its document overtook may be missing.
+//! What is in the topic is in the index, without exception.
 
 use super::{
     report::{Finding, Wrong},
