@@ -3,3 +3,4 @@
 
 mod autores;
 mod olorin;
+mod smartdiet;

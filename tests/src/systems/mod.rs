@@ -12,6 +12,7 @@ pub mod differences;
 pub mod migration;
 pub mod autores;
 pub mod olorin;
+pub mod smartdiet;
 
 use bson::Document;
 use expected::Expected;

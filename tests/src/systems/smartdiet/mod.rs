@@ -1,0 +1,17 @@
+//! SmartDiet: about thirty tables in six tiers, most of what matters in arrays.
+
+mod documents;
+mod rows;
+
+pub use documents::{Kind, document, id, oid};
+
+use super::System;
+
+/// The system.
+pub const SMARTDIET: System = System {
+    name: "smartdiet",
+    mapping: include_str!("../../../../schemas/examples/smartdiet/mapping.yaml"),
+    indexes: Vec::new,
+    documents: documents::all,
+    expected: rows::expected,
+};
