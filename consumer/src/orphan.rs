@@ -1,7 +1,8 @@
-//! When a parked document may be called an orphan (`PROTOCOL.md` §5, O1–O4).
+//! When a parked document may be called an orphan (`PROTOCOL.md` §5, O1–O4), and up to when all that
+//! happened in the source is applied.
 //!
 //! It takes what the control topic says and how far this group has applied, and answers for one
-//! document. It is pure. A yes is never final: the parked row stays and is placed if its parent
+//! document or one topic. It is pure. A yes is never final: the parked row stays and is placed if its parent
 //! comes (O6).
 
 use leafcutter_schemas::{
@@ -104,27 +105,27 @@ pub fn is_orphan(waiting: &Waiting<'_>, control: &ControlState, progress: &Progr
     if own_end > own_next.unwrap_or(0) {
         return false;
     }
-    waiting.parent_topics.iter().all(|topic| {
-        let Some(heartbeat) = control.heartbeat_for(topic) else {
-            return false;
-        };
-        let Some(ends) = heartbeat.offsets.get(*topic) else {
-            return false;
-        };
-        let Some(complete) = control.complete.get(*topic) else {
-            return false;
-        };
-        // O1: the heartbeat is not older than the child's image.
-        heartbeat.time >= waiting.as_of
-            // O2: every partition of the parents has applied the heartbeat's offsets.
-            && has_applied(progress, topic, ends)
-            // O3: the parents' snapshot is applied, and the heartbeat is not older than its end.
-            && has_applied(progress, topic, &complete.offsets)
-            && heartbeat.time >= complete.complete_time
-            // O4: a delete of the parent behind the heartbeat may follow one of the child, which is
-            // still to come.
-            && heartbeat.time >= waiting.parent_tombstone
+    // O1: the heartbeat is not older than the child's image. O4: nor than a delete of the parent,
+    // which may follow one of the child that is still to come.
+    let needed = waiting.as_of.max(waiting.parent_tombstone);
+    let mut topics = waiting.parent_topics.iter();
+    topics.all(|topic| {
+        // O2 and O3.
+        applied_until(topic, control, progress).is_some_and(|time| time >= needed)
     })
+}
+
+/// The newest time of the source of which it is known that everything that happened to a topic's
+/// documents until then is applied: that of the heartbeat, if every partition has applied its
+/// offsets (O2), and its snapshot, which ended before that (O3).
+pub fn applied_until(topic: &str, control: &ControlState, progress: &Progress) -> Option<Version> {
+    let heartbeat = control.heartbeat_for(topic)?;
+    let ends = heartbeat.offsets.get(topic)?;
+    let complete = control.complete.get(topic)?;
+    let applied = has_applied(progress, topic, ends)
+        && has_applied(progress, topic, &complete.offsets)
+        && heartbeat.time >= complete.complete_time;
+    applied.then_some(heartbeat.time)
 }
 
 #[cfg(test)]

@@ -382,7 +382,7 @@ impl Settler {
             .applier
             .settle_parked(&model, &patience, &self.letters)
             .await?;
-        let let_go = self.applier.settle_held(&model).await?;
+        let let_go = self.applier.settle_held(&model, &patience).await?;
         if settled.placed + settled.decided > 0 || let_go > 0 {
             tracing::debug!(
                 placed = settled.placed,

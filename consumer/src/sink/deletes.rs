@@ -6,7 +6,8 @@
 //!
 //! Where the mapping has a soft delete the row stays, is marked, and needs nothing of this.
 //!
-//! What goes with a row, or changes with it, where references say so, is [`cascade`]'s.
+//! A row that others would have to go or change with is held too, until that is certain: see
+//! [`cascade`].
 //!
 //! Deletes come last in a transaction and never wait: a row that somebody has locked, most likely to
 //! point to it, is held too, and the settling task lets it go. A lock that deletes a row is the only
@@ -16,7 +17,7 @@
 use super::{
     ApplyError,
     apply::Transaction,
-    cascade,
+    cascade::{self, Along},
     copy::CopyBuffer,
     work::{Fate, Outcome, Wish},
 };
@@ -153,9 +154,11 @@ pub(super) async fn remove(
         .collect();
     hold(t, root, &held, alive).await?;
     if entry.gone.is_some() {
-        let here = alive.iter().copied();
-        let here = here.filter(|d| there.contains_key(d)).collect();
-        let more = cascade::clear_way(t, root, &here).await?;
+        let here = there
+            .iter()
+            .filter(|(document, _)| alive.contains(document));
+        let here = here.map(|(document, version)| (*document, *version));
+        let more = cascade::clear_way(t, root, &here.collect(), Along::NOTHING).await?;
         hold(t, root, &more, alive).await?;
         held.extend(more);
         cascade::carry_out(t, root).await?;

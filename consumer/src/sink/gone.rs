@@ -41,7 +41,7 @@ impl<'a> Place<'a> {
 /// Rows that are changed though their document stays: references set to null, child rows deleted.
 #[derive(Debug, Clone)]
 pub struct Change {
-    /// How many rows there are for each `lc_doc`.
+    /// How many rows there are for each `lc_doc`, and the newest version of their documents.
     pub count: String,
     /// `lc_doc` of those that nobody else has locked, which are locked then.
     pub lock: String,
@@ -62,7 +62,7 @@ pub struct GoneSql {
     pub reach: Vec<String>,
     /// Returns `lc_doc` where a row points here that holds.
     pub holders: Vec<String>,
-    /// How many rows go for each `lc_doc`.
+    /// How many rows go for each `lc_doc`, and the newest of their versions.
     pub count: String,
     /// `lc_doc` of those that nobody else has locked, which are locked then.
     pub lock: String,
@@ -82,6 +82,8 @@ pub struct GoneSql {
     pub empty: String,
     /// This table and those whose rows may go with its own, referring ones first.
     pub reaches: Vec<TableId>,
+    /// The root tables of what goes or changes with its rows.
+    pub takes: Vec<TableId>,
 }
 
 fn same_key(table: &Table, left: &str, right: &str) -> String {
@@ -144,7 +146,7 @@ impl GoneSql {
             ),
             reach: Vec::new(),
             holders: Vec::new(),
-            count: format!("select lc_doc, count(*) from {gone} group by 1"),
+            count: format!("select lc_doc, count(*), max(lc_version) from {gone} group by 1"),
             lock: format!(
                 "select g.lc_doc from {gone} g join {target} x on {} order by {} \
                  for update of x skip locked",
@@ -180,6 +182,7 @@ impl GoneSql {
                 .collect(),
             empty: format!("delete from {gone}"),
             reaches,
+            takes: Vec::new(),
         };
         sql.delete.push(format!(
             "delete from {target} x using {gone} g where {}",
@@ -245,6 +248,7 @@ impl GoneSql {
                     key = key_list(place.table, ""),
                     r_key = key_list(place.table, "r"),
                 ));
+                self.takes.push(root_id);
                 // What is deleted itself is not lost.
                 let kept = format!(
                     " and not exists (select 1 from pg_temp.lc_{}_deletes o where {})",
@@ -277,23 +281,28 @@ impl GoneSql {
                 "update {referring} r set {name} = null from {here} g where {points}{stays}"
             )],
         };
+        self.takes.push(root_id);
         let word = if on_delete == OnDelete::Cascade {
             "cascade"
         } else {
             "set-null"
         };
         // The root row's lock keeps other writers of the document away.
-        let (with_root, root_lock) = if place.above.is_empty() {
-            (String::new(), "")
+        let (with_root, root_row, root_lock) = if place.above.is_empty() {
+            (String::new(), "r", "")
         } else {
             let belongs = place.on_root("r", "x");
             (
                 format!(" join {} x on {belongs}", qualified(&root.name)),
+                "x",
                 " for no key update of x skip locked",
             )
         };
         self.changes.push(Change {
-            count: format!("select g.lc_doc, count(*) {pointing} where true{stays} group by 1"),
+            count: format!(
+                "select g.lc_doc, count(*), max({root_row}.lc_version) {pointing}{with_root} \
+                 where true{stays} group by 1"
+            ),
             lock: format!(
                 "select g.lc_doc {pointing}{with_root} where true{stays} \
                  for update of r skip locked{root_lock}"

@@ -9,7 +9,7 @@
 use super::{
     ApplyError,
     apply::{self, Applier, Transaction},
-    cascade,
+    cascade::{self, Along},
     copy::CopyBuffer,
     deletes::key_fields,
     keys::turns,
@@ -191,7 +191,11 @@ impl Applier {
     ///
     /// # Errors
     /// When PostgreSQL refuses or is lost.
-    pub async fn settle_held(&mut self, model: &Arc<Model>) -> Result<u64, ApplyError> {
+    pub async fn settle_held(
+        &mut self,
+        model: &Arc<Model>,
+        patience: &Patience,
+    ) -> Result<u64, ApplyError> {
         let mut rows = Rows::default();
         let mut after = std::mem::take(&mut self.held_after);
         let body = async |t: &mut Transaction<'_>| {
@@ -204,7 +208,9 @@ impl Applier {
                     let entry = t.model.table(table);
                     if entry.above.is_empty() && !busy.contains(&entry.state_name) {
                         let after = after.entry(table).or_default();
-                        let_go += settle_held_table(t, table, after).await?;
+                        let (control, progress) = (&patience.control, &patience.progress);
+                        let along = Along::with(t.model, table, control, progress);
+                        let_go += settle_held_table(t, table, after, along).await?;
                     }
                 }
             }
@@ -460,6 +466,7 @@ async fn settle_held_table(
     t: &mut Transaction<'_>,
     table: TableId,
     after: &mut Vec<u8>,
+    along: Along,
 ) -> Result<u64, ApplyError> {
     let model = t.model;
     let entry = model.table(table);
@@ -468,11 +475,11 @@ async fn settle_held_table(
         return Ok(0);
     }
     let mut copy = CopyBuffer::new();
-    let mut keys: BTreeMap<i32, Vec<u8>> = BTreeMap::new();
+    let mut keys: BTreeMap<i32, (Vec<u8>, i64)> = BTreeMap::new();
     for (index, (key, version)) in found.into_iter().enumerate() {
         let columns = entry.table.key.len();
         copy.tuple(columns, &key_fields(&key, columns), version, &[index]);
-        keys.insert(i32::try_from(index).unwrap_or(i32::MAX), key);
+        keys.insert(i32::try_from(index).unwrap_or(i32::MAX), (key, version));
     }
     let count = copy.count;
     copy.send(t.session, &entry.sql.copy_deletes).await?;
@@ -489,7 +496,7 @@ async fn settle_held_table(
         .collect();
     leave_out(t, table, &busy).await?;
     keys.retain(|ordinal, _| !busy.contains(ordinal));
-    keep_free(t, table, &mut keys).await?;
+    keep_free(t, table, &mut keys, along).await?;
     let free: Vec<i32> = keys.keys().copied().collect();
     let mut let_go = 0;
     if !free.is_empty() {
@@ -502,7 +509,7 @@ async fn settle_held_table(
         let_go += t.session.client().execute(&statement, &[&free]).await?;
         let forget = "delete from leafcutter.held where table_name = $1 and row_key = any($2)";
         let statement = t.session.prepared(forget).await?;
-        let gone: Vec<&[u8]> = keys.values().map(Vec::as_slice).collect();
+        let gone: Vec<&[u8]> = keys.values().map(|(key, _)| key.as_slice()).collect();
         t.session
             .client()
             .execute(&statement, &[&entry.state_name, &gone])
@@ -561,18 +568,19 @@ async fn some_held(
 async fn keep_free(
     t: &mut Transaction<'_>,
     table: TableId,
-    keys: &mut BTreeMap<i32, Vec<u8>>,
+    keys: &mut BTreeMap<i32, (Vec<u8>, i64)>,
+    along: Along,
 ) -> Result<(), ApplyError> {
     let entry = t.model.table(table);
-    let again = "select row_key from leafcutter.held where table_name = $1 and row_key = any($2) for update skip locked";
+    let again = "select row_key, version from leafcutter.held where table_name = $1 and row_key = any($2) for update skip locked";
     let statement = t.session.prepared(again).await?;
-    let wanted: Vec<&[u8]> = keys.values().map(Vec::as_slice).collect();
+    let wanted: Vec<&[u8]> = keys.values().map(|(key, _)| key.as_slice()).collect();
     let rows = t
         .session
         .client()
         .query(&statement, &[&entry.state_name, &wanted])
         .await?;
-    let still: BTreeSet<Vec<u8>> = rows.iter().map(|row| row.get(0)).collect();
+    let still: BTreeSet<(Vec<u8>, i64)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     let mut kept: Vec<i32> = keys.keys().copied().collect();
     kept.retain(|ordinal| !still.contains(&keys[ordinal]));
     loop {
@@ -580,8 +588,10 @@ async fn keep_free(
         keys.retain(|ordinal, _| !kept.contains(ordinal));
         kept.clear();
         if entry.gone.is_some() {
-            let documents = keys.keys().filter_map(|&d| usize::try_from(d).ok());
-            let held = cascade::clear_way(t, table, &documents.collect()).await?;
+            let documents = keys.iter();
+            let documents = documents
+                .filter_map(|(&d, &(_, version))| Some((usize::try_from(d).ok()?, version)));
+            let held = cascade::clear_way(t, table, &documents.collect(), along).await?;
             kept.extend(held.into_iter().filter_map(|d| i32::try_from(d).ok()));
             leave_out(t, table, &kept).await?;
             keys.retain(|ordinal, _| !kept.contains(ordinal));

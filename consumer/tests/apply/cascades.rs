@@ -131,11 +131,14 @@ async fn state(world: &World) -> Vec<String> {
 #[tokio::test]
 async fn rows_go_with_what_they_point_to() {
     let mut world = library().await;
-    // House 1 takes author 0b (11) along, who takes book 15 (21) along, and its sequels 17 and 18.
-    assert_eq!(
-        world.each(&[delete("houses", 9, 1)]).await,
-        [Outcome::Deleted]
-    );
+    let before = state(&world).await;
+    // House 1 takes author 0b (11) along, who takes book 15 (21) along, and its sequels 17 and 18;
+    // but not before all that happened until then is applied.
+    assert_eq!(world.each(&[delete("houses", 9, 1)]).await, [Outcome::Held]);
+    assert_eq!(world.settle().await.let_go, 0);
+    assert_eq!(world.settle_at(8).await.let_go, 0);
+    assert_eq!(state(&world).await, before);
+    assert_eq!(world.settle_at(9).await.let_go, 1);
     let expected = [
         "0c",
         "16|null 19|null",
@@ -189,19 +192,78 @@ async fn a_row_that_is_held_holds_all_that_it_would_go_with() {
     world.each(&[loan]).await;
     assert_eq!(world.each(&[delete("houses", 9, 1)]).await, [Outcome::Held]);
     assert_eq!(state(&world).await, before);
-    assert_eq!(world.settle().await.let_go, 0);
+    assert_eq!(world.settle_at(9).await.let_go, 0);
     // Two at once that would take the same rows along.
     let two = [delete("houses", 9, 2), delete("authors", 9, 11)];
     world.apply(&two).await.unwrap();
     assert_eq!(state(&world).await, before);
     world.each(&[delete("loans", 10, 41)]).await;
-    world.settle().await;
-    world.settle().await;
+    world.settle_at(10).await;
+    world.settle_at(10).await;
     assert_eq!(world.text("select count(*) from houses").await, "0");
     assert_eq!(state(&world).await, ["", "", "", "", ""]);
     assert_eq!(
         world.text("select count(*) from leafcutter.held").await,
         "0"
     );
+    world.end().await;
+}
+
+/// In the source an author changes the house, and then the old house is deleted; of two partitions
+/// the second was faster.
+#[tokio::test]
+async fn what_had_another_parent_before_the_delete_stays_with_all_below_it() {
+    let mut world = library().await;
+    let before = world.text("select count(*) from books").await;
+    assert_eq!(world.each(&[delete("houses", 9, 1)]).await, [Outcome::Held]);
+    let moved = put("authors", 8, doc! { "_id": id(11), "house": id(2) });
+    assert_eq!(world.each(&[moved]).await, [Outcome::Applied]);
+    assert_eq!(world.settle_at(9).await.let_go, 1);
+    assert_eq!(
+        world
+            .text("select right(id, 2), right(house, 2) from authors order by 1")
+            .await,
+        "0b|02 0c|02"
+    );
+    assert_eq!(world.text("select count(*) from books").await, before);
+    world.end().await;
+}
+
+/// In the source a house is deleted and comes back, and an author moves in; the author was faster.
+#[tokio::test]
+async fn what_points_to_a_parent_that_comes_back_stays() {
+    let mut world = library().await;
+    assert_eq!(world.each(&[delete("houses", 9, 1)]).await, [Outcome::Held]);
+    let moved = put("authors", 11, doc! { "_id": id(12), "house": id(1) });
+    assert_eq!(world.each(&[moved]).await, [Outcome::Applied]);
+    let all = state(&world).await;
+    // Author 0b could go, author 0c is newer than what is known, and so the house stays.
+    assert_eq!(world.settle_at(10).await.let_go, 0);
+    assert_eq!(state(&world).await, all);
+    let back = put("houses", 10, doc! { "_id": id(1) });
+    assert_eq!(world.each(&[back]).await, [Outcome::Applied]);
+    assert_eq!(world.settle_at(12).await.let_go, 0);
+    assert_eq!(state(&world).await, all);
+    assert_eq!(
+        world.text("select count(*) from leafcutter.held").await,
+        "0"
+    );
+    world.end().await;
+}
+
+/// What forgets a parent, or lacks a row of its own, is as new as its document.
+#[tokio::test]
+async fn rows_that_change_with_a_parent_wait_for_it_too() {
+    let mut world = library().await;
+    let shelf =
+        doc! { "_id": id(31), "places": [{ "book": id(22), "author": id(12), "marks": [] }] };
+    world.each(&[put("shelves", 20, shelf)]).await;
+    world.each(&[delete("books", 9, 22)]).await;
+    let books = "select count(*) from books";
+    assert_eq!(world.settle_at(19).await.let_go, 0);
+    assert_eq!(world.text(books).await, "5");
+    assert_eq!(world.settle_at(20).await.let_go, 1);
+    assert_eq!(world.text(books).await, "4");
+    assert_eq!(world.text("select count(*) from places").await, "0");
     world.end().await;
 }

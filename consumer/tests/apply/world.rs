@@ -236,7 +236,7 @@ impl World {
             .settle_parked(&model, &patience, &self.letters)
             .await
             .unwrap();
-        settled.let_go = self.applier.settle_held(&model).await.unwrap();
+        settled.let_go = self.applier.settle_held(&model, &patience).await.unwrap();
         settled
     }
 

@@ -160,6 +160,18 @@ impl Family<'_> {
         }
     }
 
+    /// Those of the source that point to nothing, or to one of them.
+    fn complete_in_source(&self) -> BTreeSet<Key> {
+        let mut complete: BTreeSet<Key> = self.source.keys().copied().collect();
+        loop {
+            let before = complete.clone();
+            complete.retain(|key| self.source[key].parent.is_none_or(|p| before.contains(&p)));
+            if complete == before {
+                return complete;
+            }
+        }
+    }
+
     /// Rows with a reason to be there: their document exists and no delete of it came since they
     /// were written, or such a row points to them.
     fn with_reason(&self) -> BTreeSet<Key> {
@@ -195,6 +207,9 @@ impl Family<'_> {
         }
         if !self.lost(key) {
             return Ok(());
+        }
+        if self.complete_in_source().contains(&key) {
+            return Err("lost, though all that it points to exists");
         }
         let newest = records.iter().filter(|r| r.key == key).map(|r| r.version);
         let newest = newest.max();

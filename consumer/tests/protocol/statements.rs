@@ -320,16 +320,19 @@ async fn parent_deleted_while_what_goes_with_it_is_written() {
 #[tokio::test]
 async fn child_replaced_while_it_goes_with_its_parent() {
     for (master, outcome, rows) in [(1, Outcome::Parked, ""), (2, Outcome::Applied, "10|4|2")] {
-        let (world, one, mut other) = household().await;
+        let (world, mut one, mut other) = household().await;
         apply(&mut other, servant(2, STOP, 1)).await;
-        let pause = Pause::new(&world).await;
         let gone = delete(Table::Masters, 3, 1);
-        let going = pause.stopped(&world, applying(one, gone)).await;
+        assert_eq!(apply(&mut one, gone).await, Outcome::Held);
+        let pause = Pause::new(&world).await;
+        let going = pause
+            .stopped(&world, async move { one.settle_held().await })
+            .await;
         let replacing = pause
             .beside(&world, applying(other, servant(4, 4, master)))
             .await;
         pause.end().await;
-        assert_eq!(going.await.unwrap().0, Outcome::Deleted);
+        assert_eq!(going.await.unwrap().unwrap(), 1);
         let (replaced, mut other) = replacing.await.unwrap();
         assert_eq!(replaced, outcome);
         other.settle(&world).await.unwrap();
@@ -342,16 +345,19 @@ async fn child_replaced_while_it_goes_with_its_parent() {
 /// that is there: it is older than what was there, whoever looks when.
 #[tokio::test]
 async fn older_record_while_the_row_goes_with_its_parent() {
-    let (world, one, mut other) = household().await;
+    let (world, mut one, mut other) = household().await;
     apply(&mut other, servant(5, STOP, 1)).await;
-    let pause = Pause::new(&world).await;
     let gone = delete(Table::Masters, 6, 1);
-    let going = pause.stopped(&world, applying(one, gone)).await;
+    assert_eq!(apply(&mut one, gone).await, Outcome::Held);
+    let pause = Pause::new(&world).await;
+    let going = pause
+        .stopped(&world, async move { one.settle_held().await })
+        .await;
     let late = pause
         .beside(&world, applying(other, servant(2, 2, 2)))
         .await;
     pause.end().await;
-    assert_eq!(going.await.unwrap().0, Outcome::Deleted);
+    assert_eq!(going.await.unwrap().unwrap(), 1);
     let (late, mut other) = late.await.unwrap();
     assert_eq!(late, Outcome::Stale);
     // And after it.

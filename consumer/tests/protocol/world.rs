@@ -6,6 +6,7 @@ use leafcutter_consumer::{
     dead_letter::DeadLetters,
     decode::{self, Record},
     model::Model,
+    orphan::{ControlState, Progress},
     sink::{
         ApplyError,
         apply::{Applied, Applier},
@@ -20,6 +21,7 @@ use leafcutter_consumer::{
 use leafcutter_runtime::{kafka::KafkaSettings, secret::Secret};
 use leafcutter_schemas::{
     codec::avro,
+    control::{Control, Heartbeat, SnapshotComplete},
     envelope::{Envelope, Source},
     key::DocumentKey,
     mapping::parse,
@@ -325,12 +327,8 @@ impl Consumer {
     }
 
     pub(crate) async fn settle_parked(&mut self) -> Result<Settled, ApplyError> {
-        let patience = Patience {
-            orphan_after: Duration::from_secs(3600),
-            control: Default::default(),
-            progress: Default::default(),
-        };
         let model = Arc::clone(&self.model);
+        let patience = no_end(&model);
         self.applier
             .settle_parked(&model, &patience, &self.letters)
             .await
@@ -338,7 +336,8 @@ impl Consumer {
 
     pub(crate) async fn settle_held(&mut self) -> Result<u64, ApplyError> {
         let model = Arc::clone(&self.model);
-        self.applier.settle_held(&model).await
+        let patience = no_end(&model);
+        self.applier.settle_held(&model, &patience).await
     }
 
     /// Settles until nothing moves any more. Every round may look at everything at once.
@@ -364,6 +363,40 @@ impl Consumer {
             }
         }
         panic!("it settles and settles");
+    }
+}
+
+/// All that ever happened is applied, and nothing is given up.
+fn no_end(model: &Model) -> Patience {
+    let mut control = ControlState::default();
+    let mut heartbeat = Heartbeat {
+        producer: "p".into(),
+        run: "r".into(),
+        time: Version::from_i64(i64::MAX).unwrap(),
+        low_water: Version::ZERO,
+        sent_at: 0,
+        offsets: BTreeMap::new(),
+        snapshots: BTreeMap::new(),
+    };
+    for collection in &model.collections {
+        let topic = &collection.topic;
+        heartbeat.offsets.insert(topic.clone(), Vec::new());
+        control.take(Control::SnapshotComplete(SnapshotComplete {
+            producer: "p".into(),
+            run: "r".into(),
+            collection: collection.name.clone(),
+            topic: topic.clone(),
+            offsets: Vec::new(),
+            complete_time: Version::ZERO,
+            documents: 0,
+            snapshot: true,
+        }));
+    }
+    control.take(Control::Heartbeat(heartbeat));
+    Patience {
+        orphan_after: Duration::from_secs(3600),
+        control,
+        progress: Progress::new(),
     }
 }
 
