@@ -35,6 +35,9 @@ pub struct TableModel {
     pub shared: bool,
     /// Whether its rows are not found by `_id` alone: see [`crate::sink::keys`].
     pub natural_key: bool,
+    /// Whether the key of a parent is looked up for its rows or those below: see
+    /// [`crate::sink::keys::lookup`].
+    pub looks_up: bool,
     /// Its statements.
     pub sql: TableSql,
     /// Statements for what goes with its rows, or changes; none where nothing does and its rows go
@@ -155,6 +158,7 @@ impl Model {
                         state_name,
                         shared,
                         natural_key: entry.table.has_natural_key(),
+                        looks_up: looks_up(&entry.table),
                         sql,
                         gone: None,
                         cascaded: false,
@@ -288,6 +292,12 @@ fn cascades(tables: &mut BTreeMap<TableId, TableModel>) {
             entry.cascaded = cascaded.contains(&id);
         }
     }
+}
+
+fn looks_up(table: &Table) -> bool {
+    let tables = table.with_descendants();
+    let mut columns = tables.iter().flat_map(|table| &table.columns);
+    columns.any(|column| column.looked_up().is_some())
 }
 
 /// The tables below one, parents first.

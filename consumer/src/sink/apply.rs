@@ -16,7 +16,7 @@ use super::{
     ApplyError,
     deletes::{self, Gone},
     fence::{self, Fence, Passed, Standing},
-    keys::{self, Kept, turns},
+    keys::{self, Kept, lookup::Lookups, turns},
     overtaken,
     parking::{self, Flags, Parked, ToPark},
     session::Session,
@@ -120,6 +120,8 @@ pub struct Transaction<'a> {
     pub(super) kept: Vec<Kept>,
     /// Tables whose turn this transaction has.
     pub(super) turns: BTreeSet<TableId>,
+    /// Parents' keys that were looked up.
+    pub(super) lookups: Lookups,
     /// Rows of such tables whose documents were deleted.
     pub(super) vacant: BTreeMap<TableId, Vec<Gone>>,
     pub(super) flags: Flags,
@@ -341,6 +343,7 @@ impl Applier {
             pulled: Vec::new(),
             kept: Vec::new(),
             turns: BTreeSet::new(),
+            lookups: Lookups::default(),
             vacant: BTreeMap::new(),
             flags: Flags::default(),
             tombstones: true,
@@ -583,15 +586,19 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Of these, the rows that are to be written and that other rows may point to, by their keys.
+    /// Of these, the rows that are to be written and that other rows may point to, by their keys; those
+    /// of documents that are looked up also by the documents' keys.
     fn upsert_rows<'r>(&self, rows: impl Iterator<Item = &'r RowId>) -> Vec<RowId> {
         rows.filter(|row| !self.model.table(row.0).sql.referenced_deletes.is_empty())
             .filter_map(|row| {
                 let candidate = &self.work.candidates[*self.work.by_row.get(row)?];
                 let key = candidate.row_key(self.rows);
                 let key = key.filter(|_| candidate.fate == Fate::Open)?;
-                Some((row.0, key.to_vec()))
+                let told = self.model.table(row.0).natural_key.then(|| row.clone());
+                Some([Some((row.0, key.to_vec())), told])
             })
+            .flatten()
+            .flatten()
             .collect()
     }
 
@@ -707,7 +714,8 @@ impl Transaction<'_> {
                 _ => {}
             }
         }
-        parking::write(self.session, self.model, self.group, self.rows, &park).await?;
+        let rows = (&*self.rows, &self.lookups);
+        parking::write(self.session, self.model, self.group, rows, &park).await?;
         let list: Vec<_> = remove
             .iter()
             .map(|(row, version)| (row, *version))

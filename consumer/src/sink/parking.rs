@@ -6,7 +6,8 @@
 //! they are being parked at this moment, the settling task finds (S1).
 
 use super::{
-    ApplyError, keys,
+    ApplyError,
+    keys::{self, lookup::Lookups},
     session::Session,
     work::{Obstacle, Provenance, RowId},
 };
@@ -262,7 +263,7 @@ pub async fn write(
     session: &mut Session,
     model: &Model,
     group: &str,
-    rows: &Rows,
+    (rows, lookups): (&Rows, &Lookups),
     list: &[ToPark<'_>],
 ) -> Result<(), ApplyError> {
     if list.is_empty() {
@@ -284,7 +285,8 @@ pub async fn write(
                     }
                     Obstacle::Foreign | Obstacle::Key => continue,
                 };
-                let key = rows.field(row, check.column).unwrap_or_default().to_vec();
+                let wanted = lookups.wanted(rows, row, check.column);
+                let key = wanted.unwrap_or_default().to_vec();
                 (
                     "parent",
                     Some(check.full_name.as_str()),

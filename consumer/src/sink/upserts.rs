@@ -12,6 +12,7 @@ use super::{
     ApplyError,
     apply::Transaction,
     copy::CopyBuffer,
+    keys::lookup,
     work::{Fate, Obstacle, Outcome, Wish},
 };
 use crate::transform::TableId;
@@ -42,6 +43,7 @@ pub(super) async fn write_rounds(
     root: TableId,
     mut documents: Vec<usize>,
 ) -> Result<(), ApplyError> {
+    lookup::look_up(t, root, &documents).await?;
     for round in 1..=ROUNDS_MAX {
         if documents.is_empty() {
             return Ok(());
@@ -171,7 +173,8 @@ async fn write_direct(
     root: TableId,
     documents: &[usize],
 ) -> Result<bool, ApplyError> {
-    let due = !t.model.table(root).shared
+    let entry = t.model.table(root);
+    let due = !(entry.shared || entry.looks_up)
         && t.fresh
         && !t.careful
         && t.pulled.is_empty()
@@ -287,6 +290,7 @@ async fn write_round(
         take(t, sql, Obstacle::Foreign).await?;
     }
     let incomplete = classify(t, root).await?;
+    take_unknown(t, root, documents).await?;
     if t.careful {
         take_obstructed(t, root).await?;
     }
@@ -385,7 +389,8 @@ async fn copy_rows(
         };
         let version = candidate.stamp.version.as_i64();
         for row in rows.clone() {
-            if t.rows.row(row).table == table {
+            let left_out = !entry.above.is_empty() && t.lookups.missing(row).is_some();
+            if t.rows.row(row).table == table && !left_out {
                 copy.tuple(columns, t.rows.fields(row), version, &[document, row]);
             }
             // The root's row is the first one.
@@ -438,14 +443,10 @@ async fn null_decided(
     table: TableId,
     documents: &[usize],
 ) -> Result<(), ApplyError> {
-    // Of a document that only lacks rows of its child tables its own row is decided.
     let is_root = t.model.table(table).above.is_empty();
     let decided: Vec<i32> = documents
         .iter()
-        .filter(|&&d| {
-            let candidate = &t.work.candidates[d];
-            candidate.null_missing || (is_root && candidate.incomplete)
-        })
+        .filter(|&&d| lookup::decided(&t.work.candidates[d], is_root))
         .map(|&d| i32::try_from(d).unwrap_or(i32::MAX))
         .collect();
     if decided.is_empty() {
@@ -504,6 +505,7 @@ async fn write_children(
     for &child in children {
         counts.push(copy_rows(t, child, written).await?);
     }
+    lack_unknown(t, root, written);
     for (position, &child) in children.iter().enumerate() {
         if counts[position] > 0 {
             null_decided(t, child, written).await?;
@@ -526,6 +528,45 @@ async fn write_children(
         }
     }
     Ok(())
+}
+
+/// Takes out the documents for which a parent has no key yet: they wait for it.
+async fn take_unknown(
+    t: &mut Transaction<'_>,
+    root: TableId,
+    documents: &[usize],
+) -> Result<(), ApplyError> {
+    let mut taken = Vec::new();
+    for document in still_open(t, documents) {
+        let candidate = &mut t.work.candidates[document];
+        if let Wish::Upsert(rows) = &candidate.wish
+            && let Some(reference) = t.lookups.missing(rows.start)
+        {
+            candidate.fate = Fate::Waits(Obstacle::Parent(reference));
+            taken.push(document);
+        }
+    }
+    take_out(t, root, &taken).await
+}
+
+/// Notes the child rows that were left out since a parent has no key yet.
+fn lack_unknown(t: &mut Transaction<'_>, root: TableId, written: &[usize]) {
+    for &document in written.iter().filter(|_| t.model.table(root).looks_up) {
+        let candidate = &mut t.work.candidates[document];
+        let Wish::Upsert(rows) = &candidate.wish else {
+            continue;
+        };
+        for row in rows.clone().skip(1) {
+            if let Some(reference) = t.lookups.missing(row) {
+                let table = t.rows.row(row).table;
+                candidate.lacks.get_or_insert(Obstacle::Row {
+                    table,
+                    reference,
+                    row,
+                });
+            }
+        }
+    }
 }
 
 /// Takes out the rows of a child table whose parent is missing, and those below them. They wait; the

@@ -107,9 +107,15 @@ impl Rows {
         value_of(nth_field(self.fields(index), column))
     }
 
-    /// Sets a field of a row that is there, until what came since its mark is forgotten;
-    /// `key_columns` are those of its table.
-    pub fn set_field(&mut self, index: usize, column: usize, value: &[u8], key_columns: &[usize]) {
+    /// Sets a field of a row that is there, `None` to null, until what came since its mark is
+    /// forgotten; `key_columns` are those of its table.
+    pub fn set_field(
+        &mut self,
+        index: usize,
+        column: usize,
+        value: Option<&[u8]>,
+        key_columns: &[usize],
+    ) {
         let fields = self.fields(index).to_vec();
         let mut before = fields.as_slice();
         for _ in 0..column {
@@ -119,9 +125,9 @@ impl Rows {
         self.set.push((index, self.rows[index].clone()));
         let start = self.buffer.len();
         self.buffer.extend_from_slice(&fields[..at]);
-        let length = i32::try_from(value.len()).unwrap_or(i32::MAX);
+        let length = value.map_or(-1, |value| i32::try_from(value.len()).unwrap_or(i32::MAX));
         self.buffer.extend_from_slice(&length.to_be_bytes());
-        self.buffer.extend_from_slice(value);
+        self.buffer.extend_from_slice(value.unwrap_or_default());
         self.buffer.extend_from_slice(after);
         let key_start = self.keys.len();
         append_key(&self.buffer[start..], key_columns, &mut self.keys);
@@ -236,15 +242,17 @@ mod tests {
         let before = seen(&rows);
         assert_eq!(before, (vec![ab.clone(), None, cd.clone()], vec![]));
         for _ in 0..2 {
-            rows.set_field(row, 1, b"xyz", &[1]);
+            rows.set_field(row, 1, Some(b"xyz"), &[1]);
             let xyz = b"xyz".to_vec();
             assert_eq!(
                 seen(&rows),
                 (vec![ab.clone(), Some(xyz.clone()), cd.clone()], xyz)
             );
         }
-        rows.set_field(row, 0, b"", &[1]);
+        rows.set_field(row, 0, Some(b""), &[1]);
         assert_eq!(rows.field(row, 0), Some(&b""[..]));
+        rows.set_field(row, 0, None, &[1]);
+        assert_eq!(rows.field(row, 0), None);
         rows.reset(mark);
         assert_eq!(seen(&rows), before);
     }

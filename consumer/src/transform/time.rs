@@ -80,15 +80,24 @@ pub(super) fn moment(conversion: Conversion, value: RawBsonRef<'_>) -> Result<Mo
         (Conversion::EpochMillis, value) => epoch(value, 3),
         (Conversion::ObjectIdTime, other) => wrong(&other),
         (
-            Conversion::Auto | Conversion::Text | Conversion::UuidV5 | Conversion::Parse,
+            Conversion::Auto
+            | Conversion::Text
+            | Conversion::UuidV5
+            | Conversion::Parse
+            | Conversion::ObjectId,
             RawBsonRef::DateTime(at),
         ) => Ok(Moment {
             millis: at.timestamp_millis(),
             micros: 0,
         }),
-        (Conversion::Auto | Conversion::Text | Conversion::UuidV5 | Conversion::Parse, other) => {
-            wrong(&other)
-        }
+        (
+            Conversion::Auto
+            | Conversion::Text
+            | Conversion::UuidV5
+            | Conversion::Parse
+            | Conversion::ObjectId,
+            other,
+        ) => wrong(&other),
     }
 }
 

@@ -5,9 +5,9 @@
 //! integer column takes a double only if it has no fraction.
 
 use super::{Bad, array, constant, extjson, numbers, numeric, parse, text, time, values::Values};
-use bson::{RawBsonRef, spec::BinarySubtype};
+use bson::{RawBsonRef, oid::ObjectId, spec::BinarySubtype};
 use leafcutter_schemas::{
-    key::uuid_v5,
+    key::{DocumentKey, uuid_v5},
     mapping::{Column, Conversion, PgType, Policies, Policy},
 };
 use uuid::Uuid;
@@ -55,6 +55,8 @@ pub struct Target {
     array: bool,
     required: bool,
     values: Option<Box<Values>>,
+    /// A reference by `_id`: what is written now is the document's key.
+    by_id: bool,
 }
 
 impl Target {
@@ -78,6 +80,7 @@ impl Target {
             // What a document lacks is generated.
             required: column.required && column.generated.is_none(),
             values: values.transpose()?.map(Box::new),
+            by_id: column.looked_up().is_some(),
         })
     }
 
@@ -154,6 +157,9 @@ impl Target {
         namespace: &Uuid,
         out: &mut Vec<u8>,
     ) -> Result<(), Bad> {
+        if self.by_id {
+            return document_key(self.rule.conversion, value, out);
+        }
         match &self.values {
             None => encode_value(&self.rule, value, namespace, out),
             Some(values) => values.encode(&self.rule, value, namespace, out),
@@ -184,6 +190,30 @@ impl Target {
         };
         constant::encode(&whole, text, namespace)
     }
+}
+
+/// The key of the document that a value tells, in the place of its row's, which is looked up when the
+/// row is written ([`crate::sink::keys::lookup`]).
+fn document_key(
+    conversion: Conversion,
+    value: RawBsonRef<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Bad> {
+    let key = match (conversion, value) {
+        (_, RawBsonRef::ObjectId(_)) => DocumentKey::of(value),
+        (Conversion::ObjectId, RawBsonRef::String(text)) => {
+            let id = ObjectId::parse_str(text).map_err(|_| Bad::of_type(&value))?;
+            DocumentKey::of(RawBsonRef::ObjectId(id))
+        }
+        (Conversion::ObjectId, other) => return wrong(&other),
+        // No `_id` is one of these (manual, "The _id Field").
+        (_, other @ (RawBsonRef::Array(_) | RawBsonRef::RegularExpression(_))) => {
+            return wrong(&other);
+        }
+        (_, other) => DocumentKey::of(other),
+    };
+    field(out, key.as_str().as_bytes());
+    Ok(())
 }
 
 /// The field of a null: a length of -1 and nothing.

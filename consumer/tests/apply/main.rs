@@ -21,6 +21,7 @@ mod generated;
 mod cascades;
 mod elements;
 mod links;
+mod looked_up;
 mod several;
 mod shared;
 mod soft;

@@ -26,12 +26,13 @@ fn story(heading: &str) -> (&'static str, Vec<Step<'static>>) {
     (mapping, steps.collect())
 }
 
-/// Tells a story: `sql` gives a row as a text.
+/// Tells a story: `sql` gives a row as a text. A step may name a collection of its own.
 async fn tell(heading: &str, collection: &'static str, sql: &str) {
     let (mapping, steps) = story(heading);
     assert!(steps.len() >= 4, "{heading}");
     let mut world = World::with(mapping).await;
     for (version, (what, rows)) in (1..).zip(steps) {
+        let (collection, what) = what.split_once("`: `").unwrap_or((collection, what));
         let record = match what.strip_prefix("deleted: `") {
             Some(gone) => {
                 let gone = shell::document(&format!("{{ {} }}", gone.trim_matches('`')));
@@ -55,6 +56,12 @@ async fn the_newest_wins() {
 async fn numbers_are_generated() {
     let rows = "select concat_ws(' ', id, title) from posts order by id::text";
     tell("**Generated numbers.**", "posts", rows).await;
+}
+
+#[tokio::test]
+async fn numbers_are_looked_up() {
+    let rows = "select concat_ws(' ', list_id, post_id) from list_posts order by post_id";
+    tell("A reference with `by: _id`", "lists", rows).await;
 }
 
 /// The steps of a key that changes, is another's, and is missing.

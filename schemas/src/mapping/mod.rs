@@ -294,6 +294,8 @@ pub enum Conversion {
     EpochMillis,
     /// `parse`: text that is a number, a boolean or a point in time; anything else as `auto`.
     Parse,
+    /// `object-id`, of a reference by `_id`: an ObjectId, or its 24 hex digits as text.
+    ObjectId,
 }
 
 /// The values that a column may have.
@@ -340,10 +342,30 @@ pub struct Reference {
     pub table: TableName,
     /// The column pointed to: the whole primary key of that table.
     pub column: String,
+    /// What the value tells of the parent.
+    pub by: ReferenceBy,
     /// What becomes of a row whose parent is known never to come.
     pub on_missing: OnMissing,
     /// What becomes of a parent that is deleted while rows point to it.
     pub on_delete: OnDelete,
+}
+
+impl Column {
+    /// Its reference, if the parent's key is looked up by the `_id` of its document.
+    pub fn looked_up(&self) -> Option<&Reference> {
+        let reference = self.reference.as_ref();
+        reference.filter(|reference| reference.by == ReferenceBy::Id)
+    }
+}
+
+/// What the value of a reference tells of the parent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReferenceBy {
+    /// Its key.
+    #[default]
+    Key,
+    /// The `_id` of its document. Its key, which is generated, is looked up.
+    Id,
 }
 
 /// What becomes of a row whose parent is known never to come.

@@ -1,7 +1,7 @@
 //! The mapping as it stands in the file: every value with its place, nothing judged as a whole yet.
 
 use super::{
-    Conversion, OnDelete, OnMissing, Path, PgType, Policy, SameKey, TableName,
+    Conversion, OnDelete, OnMissing, Path, PgType, Policy, ReferenceBy, SameKey, TableName,
     condition::Condition,
     fault::{At, Spotted},
     parse::Given,
@@ -121,6 +121,7 @@ pub(super) enum RawPolicies {
 #[derive(Debug)]
 pub(super) struct RawReference {
     pub(super) table: Given<TableName>,
+    pub(super) by: Given<ReferenceBy>,
     pub(super) on_missing: Given<OnMissing>,
     pub(super) on_delete: Given<OnDelete>,
 }

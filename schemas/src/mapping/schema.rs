@@ -315,6 +315,9 @@ struct Policies {
 struct Reference {
     /// The table.
     table: String,
+    /// With `_id` the value is the `_id` of a document of that table, whose key is generated; left out,
+    /// it is the key.
+    by: Option<ReferenceByWord>,
     /// What becomes of a row whose parent is known never to come; `dead-letter` if left out.
     on_missing: Option<OnMissingWord>,
     /// What becomes of a parent that is deleted while rows point to it; `hold` if left out.
@@ -353,11 +356,12 @@ by_hand! {
         ] });
     TypeName: "A PostgreSQL type.", types();
     ConversionWord:
-        "`auto`: without loss of meaning; `text`: ids, numbers, booleans and dates as text too; `uuid-v5`: the UUID made of any value; `object-id-time`: the time within an ObjectId; `epoch-seconds`, `epoch-millis`: numbers since 1970; `parse`: text that is a number, a boolean or a time.",
+        "`auto`: without loss of meaning; `text`: ids, numbers, booleans and dates as text too; `uuid-v5`: the UUID made of any value; `object-id-time`: the time within an ObjectId; `epoch-seconds`, `epoch-millis`: numbers since 1970; `parse`: text that is a number, a boolean or a time; `object-id`: of a reference by `_id`, an ObjectId or its 24 hex digits.",
         words(&word::CONVERSIONS);
     PolicyWord:
         "`reject`: the document goes to the dead letters; `null`: the column becomes null; `truncate`: the text is cut to what fits.",
         words(&word::POLICIES);
+    ReferenceByWord: "What the value of a reference tells.", words(&word::REFERENCE_BY);
     OnMissingWord:
         "`dead-letter`: the row goes to the dead letters; `null`: the reference becomes null; `keep`: the row is written without a parent.",
         words(&word::ON_MISSING);

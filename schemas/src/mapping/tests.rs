@@ -10,6 +10,7 @@ mod documented;
 mod examples;
 mod file_faults;
 mod generated;
+mod looked_up;
 mod name_faults;
 mod never_panics;
 mod same_key;

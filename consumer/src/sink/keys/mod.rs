@@ -18,6 +18,8 @@
 //! - **A generated key** ([`numbers`]): a document that has a value keeps it; one without gets a number
 //!   once, which its line keeps, also while the document is deleted, since its row may be held.
 //!
+//! - **References by `_id`** ([`lookup`]) find the number of a document by its line.
+//!
 //! Why this holds with several consumers: all that reads or writes these lines, or the rows of such
 //! a table, first takes the table's [`turns`], and keeps it until its transaction ends. Under READ
 //! COMMITTED every later statement sees what the turn before committed. Two documents with one key
@@ -27,6 +29,7 @@
 
 pub mod contest;
 pub mod ledger;
+pub mod lookup;
 pub mod turns;
 mod images;
 mod numbers;

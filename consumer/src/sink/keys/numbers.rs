@@ -73,7 +73,7 @@ fn set(t: &mut Transaction<'_>, root: TableId, document: usize, column: usize, v
         let entry = t.model.table(t.rows.row(row).table);
         let key = &entry.table.key;
         if t.rows.row(row).table == root {
-            t.rows.set_field(row, column, value, key);
+            t.rows.set_field(row, column, Some(value), key);
             continue;
         }
         let above: Vec<_> = entry
@@ -83,7 +83,7 @@ fn set(t: &mut Transaction<'_>, root: TableId, document: usize, column: usize, v
             .collect();
         for (own, of_root) in root_columns(&entry.table, &above) {
             if of_root == column {
-                t.rows.set_field(row, own, value, key);
+                t.rows.set_field(row, own, Some(value), key);
             }
         }
     }

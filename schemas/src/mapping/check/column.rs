@@ -356,6 +356,8 @@ fn converts(raw: &RawColumn, pg_type: PgType, faults: &mut Faults) {
         Conversion::EpochSeconds => ("epoch-seconds", time),
         Conversion::EpochMillis => ("epoch-millis", time),
         Conversion::Parse => ("parse", time || is_number_or_boolean(pg_type.scalar())),
+        // Whose values never become the column's: see `reference`.
+        Conversion::ObjectId => return,
     };
     if !gives {
         faults.add(at, format!("`convert: {word}` does not give `{pg_type}`"));

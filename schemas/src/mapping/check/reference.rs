@@ -35,6 +35,11 @@ impl<'r> Targets<'r> {
         targets
     }
 
+    /// Whether that is a collection's own table.
+    fn is_root(&self, name: &TableName) -> bool {
+        matches!(self.tables.get(name), Some(Target::Root(_)))
+    }
+
     fn add(&mut self, table: &'r RawTable, target: Target<'r>) {
         match table.name.value() {
             Some(name) => {
@@ -61,6 +66,9 @@ pub(super) fn judge(
         at,
     }) = raw.references.get()
     else {
+        if raw.references.is_absent() {
+            converts_for_nothing(raw, faults);
+        }
         return;
     };
     let column = &built.table.columns[position];
@@ -77,11 +85,14 @@ pub(super) fn judge(
     let Some(key) = key_of(name, targets, faults) else {
         return;
     };
+    by_id(raw, position, (name, key), built, targets, faults);
     let name = &name.value;
     if let (Some(own), Some(theirs)) = (built.known[position].pg_type, key.pg_type.value()) {
         let key_name = format!("{name}.{}", key.name.value);
         if own == *theirs {
-            same_making(raw, key, &key_name, faults);
+            if reference.by.is_absent() {
+                same_making(raw, key, &key_name, faults);
+            }
         } else {
             let at = raw.pg_type.get().map_or(&raw.name.at, |s| &s.at);
             let message = format!("this column is `{own}`, but `{key_name}` is `{theirs}`");
@@ -91,6 +102,7 @@ pub(super) fn judge(
     built.table.columns[position].reference = Some(Reference {
         table: name.clone(),
         column: key.name.value.clone(),
+        by: reference.by.value().copied().unwrap_or_default(),
         on_missing: reference.on_missing.value().copied().unwrap_or_default(),
         on_delete: reference.on_delete.value().copied().unwrap_or_default(),
     });
@@ -161,6 +173,104 @@ fn root<'r>(
             }
             None
         }
+    }
+}
+
+/// A reference by `_id` finds a number that was given to a document, so there have to be such numbers,
+/// and what the column has is no value of its own.
+fn by_id(
+    raw: &RawColumn,
+    position: usize,
+    (name, key): (&Spotted<TableName>, &RawColumn),
+    built: &Built,
+    targets: &Targets<'_>,
+    faults: &mut Faults,
+) {
+    let reference = raw.references.value();
+    let Some(by) = reference.and_then(|reference| reference.by.get()) else {
+        if reference.is_none_or(|reference| reference.by.is_absent()) {
+            converts_for_nothing(raw, faults);
+        }
+        return;
+    };
+    if key.generated.value() != Some(&true) && !matches!(key.generated, Given::Faulty) {
+        let message = format!(
+            "`{}.{}` is not generated: `by: _id` finds generated keys; leave it out, and give the \
+             column the key's own value",
+            name.value, key.name.value
+        );
+        faults.add(&by.at, message);
+    }
+    let column = &built.table.columns[position];
+    if built.known[position].source
+        && !matches!(
+            column.source,
+            ColumnSource::Path(_) | ColumnSource::FirstOf(_)
+        )
+    {
+        faults.add(&by.at, "an `_id` is looked for that stands at a path");
+    }
+    if built.root_key.contains(&position) && targets.is_root(&built.table.name) {
+        let message =
+            "the key of a collection's own table has to be known before anything is looked up";
+        faults.add(&by.at, message);
+    }
+    if let Some(convert) = raw.convert.get()
+        && !matches!(convert.value, Conversion::Auto | Conversion::ObjectId)
+    {
+        let message = "what an `_id` is converted to can be `object-id`, or is left out";
+        faults.suggest(&convert.at, message, Some("object-id".to_owned()));
+    }
+    for (word, at) in [
+        ("default", raw.default.get().map(|s| &s.at)),
+        ("values", raw.values.get().map(|s| &s.at)),
+    ] {
+        if let Some(at) = at {
+            faults.add(at, format!("`{word}` says nothing of what is looked up"));
+        }
+    }
+    if let Some(given) = reference.and_then(|r| r.on_missing.get())
+        && given.value == OnMissing::Keep
+    {
+        let message = "of a parent that is missing there is no key to keep";
+        faults.add(&given.at, message);
+    }
+    if let Some(given) = reference.and_then(|r| r.on_delete.get())
+        && given.value != OnDelete::Hold
+    {
+        let message = "a reference by `_id` can have nothing but `hold` yet";
+        faults.suggest(&given.at, message, Some("hold".to_owned()));
+    }
+}
+
+/// What is looked up is not known yet when the rows below are made.
+pub(super) fn repeats(
+    raw: &RawColumn,
+    position: usize,
+    built: &Built,
+    above: Option<&Built>,
+    faults: &mut Faults,
+) {
+    if let (ColumnSource::Parent(of), Some(above)) = (&built.table.columns[position].source, above)
+        && above
+            .table
+            .columns
+            .get(*of)
+            .is_some_and(|column| column.looked_up().is_some())
+    {
+        let at = raw.parent.get().map_or(&raw.name.at, |s| &s.at);
+        let name = &above.table.columns[*of].name;
+        let message = format!("`{name}` is looked up by `_id`, so no table below can repeat it");
+        faults.add(at, message);
+    }
+}
+
+fn converts_for_nothing(raw: &RawColumn, faults: &mut Faults) {
+    if let Some(convert) = raw.convert.get()
+        && convert.value == Conversion::ObjectId
+    {
+        let message = "`convert: object-id` is for references with `by: _id`";
+        faults.add(&convert.at, message);
     }
 }
 

@@ -75,6 +75,7 @@ pub(super) fn build(
         values::judge(column, position, &mut built, faults);
         policy::judge(column, position, &mut built, faults);
         reference::judge(column, position, &mut built, targets, faults);
+        reference::repeats(column, position, &built, above, faults);
     }
     rest::judge(raw, &built, faults);
     soft_stays(raw, &built, faults);

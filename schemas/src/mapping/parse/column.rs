@@ -206,6 +206,7 @@ fn reference(item: &Item<'_>, faults: &mut Faults) -> Option<Spotted<RawReferenc
     let mut fields = item.fields("a reference's keys", faults)?;
     let value = RawReference {
         table: fields.given("table", |item| table_name(item, faults)),
+        by: fields.given("by", |item| item.word(&word::REFERENCE_BY, faults)),
         on_missing: fields.given("on_missing", |item| item.word(&word::ON_MISSING, faults)),
         on_delete: fields.given("on_delete", |item| item.word(&word::ON_DELETE, faults)),
     };

@@ -1,11 +1,11 @@
 //! The words of the mapping language: types, conversions, policies.
 
 use crate::mapping::{
-    Conversion, Element, OnDelete, OnMissing, PgType, Policy, SameKey, fault::nearest,
+    Conversion, Element, OnDelete, OnMissing, PgType, Policy, ReferenceBy, SameKey, fault::nearest,
 };
 
 /// `convert`.
-pub(in crate::mapping) const CONVERSIONS: [(&str, Conversion); 7] = [
+pub(in crate::mapping) const CONVERSIONS: [(&str, Conversion); 8] = [
     ("auto", Conversion::Auto),
     ("text", Conversion::Text),
     ("uuid-v5", Conversion::UuidV5),
@@ -13,6 +13,7 @@ pub(in crate::mapping) const CONVERSIONS: [(&str, Conversion); 7] = [
     ("epoch-seconds", Conversion::EpochSeconds),
     ("epoch-millis", Conversion::EpochMillis),
     ("parse", Conversion::Parse),
+    ("object-id", Conversion::ObjectId),
 ];
 
 /// `invalid`.
@@ -21,6 +22,9 @@ pub(in crate::mapping) const POLICIES: [(&str, Policy); 3] = [
     ("null", Policy::Null),
     ("truncate", Policy::Truncate),
 ];
+
+/// `by`.
+pub(in crate::mapping) const REFERENCE_BY: [(&str, ReferenceBy); 1] = [("_id", ReferenceBy::Id)];
 
 /// `on_missing`.
 pub(in crate::mapping) const ON_MISSING: [(&str, OnMissing); 3] = [

@@ -183,19 +183,19 @@ fn conversions() {
         (
             "{ type: text, convert: uuid_v5 }",
             &[
-                "mapping.yaml:9:33: x.convert: unknown word `uuid_v5`: known are `auto`, `text`, `uuid-v5`, `object-id-time`, `epoch-seconds`, `epoch-millis`, `parse`; did you mean `uuid-v5`?",
+                "mapping.yaml:9:33: x.convert: unknown word `uuid_v5`: known are `auto`, `text`, `uuid-v5`, `object-id-time`, `epoch-seconds`, `epoch-millis`, `parse`, `object-id`; did you mean `uuid-v5`?",
             ],
         ),
         (
             "{ type: text, convert: [] }",
             &[
-                "mapping.yaml:9:33: x.convert: a list stands where one of `auto`, `text`, `uuid-v5`, `object-id-time`, `epoch-seconds`, `epoch-millis`, `parse` should be",
+                "mapping.yaml:9:33: x.convert: a list stands where one of `auto`, `text`, `uuid-v5`, `object-id-time`, `epoch-seconds`, `epoch-millis`, `parse`, `object-id` should be",
             ],
         ),
         (
             "{ type: text, convert: }",
             &[
-                "mapping.yaml:9:31: x.convert: there is nothing where one of `auto`, `text`, `uuid-v5`, `object-id-time`, `epoch-seconds`, `epoch-millis`, `parse` should be",
+                "mapping.yaml:9:31: x.convert: there is nothing where one of `auto`, `text`, `uuid-v5`, `object-id-time`, `epoch-seconds`, `epoch-millis`, `parse`, `object-id` should be",
             ],
         ),
         (
@@ -374,7 +374,7 @@ fn references() {
         (
             "{ type: uuid, convert: uuid-v5, references: { table: people, on_drop: hold } }",
             &[
-                "mapping.yaml:9:71: x.references.on_drop: unknown key `on_drop`: known are table, on_missing, on_delete",
+                "mapping.yaml:9:71: x.references.on_drop: unknown key `on_drop`: known are table, by, on_missing, on_delete",
             ],
         ),
         (

@@ -98,7 +98,7 @@ fn conversions_to_time_and_from_text() {
         (
             "{ type: date, convert: epoch-milis }",
             &[
-                "mapping.yaml:9:33: x.convert: unknown word `epoch-milis`: known are `auto`, `text`, `uuid-v5`, `object-id-time`, `epoch-seconds`, `epoch-millis`, `parse`; did you mean `epoch-millis`?",
+                "mapping.yaml:9:33: x.convert: unknown word `epoch-milis`: known are `auto`, `text`, `uuid-v5`, `object-id-time`, `epoch-seconds`, `epoch-millis`, `parse`, `object-id`; did you mean `epoch-millis`?",
             ],
         ),
     ]);
