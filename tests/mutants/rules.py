@@ -189,14 +189,14 @@ MUTANTS = [
     mutant(
         "O1",
         "no orphan before a heartbeat at the image's time",
-        [(ORPHAN, "heartbeat.time >= waiting.as_of\n", "true\n")],
+        [(ORPHAN, "waiting.as_of.max(waiting.parent_tombstone)", "waiting.parent_tombstone")],
         PURE,
         ["orphan::"],
     ),
     mutant(
         "O2",
         "no orphan before the parents' partitions applied it",
-        [(ORPHAN, "&& has_applied(progress, topic, ends)", "")],
+        [(ORPHAN, "has_applied(progress, topic, ends)\n", "!ends.is_empty()\n")],
         PURE,
         ["orphan::"],
     ),
@@ -217,7 +217,7 @@ MUTANTS = [
     mutant(
         "O4b",
         "no orphan while its parent's delete is behind",
-        [(ORPHAN, "&& heartbeat.time >= waiting.parent_tombstone", "")],
+        [(ORPHAN, "waiting.as_of.max(waiting.parent_tombstone)", "waiting.as_of")],
         APPLYING,
         ["no_orphan"],
     ),
@@ -401,5 +401,26 @@ MUTANTS = [
         [(NUMBERS, "            (None, Some(line)) => {", "            (None, Some(line)) if false => {"), (NUMBERS, "            (None, None) => without", "            (None, _) => without")],
         APPLYING,
         ["generated::numbers_are_kept"],
+    ),
+    mutant(
+        "K7",
+        "whoever places a document takes along what is told of it",
+        [(APPLY, ".natural_key.then(|| row.clone());", ".natural_key.then(|| row.clone()).filter(|_| false);")],
+        APPLYING,
+        ["looked_up::what_is_not_there_yet"],
+    ),
+    mutant(
+        "K8",
+        "a child row that was left out is waited for",
+        [(UPSERTS, "    lack_unknown(t, root, written);\n", "")],
+        APPLYING,
+        ["looked_up::what_is_not_there_yet"],
+    ),
+    mutant(
+        "K9",
+        "a document waits for the key of its parent",
+        [(UPSERTS, "    take_unknown(t, root, documents).await?;\n", "")],
+        APPLYING,
+        ["looked_up::what_is_not_there_yet"],
     ),
 ]
