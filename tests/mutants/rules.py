@@ -2,6 +2,8 @@
 
 STATEMENT = "consumer/src/sink/statement.rs"
 APPLY = "consumer/src/sink/apply.rs"
+WAITING = "consumer/src/sink/waiting.rs"
+WORK = "consumer/src/sink/work.rs"
 UPSERTS = "consumer/src/sink/upserts.rs"
 DELETES = "consumer/src/sink/deletes.rs"
 SETTLE = "consumer/src/sink/settle.rs"
@@ -65,14 +67,14 @@ MUTANTS = [
     mutant(
         "G4",
         "the guard looks at what is parked",
-        [(APPLY, "if parked.stamp.version > candidate.stamp.version {", "if false {")],
+        [(WAITING, "if parked.stamp.version > candidate.stamp.version {", "if false {")],
         PROTOCOL,
         ["interleavings::parent_and_child"],
     ),
     mutant(
         "G5",
         "a placed row or a delete removes what is parked below it",
-        [(APPLY, "_ if self.known.contains(&row) => remove", "_ if false => remove")],
+        [(WAITING, "_ if self.known.contains(&row) => remove", "_ if false => remove")],
         PROTOCOL,
         INTERLEAVINGS,
     ),
@@ -108,7 +110,7 @@ MUTANTS = [
         "of one batch the highest version of a key counts",
         [
             (
-                APPLY,
+                WORK,
                 "if self.candidates[index].stamp.version > candidate.stamp.version =>",
                 "if self.candidates[index].stamp.version > candidate.stamp.version && false =>",
             )
@@ -315,7 +317,7 @@ MUTANTS = [
     mutant(
         "C1",
         "child rows that wait are known by their document's own record",
-        [(APPLY, "parked.incomplete && parked.stamp.version == candidate.stamp.version;", "false;")],
+        [(WAITING, "parked.incomplete && parked.stamp.version == candidate.stamp.version;", "false;")],
         APPLYING,
         ["links::"],
     ),
@@ -345,7 +347,7 @@ MUTANTS = [
         "who writes a document closes a letter listed meanwhile",
         [
             (
-                APPLY,
+                WAITING,
                 "self.known.insert(parked.row.clone());\n            self.flags.dead_letters = true;",
                 "self.known.insert(parked.row.clone());",
             )
@@ -405,7 +407,7 @@ MUTANTS = [
     mutant(
         "K7",
         "whoever places a document takes along what is told of it",
-        [(APPLY, ".natural_key.then(|| row.clone());", ".natural_key.then(|| row.clone()).filter(|_| false);")],
+        [(WAITING, ".natural_key.then(|| row.clone());", ".natural_key.then(|| row.clone()).filter(|_| false);")],
         APPLYING,
         ["looked_up::what_is_not_there_yet"],
     ),

@@ -17,7 +17,7 @@
 //!
 //! Like deletes this waits for nobody (see [`super::deletes`]).
 
-use super::{ApplyError, apply::Transaction, gone::GoneSql};
+use super::{ApplyError, gone::GoneSql, transaction::Transaction};
 use crate::{
     model::Model,
     orphan::{self, ControlState, Progress},

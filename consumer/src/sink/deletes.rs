@@ -16,9 +16,9 @@
 
 use super::{
     ApplyError,
-    apply::Transaction,
     cascade::{self, Along},
     copy::CopyBuffer,
+    transaction::Transaction,
     work::{Fate, Outcome, Wish},
 };
 use crate::transform::TableId;

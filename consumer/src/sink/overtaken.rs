@@ -7,9 +7,8 @@
 //! sees the other.
 
 use super::{
-    ApplyError,
-    apply::Transaction,
-    retry,
+    ApplyError, retry,
+    transaction::Transaction,
     work::{Candidate, Wish},
 };
 use crate::{

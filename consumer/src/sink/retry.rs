@@ -9,12 +9,14 @@
 
 use super::{
     ApplyError,
-    apply::{self, Applier, Transaction},
+    apply::Applier,
     copy::CopyBuffer,
+    counters,
     deletes::key_fields,
     keys::{self, turns},
     parking::{self, Flags, Parked},
     settle,
+    transaction::Transaction,
     work::{Candidate, Fate, From, Obstacle, Outcome, Provenance, RowId},
 };
 use crate::{
@@ -145,7 +147,7 @@ async fn try_again(
         account(t, record, counted, own);
         close(t, record, outcome).await?;
     }
-    apply::count_settled(t).await?;
+    counters::count_settled(t).await?;
     Ok(outcomes)
 }
 

@@ -8,13 +8,16 @@
 
 use super::{
     ApplyError,
-    apply::{self, Applier, Transaction},
+    apply::Applier,
     cascade::{self, Along},
     copy::CopyBuffer,
+    counters,
     deletes::key_fields,
     keys::turns,
+    letters,
     parking::{self, COLUMNS, Flags, Parked},
     statement::ReferenceCheck,
+    transaction::Transaction,
     work::{Candidate, Fate, From, Obstacle},
 };
 use crate::{
@@ -156,7 +159,7 @@ impl Applier {
                     }
                 }
             }
-            apply::count_settled(t).await?;
+            counters::count_settled(t).await?;
             Ok(settled)
         };
         let settled = self.transact(&mut rows, body, model).await;
@@ -404,7 +407,7 @@ async fn list(
     candidate: &Candidate,
     letter: &Letter,
 ) -> Result<(), ApplyError> {
-    apply::list_dead_letter(
+    letters::list(
         t,
         (&candidate.provenance, candidate.root),
         &letter.reason,

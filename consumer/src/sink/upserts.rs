@@ -10,9 +10,10 @@
 
 use super::{
     ApplyError,
-    apply::Transaction,
     copy::CopyBuffer,
+    direct,
     keys::lookup,
+    transaction::Transaction,
     work::{Fate, Obstacle, Outcome, Wish},
 };
 use crate::transform::TableId;
@@ -28,7 +29,7 @@ const ROUNDS_MAX: usize = 8;
 /// As [`super::apply`] has it.
 pub async fn upsert_documents(t: &mut Transaction<'_>, root: TableId) -> Result<(), ApplyError> {
     let documents = t.open(root, |wish| matches!(wish, Wish::Upsert(_)));
-    if write_direct(t, root, &documents).await? {
+    if direct::write_direct(t, root, &documents).await? {
         return Ok(());
     }
     write_rounds(t, root, documents).await
@@ -162,93 +163,8 @@ fn rings(mut owners: BTreeMap<usize, usize>) -> Vec<usize> {
     }
 }
 
-/// Fewest documents for which a direct copy is worth its savepoint.
-const DIRECT_MIN: usize = 200;
-
-/// Copies the rows straight into their tables, where only snapshot rows came so far, so that none
-/// is there yet. If one is, or a parent is missing or a value taken, the constraints refuse all of
-/// them, and the usual way is taken. Whether the rows were written.
-async fn write_direct(
-    t: &mut Transaction<'_>,
-    root: TableId,
-    documents: &[usize],
-) -> Result<bool, ApplyError> {
-    let entry = t.model.table(root);
-    let due = !(entry.shared || entry.looks_up)
-        && t.fresh
-        && !t.careful
-        && t.pulled.is_empty()
-        && documents.len() >= DIRECT_MIN;
-    if !due || !t.direct.entry(root).or_default().attempt() {
-        return Ok(false);
-    }
-    t.session.client().batch_execute("savepoint direct").await?;
-    let copied = copy_direct(t, root, documents).await;
-    let copied = match copied {
-        Ok(()) if t.model.table(root).cascaded && t.any_tombstone(&[root]).await? => {
-            Err(ApplyError::Again(None))
-        }
-        copied => copied,
-    };
-    let succeeded = match copied {
-        Ok(()) => true,
-        Err(ApplyError::Again(_) | ApplyError::Definite(_)) => false,
-        Err(error) => return Err(error),
-    };
-    t.direct.entry(root).or_default().note(succeeded);
-    if !succeeded {
-        t.session
-            .client()
-            .batch_execute("rollback to savepoint direct")
-            .await?;
-        return Ok(false);
-    }
-    for &document in documents {
-        t.work.candidates[document].fate = Fate::Done(Outcome::Applied);
-    }
-    if t.flags.dead_letters {
-        supersede(t, root, documents).await?;
-    }
-    Ok(true)
-}
-
-async fn copy_direct(
-    t: &mut Transaction<'_>,
-    root: TableId,
-    documents: &[usize],
-) -> Result<(), ApplyError> {
-    let model = t.model;
-    let children = &model.table(root).children;
-    // In the order of keys, as every transaction writes.
-    let mut sorted = documents.to_vec();
-    sorted.sort_unstable_by(|&a, &b| t.work.candidates[a].key.cmp(&t.work.candidates[b].key));
-    for &table in std::iter::once(&root).chain(children) {
-        let entry = model.table(table);
-        let mut copy = CopyBuffer::new();
-        for &document in &sorted {
-            let candidate = &t.work.candidates[document];
-            let Wish::Upsert(rows) = &candidate.wish else {
-                continue;
-            };
-            let version = candidate.stamp.version.as_i64();
-            for row in rows.clone() {
-                if t.rows.row(row).table == table {
-                    let version = entry.above.is_empty().then_some(version);
-                    copy.plain(entry.table.columns.len(), t.rows.fields(row), version);
-                }
-                if entry.above.is_empty() {
-                    break;
-                }
-            }
-        }
-        if copy.count > 0 {
-            copy.send(t.session, &entry.sql.copy_direct).await?;
-        }
-    }
-    Ok(())
-}
-
-async fn supersede(
+/// Closes the dead letters of documents that were written.
+pub(super) async fn supersede(
     t: &mut Transaction<'_>,
     root: TableId,
     documents: &[usize],

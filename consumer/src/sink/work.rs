@@ -245,3 +245,21 @@ pub struct Work {
     /// Where to find one.
     pub by_row: BTreeMap<RowId, usize>,
 }
+
+impl Work {
+    /// Adds a candidate unless its row has one with a higher version; of equal ones the later
+    /// wins. Gives back the one that lost.
+    pub(super) fn offer(&mut self, row: RowId, candidate: Candidate) -> Option<Candidate> {
+        match self.by_row.get(&row) {
+            None => {
+                self.by_row.insert(row, self.candidates.len());
+                self.candidates.push(candidate);
+                None
+            }
+            Some(&index) if self.candidates[index].stamp.version > candidate.stamp.version => {
+                Some(candidate)
+            }
+            Some(&index) => Some(std::mem::replace(&mut self.candidates[index], candidate)),
+        }
+    }
+}

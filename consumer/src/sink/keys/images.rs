@@ -8,7 +8,7 @@ use crate::{
     decode::{self, Prepared, Record},
     sink::{
         ApplyError,
-        apply::Transaction,
+        transaction::Transaction,
         work::{Candidate, Fate, From, Provenance, Wish},
     },
     transform::TableId,

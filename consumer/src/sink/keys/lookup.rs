@@ -9,7 +9,7 @@ use super::ledger;
 use crate::{
     sink::{
         ApplyError,
-        apply::Transaction,
+        transaction::Transaction,
         work::{Candidate, Wish},
     },
     transform::{Rows, TableId},

@@ -39,7 +39,7 @@ mod write;
 pub use vacate::{delete_vacant, of_rows as tombstones_of_rows};
 pub use write::write_documents;
 
-use super::{ApplyError, apply::Transaction, work::Candidate};
+use super::{ApplyError, transaction::Transaction, work::Candidate};
 
 /// A document's image whose row was another's, taken up again: its record.
 #[derive(Debug)]

@@ -11,8 +11,8 @@ use crate::{
     model::TableModel,
     sink::{
         ApplyError,
-        apply::Transaction,
         statement::{qualified, root_columns},
+        transaction::Transaction,
         work::Wish,
     },
     transform::TableId,

@@ -8,7 +8,7 @@
 use crate::{
     decode::Record,
     model::Model,
-    sink::{ApplyError, apply::Transaction},
+    sink::{ApplyError, transaction::Transaction},
     transform::TableId,
 };
 use std::collections::BTreeSet;

@@ -12,8 +12,8 @@ use super::ledger;
 use crate::{
     sink::{
         ApplyError,
-        apply::Transaction,
         deletes::{self, Gone},
+        transaction::Transaction,
         work::{Fate, Outcome},
     },
     transform::TableId,

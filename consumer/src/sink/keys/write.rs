@@ -14,9 +14,9 @@ use crate::{
     decode::Record,
     sink::{
         ApplyError,
-        apply::Transaction,
         deletes::Gone,
         session::Session,
+        transaction::Transaction,
         upserts,
         work::{Fate, From, Obstacle, Outcome, Wish},
     },
