@@ -302,6 +302,8 @@ fn sql_text(cell: &Cell) -> Result<Option<String>> {
         Cell::Uuid(uuid) => uuid.to_string(),
         Cell::Json(value) => value.to_string(),
         Cell::Array(_) => return Err(Failure::new("FinLit has no arrays")),
-        Cell::Unreadable(text) => return Err(Failure::new(format!("`{text}` is no value"))),
+        Cell::Unreadable(text) | Cell::Given(text) => {
+            return Err(Failure::new(format!("`{text}` is no value")));
+        }
     }))
 }

@@ -2,5 +2,6 @@
 //! Start it with `make test`.
 
 mod autores;
+mod logbooks;
 mod olorin;
 mod smartdiet;

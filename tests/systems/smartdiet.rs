@@ -1,5 +1,6 @@
 //! SmartDiet: six tiers, links in arrays, and only the difference written.
 
+use crate::logbooks;
 use bson::{Bson, DateTime, doc};
 use leafcutter_tests::{
     failure::Result,
@@ -17,11 +18,15 @@ use leafcutter_tests::{
 
 #[tokio::test(flavor = "multi_thread")]
 async fn six_tiers_arrive_while_they_change() -> Result<()> {
-    let migration = Migration::begin(SMARTDIET).await?;
+    let mut migration = Migration::begin(SMARTDIET).await?;
+    // First of all: the snapshot has still to come to them.
+    logbooks::change(&migration.writer, 0).await?;
     change(&migration, 0).await?;
     migration.hurry().await?;
     migration.until_applied().await?;
+    logbooks::change(&migration.writer, 1).await?;
     change(&migration, 1).await?;
+    logbooks::users_go(&mut migration).await?;
     migration.finish().await
 }
 

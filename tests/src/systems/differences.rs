@@ -2,6 +2,7 @@
 
 use super::{
     expected::{Expected, Letter, Row},
+    numbers,
     source::Source,
     target::{self, Table},
 };
@@ -20,10 +21,11 @@ pub async fn find(
     client: &Client,
     place: &Place,
     source: &Source,
-    expected: &Expected,
+    mut expected: Expected,
 ) -> Result<Vec<String>> {
     let mut found = Vec::new();
     let tables = target::read(client).await?;
+    numbers::look_up(&mut expected, &tables, &mut found);
     for (name, table) in &tables {
         let rows = expected.tables.get(name.as_str());
         if rows.is_none_or(Vec::is_empty) {
@@ -36,7 +38,7 @@ pub async fn find(
             found.push(format!("{name}: the table is not there"));
         }
     }
-    compare_letters(client, place, expected, &mut found).await?;
+    compare_letters(client, place, &expected, &mut found).await?;
     let held: i64 = client
         .query_one("select count(*) from leafcutter.held", &[])
         .await?

@@ -1,6 +1,6 @@
 //! What has to be in PostgreSQL: rows, and dead letters for what cannot be rows.
 
-use super::source::id;
+use super::{numbers::Numbers, source::id};
 use crate::finlit::expected::{self, cell::Cell, key, tables::Column};
 use bson::{Bson, Document};
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,6 +48,8 @@ pub struct Expected {
     /// Documents that lack a parent, or have a child row that lacks one: either they have never
     /// been placed, and there is a dead letter, or they are listed as lost.
     pub orphans: BTreeSet<Letter>,
+    /// Columns whose numbers PostgreSQL gives.
+    pub numbers: Vec<Numbers>,
 }
 
 impl Expected {
@@ -66,10 +68,15 @@ impl Expected {
         self.orphans.insert(letter(collection, document, "orphan"));
     }
 
+    /// The row that has this value in that column.
+    pub fn find(&self, table: &str, column: &str, cell: &Cell) -> Option<&Row> {
+        let mut rows = self.tables.get(table).into_iter().flatten();
+        rows.find(|row| row.get(column) == cell)
+    }
+
     /// Whether a reference finds its parent: it does if it is null.
     pub fn finds(&self, reference: &Cell, table: &str, key: &str) -> bool {
-        let rows = || self.tables.get(table).into_iter().flatten();
-        *reference == Cell::Null || rows().any(|row| row.get(key) == reference)
+        *reference == Cell::Null || self.find(table, key, reference).is_some()
     }
 
     /// A row has to be there if these references, each with the parent's table and key, find their

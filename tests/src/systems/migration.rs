@@ -13,7 +13,7 @@ use crate::{
     watch::Watch,
     world::World,
 };
-use bson::Document;
+use bson::{Bson, Document};
 use std::time::Duration;
 
 /// How long anything may take here.
@@ -108,6 +108,12 @@ impl Migration {
         self.held.push((collection, document));
     }
 
+    /// A document that was held is back, or nothing points to it any more.
+    pub fn back(&mut self, collection: &str, id: &Bson) {
+        self.held
+            .retain(|(of, document)| *of != collection || document.get("_id") != Some(id));
+    }
+
     /// Goes on without the limit, in a producer that was stopped in the middle of it.
     ///
     /// # Errors
@@ -149,7 +155,7 @@ impl Migration {
         let place = &self.world.place;
         let source = Source::read(&self.world.source, &place.collections, &self.held).await?;
         let expected = (self.system.expected)(&source);
-        differences::find(&self.world.target, place, &source, &expected).await
+        differences::find(&self.world.target, place, &source, expected).await
     }
 
     /// Waits until everything is applied and settled, and every row is what it has to be.

@@ -8,6 +8,7 @@
 pub mod source;
 pub mod expected;
 pub mod target;
+pub mod numbers;
 pub mod differences;
 pub mod migration;
 pub mod autores;

@@ -34,6 +34,8 @@ pub enum Cell {
     Json(Value),
     /// An array of scalars.
     Array(Vec<Self>),
+    /// A number that PostgreSQL gave, by the name of what it was given to.
+    Given(String),
     /// Something that is none of the column's type.
     Unreadable(String),
 }
@@ -76,7 +78,8 @@ impl PartialEq for Cell {
             (Self::Null, Self::Null) => true,
             (Self::Text(a), Self::Text(b))
             | (Self::Numeric(a), Self::Numeric(b))
-            | (Self::Bytes(a), Self::Bytes(b)) => a == b,
+            | (Self::Bytes(a), Self::Bytes(b))
+            | (Self::Given(a), Self::Given(b)) => a == b,
             (Self::Int(a), Self::Int(b))
             | (Self::Millis(a), Self::Millis(b))
             | (Self::Days(a), Self::Days(b)) => a == b,
@@ -159,6 +162,7 @@ impl fmt::Display for Cell {
             Self::Null => "null".to_owned(),
             Self::Text(text) => format!("{text:?}"),
             Self::Numeric(text) | Self::Bytes(text) | Self::Unreadable(text) => text.clone(),
+            Self::Given(name) => format!("number of {name}"),
             Self::Int(n) => n.to_string(),
             Self::Float(n) => n.to_string(),
             Self::Real(n) => n.to_string(),

@@ -1,9 +1,10 @@
 //! SmartDiet's documents. Each is a function of its collection and its number.
 
+use super::logbooks::{self, LOGBOOKS};
 use crate::finlit::dice::Dice;
 use bson::{Array, Bson, DateTime, Document, doc, oid::ObjectId};
 
-const YEAR_2025: i64 = 1_735_689_600_000;
+pub(super) const YEAR_2025: i64 = 1_735_689_600_000;
 const DAY: i64 = 86_400_000;
 
 /// A collection.
@@ -31,16 +32,17 @@ pub enum Kind {
     Periods,
     Items,
     Days,
+    Logbooks,
 }
 
 use Kind::{
     AppointmentTypes, Appointments, Categories, Coachings, Companies, Contents, Days, Events,
-    Ingredients, Items, Menus, Messages, Offers, Periods, QuizzQuestions, Quizzs, Recipes, Targets,
-    UserQuizzQuestions, UserQuizzs, Users,
+    Ingredients, Items, Logbooks, Menus, Messages, Offers, Periods, QuizzQuestions, Quizzs,
+    Recipes, Targets, UserQuizzQuestions, UserQuizzs, Users,
 };
 
-/// All of them with their names and how many documents they have, children first.
-const ALL: [(Kind, &str, u32); 21] = [
+/// All of them with their names and how many documents they have, children first, but for logbooks.
+const ALL: [(Kind, &str, u32); 22] = [
     (Days, "days", 70),
     (Items, "items", 40),
     (Periods, "periods", 40),
@@ -62,6 +64,7 @@ const ALL: [(Kind, &str, u32); 21] = [
     (Companies, "companies", 10),
     (AppointmentTypes, "appointmenttypes", 6),
     (Ingredients, "ingredients", 30),
+    (Logbooks, "coachinglogbooks", LOGBOOKS),
 ];
 
 fn place(kind: Kind) -> (u8, u32) {
@@ -187,6 +190,7 @@ pub fn document(kind: Kind, n: u32) -> Document {
             }
             put(&mut document, "contents", several(Contents, 5, dice));
         }
+        Logbooks => logbooks::fill(&mut document, n, dice),
     }
     document
 }

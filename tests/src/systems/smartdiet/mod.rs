@@ -2,8 +2,10 @@
 
 mod documents;
 mod rows;
+mod logbooks;
 
 pub use documents::{Kind, document, id, oid};
+pub use logbooks::moment;
 
 use super::System;
 

@@ -1,5 +1,6 @@
 //! The rows of SmartDiet's documents, worked out again.
 
+use super::logbooks;
 use crate::{
     finlit::expected::{
         self as finlit,
@@ -15,8 +16,8 @@ use crate::{
 use bson::{Array, Bson, Document, doc};
 
 const ID: Column = link("id", "_id");
-const CREATED: Column = column("created_at", Kind::Timestamp).at("creation_date");
-const UPDATED: Column = column("updated_at", Kind::Timestamp).at("update_date");
+pub(super) const CREATED: Column = column("created_at", Kind::Timestamp).at("creation_date");
+pub(super) const UPDATED: Column = column("updated_at", Kind::Timestamp).at("update_date");
 const NAME: Column = varchar("name", 255).required();
 const TITLE: Column = varchar("title", 255).required();
 
@@ -28,7 +29,7 @@ const fn link(name: &'static str, path: &'static str) -> Column {
     column(name, any).at(path)
 }
 
-const USER: Column = link("user_id", "user").required();
+pub(super) const USER: Column = link("user_id", "user").required();
 
 /// A collection, its table, and that table's columns.
 type Plain = (&'static str, &'static str, &'static [Column]);
@@ -395,6 +396,7 @@ pub(super) fn expected(source: &Source) -> Expected {
             }
         }
     }
+    logbooks::place(&mut expected, source);
     expected
 }
 
@@ -451,7 +453,7 @@ fn own((collection, _, columns): &Plain, document: &Document) -> Result<Row, &'s
 }
 
 /// A number, or text that is one; anything else is null.
-fn parsed(value: Option<&Bson>, (precision, scale): (u32, u32)) -> Cell {
+pub(super) fn parsed(value: Option<&Bson>, (precision, scale): (u32, u32)) -> Cell {
     let number = match value {
         Some(Bson::String(text)) => text.trim().to_owned(),
         Some(Bson::Int32(n)) => n.to_string(),
