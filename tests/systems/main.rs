@@ -3,5 +3,6 @@
 
 mod autores;
 mod logbooks;
+mod missland;
 mod olorin;
 mod smartdiet;

@@ -14,6 +14,7 @@ pub mod migration;
 pub mod autores;
 pub mod olorin;
 pub mod smartdiet;
+pub mod missland;
 
 use bson::Document;
 use expected::Expected;
