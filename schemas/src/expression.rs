@@ -1,4 +1,4 @@
-//! CEL expressions of the mapping (`expression:`): read, and judged by what they name.
+//! CEL expressions of the mapping (`expression:`, `where:`): read, and judged by what they name.
 //!
 //! An expression sees two things: `doc`, the document or a child table's element, and `id`, its
 //! `_id`. What it reads of `doc` is known from its text, so that an evaluator need not look at the
@@ -25,6 +25,11 @@ pub struct Expression {
 }
 
 impl Expression {
+    /// Whether it names nothing of the document, so that it always gives the same.
+    pub fn is_constant(&self) -> bool {
+        !self.id && self.fields.as_ref().is_some_and(BTreeSet::is_empty)
+    }
+
     /// Whether it names nothing of the document but its `_id`.
     pub fn is_of_id(&self) -> bool {
         let mut fields = self.fields.iter().flatten();
@@ -291,6 +296,10 @@ mod tests {
         assert!(read("string(doc._id)").unwrap().is_of_id());
         assert!(!read("string(doc.a)").unwrap().is_of_id());
         assert!(!read("string(doc)").unwrap().is_of_id());
+        assert!(read("[1, 2].exists(id, id == 1)").unwrap().is_constant());
+        for text in ["id == '7'", "doc.a", "size(doc) > 1"] {
+            assert!(!read(text).unwrap().is_constant(), "{text}");
+        }
     }
 
     #[test]

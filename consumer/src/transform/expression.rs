@@ -1,4 +1,4 @@
-//! CEL expressions (`expression:`), evaluated on a document.
+//! CEL expressions (`expression:`, `where:`), evaluated on a document or an element.
 //!
 //! Only the fields that an expression names are turned into CEL's values. CEL always ends, but
 //! macros within macros multiply, so what goes in is limited by how deep they stand: what would
@@ -60,17 +60,11 @@ fn root(most: u64, power: u32) -> u64 {
 }
 
 impl Program {
-    /// Whether the condition holds for a document.
-    ///
-    /// # Errors
-    /// Where it fails, or gives no boolean.
-    pub fn condition(&self, document: &RawDocument) -> Result<bool, Bad> {
-        match self.run(RawBsonRef::Document(document))? {
+    /// Whether the condition holds for a document or an element.
+    pub(super) fn condition(&self, source: RawBsonRef<'_>) -> Result<bool, Bad> {
+        match self.run(source)? {
             Value::Bool(holds) => Ok(holds),
-            other => fail(format!(
-                "the condition gives {}, not a boolean",
-                other.type_of()
-            )),
+            other => fail(format!("it gives {}, not a boolean", other.type_of())),
         }
     }
 
@@ -362,7 +356,10 @@ mod tests {
     #[test]
     fn conditions_are_booleans() {
         let document = raw(&doc! { "kind": "a", "n": 1 });
-        let holds = |text: &str| compile(text).unwrap().condition(&document);
+        let holds = |text: &str| {
+            let source = RawBsonRef::Document(&document);
+            compile(text).unwrap().condition(source)
+        };
         assert_eq!(holds("doc.kind == 'a' && doc.n > 0"), Ok(true));
         assert_eq!(holds("doc.kind in ['b', 'c']"), Ok(false));
         assert_eq!(holds("has(doc.other)"), Ok(false));

@@ -1,17 +1,57 @@
-//! Whether a document or an element has a row: the conditions of its table.
+//! Whether a document or an element has a row: the conditions of its table (`where:`).
 
+use super::{Bad, expression};
 use bson::RawBsonRef;
 use leafcutter_schemas::{
-    mapping::condition::{Condition, Is, Literal},
+    mapping::condition::{self, Condition, Is, Literal},
     number::Number,
 };
 
-/// Whether all conditions hold for the values found at their paths.
-pub(super) fn holds(conditions: &[Condition], found: &[Option<RawBsonRef<'_>>]) -> bool {
-    conditions
-        .iter()
-        .zip(found)
-        .all(|(condition, value)| is(&condition.is, *value))
+/// Which documents or elements have a row.
+#[derive(Debug)]
+pub(super) enum Filter {
+    /// Those for which all of these hold.
+    Block(Vec<Condition>),
+    /// Those for which this gives true.
+    Expression(Box<expression::Program>),
+}
+
+impl Filter {
+    /// Compiles what a mapping says.
+    pub(super) fn compile(filter: &condition::Filter) -> Result<Self, String> {
+        Ok(match filter {
+            condition::Filter::Block(conditions) => Self::Block(conditions.clone()),
+            condition::Filter::Expression(text) => {
+                Self::Expression(Box::new(expression::compile(text)?))
+            }
+        })
+    }
+
+    /// The conditions whose values a walk has to find.
+    pub(super) fn conditions(&self) -> &[Condition] {
+        match self {
+            Self::Block(conditions) => conditions,
+            Self::Expression(_) => &[],
+        }
+    }
+
+    /// Whether a document or element has a row, given the values found at the conditions' paths.
+    ///
+    /// # Errors
+    /// Where the expression fails or gives no boolean.
+    pub(super) fn takes(
+        &self,
+        source: RawBsonRef<'_>,
+        found: &[Option<RawBsonRef<'_>>],
+    ) -> Result<bool, Bad> {
+        match self {
+            Self::Block(conditions) => {
+                let mut all = conditions.iter().zip(found);
+                Ok(all.all(|(condition, value)| is(&condition.is, *value)))
+            }
+            Self::Expression(program) => program.condition(source),
+        }
+    }
 }
 
 fn is(wanted: &Is, value: Option<RawBsonRef<'_>>) -> bool {

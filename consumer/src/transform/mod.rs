@@ -99,6 +99,32 @@ impl Bad {
         }
     }
 
+    /// The reason for the dead letter where a table's condition cannot be judged.
+    pub(super) fn of_condition(&self, table: &TableName, path: Option<String>) -> Reason {
+        let why = match self {
+            Self::Expression(why) => why,
+            Self::OutOfRange => "it looks at a date outside the range of CEL",
+            Self::TooDeep => "it looks at a value that is nested too deeply",
+            Self::Malformed => "the BSON cannot be read",
+            // These come of putting a value into a column.
+            Self::WrongType(_)
+            | Self::TooLong(_)
+            | Self::Nul
+            | Self::Unlisted
+            | Self::DuplicateName
+            | Self::Missing => "it looks at a value that it cannot take",
+        };
+        Reason {
+            stage: Stage::Transform,
+            code: self.code(),
+            message: format!("the condition of `{table}` fails: {why}"),
+            table: Some(table.to_string()),
+            column: Some("where".to_owned()),
+            path,
+            sqlstate: None,
+        }
+    }
+
     /// The reason for the dead letter.
     pub fn reason(&self, table: &TableName, column: &Column, path: Option<String>) -> Reason {
         Reason {

@@ -67,7 +67,9 @@ pub struct TablePlan {
     trie: Trie,
     /// Slots whose path is the element itself.
     whole: Vec<usize>,
-    /// Conditions on the element itself: positions in the table's filter.
+    /// Which documents or elements have a row.
+    filter: filter::Filter,
+    /// Conditions on the element itself: positions in the filter.
     whole_conditions: Vec<usize>,
     /// Arrays and maps below, in the order of their slots.
     arrays: Vec<Below>,
@@ -250,6 +252,7 @@ impl TablePlan {
             slots: table.columns.len(),
             trie: Trie::default(),
             whole: Vec::new(),
+            filter: filter::Filter::compile(&table.filter)?,
             whole_conditions: Vec::new(),
             arrays: Vec::new(),
             whole_arrays: Vec::new(),
@@ -290,7 +293,7 @@ impl TablePlan {
             let position = |&p: &usize| table.columns[p].source == ColumnSource::Position;
             plan.may_repeat = sources.len() > 1 || !table.key.iter().any(position);
         }
-        for (position, condition) in table.filter.iter().enumerate() {
+        for (position, condition) in plan.filter.conditions().iter().enumerate() {
             match plan.trie.node(&condition.path) {
                 Some(node) => node.conditions.push(position),
                 None => plan.whole_conditions.push(position),
@@ -346,7 +349,7 @@ impl TablePlan {
         let mut found = Found {
             source,
             slots: vec![None; self.slots],
-            conditions: vec![None; self.table.filter.len()],
+            conditions: vec![None; self.filter.conditions().len()],
             arrays: vec![None; self.arrays.len()],
         };
         for &slot in &self.whole {
@@ -429,6 +432,12 @@ impl TablePlan {
         } else {
             format!("{path}.{element}")
         })
+    }
+
+    /// The reason where nobody can tell whether a document or an element has a row.
+    fn undecided(&self, bad: &Bad, element: Option<Place<'_>>) -> Reason {
+        let path = element.and_then(|place| self.place_of(place));
+        bad.of_condition(&self.table.name, path)
     }
 
     /// Writes what no other column and no child table takes.
@@ -604,7 +613,8 @@ impl Plan {
         let found = plan
             .find(source)
             .map_err(|bad| self.refuse(plan, &columns[0], &bad, None, element))?;
-        if !filter::holds(&plan.table.filter, &found.conditions) {
+        let takes = plan.filter.takes(source, &found.conditions);
+        if !takes.map_err(|bad| plan.undecided(&bad, element))? {
             return Ok(false);
         }
         let start = rows.begin();

@@ -191,3 +191,184 @@ async fn constants_match_values_of_every_type_that_mean_the_same() {
         world.end().await;
     }
 }
+
+const EXPRESSIONS: &str = "
+version: 1
+database: shop
+collections:
+  orders:
+    table: orders
+    where: \"doc.kind == 'x' && doc.n > 3\"
+    key: id
+    columns: { id: { path: _id, type: text, convert: text }, n: integer }
+    children:
+      - table: lines
+        from: lines
+        where: doc.amount
+        key: [id, n]
+        columns: { id: { parent: id }, n: { position: true, type: integer } }
+        children:
+          - table: parts
+            from: parts
+            where: doc > 1
+            key: [id, n, part]
+            columns:
+              id: { parent: id }
+              n: { parent: n }
+              part: { path: ., type: integer, required: true }
+      - table: codes
+        from: { map: codes }
+        where: doc.startsWith('a')
+        key: [id, code]
+        columns: { id: { parent: id }, code: { map_key: true, type: text } }
+  payments:
+    tables:
+      - table: paid
+        where: \"has(doc.at)\"
+        key: id
+        columns: { id: { path: _id, type: text, convert: text } }
+      - table: due
+        where: { at: missing }
+        key: id
+        columns: { id: { path: _id, type: text, convert: text } }
+";
+
+#[tokio::test]
+async fn a_document_that_leaves_the_expression_goes_and_may_come_back() {
+    let mut world = World::with(EXPRESSIONS).await;
+    let orders = |version, kind: &str, n: Bson| {
+        let document = doc! { "_id": id(1), "kind": kind, "n": n };
+        put("orders", version, document)
+    };
+    let records = [
+        orders(1, "y", 4.into()),
+        orders(2, "x", 3.into()),
+        orders(3, "x", 4.into()),
+        orders(5, "x", 2.into()),
+        // Older than the tombstone that the one before left.
+        orders(4, "x", 4.into()),
+        orders(6, "x", 5i64.into()),
+        orders(7, "x", 5.5.into()),
+        delete("orders", 8, 1),
+    ];
+    let outcomes = world.each(&records[..6]).await;
+    let expected = [
+        Outcome::Filtered,
+        Outcome::Filtered,
+        Outcome::Applied,
+        Outcome::Filtered,
+        Outcome::Stale,
+        Outcome::Applied,
+    ];
+    assert_eq!(outcomes, expected);
+    assert_eq!(world.text("select n, lc_version from orders").await, "5|6");
+    // The condition holds, and a column takes no fraction.
+    assert_eq!(
+        world.each(&records[6..]).await,
+        [Outcome::DeadLettered, Outcome::Deleted]
+    );
+    world.end().await;
+}
+
+#[tokio::test]
+async fn elements_outside_the_expression_have_no_row_nor_have_theirs() {
+    let mut world = World::with(EXPRESSIONS).await;
+    let document = |lines: Bson, codes: Document| {
+        doc! { "_id": id(1), "kind": "x", "n": 9, "lines": lines, "codes": codes }
+    };
+    let lines = vec![
+        Bson::from(doc! { "amount": true, "parts": [1, 2, 3] }),
+        Bson::from(doc! { "amount": false, "parts": [4] }),
+    ];
+    let codes = doc! { "k1": "ab", "k2": "ba" };
+    let record = put("orders", 1, document(lines.into(), codes.clone()));
+    assert_eq!(world.each(&[record]).await, [Outcome::Applied]);
+    let rows = "select (select string_agg(n::text, ',' order by n) from lines), \
+        (select string_agg(n || ' ' || part, ',' order by part) from parts), \
+        (select string_agg(code, ',') from codes)";
+    assert_eq!(world.text(rows).await, "0|0 2,0 3|k1");
+    // The last element that is inside leaves it, and takes its own elements along.
+    let lines = vec![Bson::from(doc! { "amount": false, "parts": [2, 3] })];
+    let record = put("orders", 2, document(lines.into(), codes));
+    assert_eq!(world.each(&[record]).await, [Outcome::Applied]);
+    assert_eq!(world.text(rows).await, "null|null|k1");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_collection_is_divided_by_an_expression() {
+    let mut world = World::with(EXPRESSIONS).await;
+    let there = "select (select count(*) from paid), (select count(*) from due)";
+    let due = put("payments", 1, doc! { "_id": id(1) });
+    let paid = put("payments", 2, doc! { "_id": id(1), "at": 7 });
+    for (record, rows) in [(&due, "0|1"), (&paid, "1|0"), (&due, "1|0")] {
+        world.each(std::slice::from_ref(record)).await;
+        assert_eq!(world.text(there).await, rows);
+    }
+    world.end().await;
+}
+
+/// What nobody can decide is the data's own fault, and told with its place.
+#[tokio::test]
+async fn an_expression_that_fails_refuses_the_document_and_leaves_its_rows() {
+    let mut world = World::with(EXPRESSIONS).await;
+    let good = doc! { "_id": id(1), "kind": "x", "n": 4, "lines": [{ "amount": true }] };
+    let with = |name: &str, value: Bson| {
+        let mut document = good.clone();
+        document.insert(name, value);
+        document
+    };
+    let mut without = good.clone();
+    without.remove("n");
+    let cases = [
+        (without, "orders", "null", "there is no field `n`"),
+        (with("n", "4".into()), "orders", "null", ""),
+        (
+            with(
+                "lines",
+                vec![doc! { "amount": true }, doc! { "amount": 1 }].into(),
+            ),
+            "lines",
+            "lines.1",
+            "it gives int, not a boolean",
+        ),
+        (
+            with(
+                "lines",
+                vec![doc! { "amount": true, "parts": [2, "s3cret"] }].into(),
+            ),
+            "parts",
+            "parts.1",
+            "",
+        ),
+        (
+            with("codes", doc! { "a": "a", "b": 7 }.into()),
+            "codes",
+            "codes.b",
+            "",
+        ),
+    ];
+    world.each(&[put("orders", 1, good.clone())]).await;
+    let letters = "select reason, stage, table_name, column_name, path, message \
+        from leafcutter.dead_letters where state = 'open'";
+    let rows = "select (select n from orders), (select count(*) from lines)";
+    for (version, (document, table, path, why)) in (2..).zip(cases) {
+        let outcome = world.each(&[put("orders", version, document)]).await;
+        assert_eq!(outcome, [Outcome::DeadLettered], "{table} {path}");
+        let letter = world.text(letters).await;
+        let condition = format!("the condition of `{table}` fails");
+        let begins = format!("expression|transform|orders|where|{path}|{condition}: {why}");
+        assert!(letter.starts_with(&begins), "{letter}");
+        assert!(!letter.contains("s3cret"), "{letter}");
+        assert_eq!(world.text(rows).await, "4|1");
+        world.execute("delete from leafcutter.dead_letters").await;
+    }
+    // The next change of the document is judged anew.
+    let last = with("n", 5.into());
+    assert_eq!(
+        world.each(&[put("orders", 9, last)]).await,
+        [Outcome::Applied]
+    );
+    assert_eq!(world.text(rows).await, "5|1");
+    world.end().await;
+}

@@ -53,6 +53,16 @@ async fn the_newest_wins() {
 }
 
 #[tokio::test]
+async fn an_expression_says_who_has_a_row() {
+    let rows = "\
+        with told as (select 1 as at, 'carts ' || id as line from carts \
+        union all select 2, concat_ws(' ', 'lines', id, sku, n) from lines \
+        union all select 3, 'dead letter: ' || reason from leafcutter.dead_letters) \
+        select coalesce(string_agg(line, ' ' order by at, line), 'none') from told";
+    tell("`where` is an expression", "carts", rows).await;
+}
+
+#[tokio::test]
 async fn numbers_are_generated() {
     let rows = "select concat_ws(' ', id, title) from posts order by id::text";
     tell("**Generated numbers.**", "posts", rows).await;

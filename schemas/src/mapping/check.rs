@@ -7,6 +7,7 @@
 mod column;
 mod constant;
 mod elements;
+mod expression;
 mod generated;
 mod key;
 mod name;

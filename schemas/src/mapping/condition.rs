@@ -3,6 +3,21 @@
 use super::Path;
 use crate::number::Number;
 
+/// Which documents, or which elements, have a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Filter {
+    /// Those for which all of these hold; without any, all.
+    Block(Vec<Condition>),
+    /// Those for which a CEL expression (see [`crate::expression`]) gives true.
+    Expression(String),
+}
+
+impl Default for Filter {
+    fn default() -> Self {
+        Self::Block(Vec::new())
+    }
+}
+
 /// What a value must be for its document or element to have a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Condition {

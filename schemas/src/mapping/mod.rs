@@ -96,8 +96,8 @@ pub struct Table {
     pub indexes: Vec<Vec<usize>>,
     /// Where its rows come from; [`RowSource::Document`] for a root table only.
     pub rows: RowSource,
-    /// What must hold for a document or element to have a row; all of it.
-    pub filter: Vec<condition::Condition>,
+    /// Which documents or elements have a row.
+    pub filter: condition::Filter,
     /// For a root table whose rows stay when their documents are deleted: the column that says when,
     /// a position in `columns`.
     pub soft_delete: Option<usize>,

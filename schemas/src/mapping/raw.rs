@@ -1,8 +1,13 @@
 //! The mapping as it stands in the file: every value with its place, nothing judged as a whole yet.
 
 use super::{
+<<<<<<< HEAD
     Conversion, OnDelete, OnMissing, Path, PgType, Policy, ReferenceBy, SameKey, TableName,
     condition::Condition,
+=======
+    Conversion, OnDelete, OnMissing, Path, PgType, Policy, SameKey, TableName,
+    condition::Filter,
+>>>>>>> c8f4054 (feat(schemas): conditions as CEL expressions (`where` as a text))
     fault::{At, Spotted},
     parse::Given,
 };
@@ -35,7 +40,7 @@ pub(super) struct RawTable {
     pub(super) name: Given<TableName>,
     /// The arrays and maps of a child table.
     pub(super) from: Given<Vec<RawElements>>,
-    pub(super) filter: Given<Vec<Condition>>,
+    pub(super) filter: Given<Filter>,
     /// The column of a soft delete.
     pub(super) soft_delete: Given<String>,
     pub(super) key: Given<Names>,

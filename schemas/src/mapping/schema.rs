@@ -81,9 +81,9 @@ struct CollectionTable {
     database: Option<String>,
     /// The table that gets one row per document, as `table` or `schema.table`.
     table: String,
-    /// What must hold for a document to have a row, by path; all of it.
+    /// Which documents have a row; all, if left out.
     #[schemars(rename = "where")]
-    filter: Option<BTreeMap<String, ConditionValue>>,
+    filter: Option<Filter>,
     /// What a delete does; the row is deleted if left out.
     delete: Option<Delete>,
     /// The primary key. A row is found again by it: it follows from the document's `_id`, or what it
@@ -120,9 +120,9 @@ struct CollectionTables {
 struct OwnTable {
     /// The table that gets one row per document, as `table` or `schema.table`.
     table: String,
-    /// What must hold for a document to have a row, by path; all of it.
+    /// Which documents have a row; all, if left out.
     #[schemars(rename = "where")]
-    filter: Option<BTreeMap<String, ConditionValue>>,
+    filter: Option<Filter>,
     /// What a delete does; the row is deleted if left out.
     delete: Option<Delete>,
     /// The primary key. A row is found again by it: it follows from the document's `_id`, or what it
@@ -151,9 +151,9 @@ struct ChildTable {
     table: String,
     /// The array in the parent's document or element, or several, or a map.
     from: From,
-    /// What must hold for an element to have a row, by path; all of it.
+    /// Which elements have a row; all, if left out.
     #[schemars(rename = "where")]
-    filter: Option<BTreeMap<String, ConditionValue>>,
+    filter: Option<Filter>,
     /// The primary key: the parent's key and what tells the elements apart.
     key: Key,
     /// Further unique keys, each a list of columns.
@@ -164,6 +164,15 @@ struct ChildTable {
     columns: BTreeMap<String, Column>,
     /// Tables filled from arrays inside the element.
     children: Option<Vec<ChildTable>>,
+}
+
+/// What must hold, by path, all of it; or a CEL expression on `doc`, the document or element, and `id`,
+/// its `_id`, that gives a boolean.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Filter {
+    Block(BTreeMap<String, ConditionValue>),
+    Expression(String),
 }
 
 /// What a delete does.

@@ -1,10 +1,9 @@
 //! One column: where its value comes from, its type, its constants.
 
 use super::{
-    constant, name,
+    constant, expression, name,
     table::{Built, Known},
 };
-use crate::expression;
 use crate::mapping::{
     Column, ColumnSource, Conversion, Path, PgType, Policies, RowSource,
     fault::{At, Faults, Spotted, nearest},
@@ -150,7 +149,7 @@ fn source(
         (Some(("derive", _)), _) => derived(raw, before, faults),
         (Some(("constant", _)), _) => raw.constant.value().cloned().map(ColumnSource::Constant),
         (Some(("rest", _)), _) => Some(ColumnSource::Rest),
-        (Some(("expression", _)), _) => self::expression(raw.expression.get()?, faults),
+        (Some(("expression", _)), _) => computed(raw.expression.get()?, faults),
         _ => Some(match raw.path.value().map(Vec::as_slice) {
             None => ColumnSource::Path(Path::name(&raw.name.value)),
             Some([path]) => ColumnSource::Path(path.value.clone()),
@@ -159,19 +158,12 @@ fn source(
     }
 }
 
-fn expression(text: &Spotted<String>, faults: &mut Faults) -> Option<ColumnSource> {
-    match expression::read(&text.value) {
-        Ok(read) => Some(ColumnSource::Expression {
-            text: text.value.clone(),
-            of_id: read.is_of_id(),
-        }),
-        Err(refused) => {
-            let names = ["doc", "id"].into_iter().chain(expression::FUNCTIONS);
-            let near = refused.word.and_then(|word| nearest(&word, names));
-            faults.suggest(&text.at, refused.message, near);
-            None
-        }
-    }
+fn computed(text: &Spotted<String>, faults: &mut Faults) -> Option<ColumnSource> {
+    let read = expression::read(text, faults)?;
+    Some(ColumnSource::Expression {
+        text: text.value.clone(),
+        of_id: read.is_of_id(),
+    })
 }
 
 /// The element itself is always there, so only the last of several paths can be it.

@@ -1,10 +1,12 @@
 //! One table: its columns, its keys and indexes, and the tables below it.
 
-use super::{column, elements, generated, key, name, policy, reference, rest, same_key, values};
+use super::{
+    column, elements, expression, generated, key, name, policy, reference, rest, same_key, values,
+};
 use crate::mapping::{
     Column, ColumnSource, Conversion, OnDelete, PgType, Policies, RowSource, SameKey, Table,
     TableName,
-    condition::Condition,
+    condition::Filter,
     fault::{Faults, Spotted, nearest},
     raw::{Names, RawTable},
 };
@@ -142,12 +144,28 @@ fn soft_stays(raw: &RawTable, built: &Built, faults: &mut Faults) {
     }
 }
 
-fn filter(raw: &RawTable, above: Option<&Built>, faults: &mut Faults) -> Vec<Condition> {
+fn filter(raw: &RawTable, above: Option<&Built>, faults: &mut Faults) -> Filter {
     let Some(Spotted { value, at }) = raw.filter.get() else {
-        return Vec::new();
+        return Filter::default();
     };
-    if above.is_none() && value.iter().any(|condition| condition.path.is_self()) {
-        faults.add(at, "a condition on the whole document, `.`, says nothing");
+    match value {
+        Filter::Block(conditions) => {
+            let whole = conditions.iter().any(|condition| condition.path.is_self());
+            if above.is_none() && whole {
+                faults.add(at, "a condition on the whole document, `.`, says nothing");
+            }
+        }
+        Filter::Expression(text) => {
+            let text = Spotted {
+                value: text.clone(),
+                at: at.clone(),
+            };
+            let read = expression::read(&text, faults);
+            if read.is_some_and(|read| read.is_constant()) {
+                let message = "a condition that names neither `doc` nor `id` says nothing";
+                faults.add(at, message);
+            }
+        }
     }
     value.clone()
 }

@@ -1,15 +1,27 @@
-//! `where`: a block of paths, each with what its value must be.
+//! `where`: a block of paths, each with what its value must be, or a CEL expression.
 
 use super::{item::Item, yaml::Value};
 use crate::mapping::{
     Path,
-    condition::{Condition, Is, Literal},
+    condition::{Condition, Filter, Is, Literal},
     fault::{Faults, Spotted},
 };
 
-/// Reads the conditions of a table.
-pub(super) fn read(item: &Item<'_>, faults: &mut Faults) -> Option<Spotted<Vec<Condition>>> {
-    let entries = item.entries("a block of conditions such as `{ kind: basic }`", faults)?;
+/// Reads which documents or elements a table takes.
+pub(super) fn read(item: &Item<'_>, faults: &mut Faults) -> Option<Spotted<Filter>> {
+    let expected = "a block of conditions such as `{ kind: basic }`, or a CEL expression,";
+    let value = match &item.node.value {
+        Value::Scalar { .. } => Filter::Expression(item.text(expected, faults)?.value),
+        Value::List(_) | Value::Map(_) => Filter::Block(block(item, expected, faults)?),
+    };
+    Some(Spotted {
+        value,
+        at: item.at(),
+    })
+}
+
+fn block(item: &Item<'_>, expected: &str, faults: &mut Faults) -> Option<Vec<Condition>> {
+    let entries = item.entries(expected, faults)?;
     if entries.is_empty() {
         faults.add(&item.at(), "the block names no condition");
         return None;
@@ -30,10 +42,7 @@ pub(super) fn read(item: &Item<'_>, faults: &mut Faults) -> Option<Spotted<Vec<C
             value.push(Condition { path, is });
         }
     }
-    (value.len() == count).then(|| Spotted {
-        value,
-        at: item.at(),
-    })
+    (value.len() == count).then_some(value)
 }
 
 fn condition(item: &Item<'_>, faults: &mut Faults) -> Option<Is> {

@@ -369,7 +369,7 @@ fn conditions() {
         ),
         (
             "[a]",
-            "6:12: collections.people.where: a list stands where a block of conditions such as `{ kind: basic }` should be",
+            "6:12: collections.people.where: a list stands where a block of conditions such as `{ kind: basic }`, or a CEL expression, should be",
         ),
         (
             "{ a..b: exists }",
@@ -398,6 +398,26 @@ fn conditions() {
         (
             "{ .: exists }",
             "6:12: collections.people.where: a condition on the whole document, `.`, says nothing",
+        ),
+        (
+            "~",
+            "6:12: collections.people.where: `~` stands where a block of conditions such as `{ kind: basic }`, or a CEL expression, should be",
+        ),
+        (
+            "\"doc.kind == 'x' &&\"",
+            "6:12: collections.people.where: it is no CEL expression: mismatched input '<EOF>'",
+        ),
+        (
+            "has(dco.kind)",
+            "6:12: collections.people.where: there is no `dco`: an expression sees `doc`, the document or element, and `id`, its `_id`; did you mean `doc`?",
+        ),
+        (
+            "doc.kind.startWith('x')",
+            "6:12: collections.people.where: there is no function `startWith`; did you mean `startsWith`?",
+        ),
+        (
+            "1 < 2",
+            "6:12: collections.people.where: a condition that names neither `doc` nor `id` says nothing",
         ),
     ] {
         let found = faults(&format!("{HEAD}{}", table(filter)));
