@@ -4,7 +4,11 @@
 use crate::{
     model::Model,
     settings::{Ddl, RunSettings},
-    sink::{migrations, session::Session},
+    sink::{
+        existing::{self, Disagreement},
+        migrations,
+        session::Session,
+    },
 };
 use leafcutter_runtime::{
     exit::Exit,
@@ -44,14 +48,15 @@ pub async fn run(
     uri: &Secret,
 ) -> Result<(), Failure> {
     let mut faults = Faults::default();
-    faults.keep(postgres(settings, model, config, uri).await);
-    match kafka(settings, model).await {
-        Ok(found) => {
-            for fault in found {
-                faults.push(fault);
-            }
+    let found = [
+        postgres(settings, model, config, uri).await,
+        kafka(settings, model).await,
+    ];
+    for fault in found {
+        match fault {
+            Ok(found) => found.into_iter().for_each(|fault| faults.push(fault)),
+            Err(fault) => faults.push(fault),
         }
-        Err(fault) => faults.push(fault),
     }
     faults.into_result(Exit::Preflight)
 }
@@ -61,7 +66,7 @@ async fn postgres(
     model: &Model,
     config: &Config,
     uri: &Secret,
-) -> Result<(), Fault> {
+) -> Result<Vec<Fault>, Fault> {
     let place = secret::redact_uri(uri.expose());
     let mut session = Session::open(config, "leafcutter-consumer preflight")
         .await
@@ -89,57 +94,77 @@ async fn postgres(
             "upgrade the server",
         ));
     }
-    migrations::migrate(&mut session, model, settings.ddl == Ddl::Create).await.map_err(|error| {
+    let migrated = migrations::migrate(&mut session, model, settings.ddl == Ddl::Create).await;
+    let migrated = migrated.map_err(|error| {
         Fault::new(
             "create Leafcutter's schema and the target's missing tables",
             &place,
             causes(&error),
             "grant CREATE on the database and on the target's schema, or create what `leafcutter-consumer ddl` prints and use --ddl check",
         )
-    })?;
-    check_tables(&mut session, model, &place).await
+    });
+    match migrated {
+        Ok(()) => {
+            let found = tables(&session, model, &place).await?;
+            Ok(found.iter().map(fault).collect())
+        }
+        Err(failed) => {
+            let mut faults = vec![failed];
+            // What the tables are like may be why; what is only missing is not.
+            if session.client().batch_execute("rollback").await.is_ok() {
+                let found = tables(&session, model, &place).await.unwrap_or_default();
+                faults.extend(found.iter().filter(|found| !found.created).map(fault));
+            }
+            Ok(faults)
+        }
+    }
 }
 
-/// Every column of the mapping is there.
-async fn check_tables(session: &mut Session, model: &Model, place: &str) -> Result<(), Fault> {
-    let mut missing = Vec::new();
-    for entry in &model.tables {
-        let name = &entry.table.name;
-        let rows = session
-            .client()
-            .query(
-                "select column_name::text from information_schema.columns where table_schema = $1 and table_name = $2",
-                &[&name.schema, &name.name],
-            )
-            .await
-            .map_err(|error| {
-                Fault::new("look at the target's tables", place, causes(&error), "try again")
-            })?;
-        let there: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-        let version = entry.above.is_empty().then_some("lc_version");
-        let source = entry.shared.then_some("lc_source");
-        let wanted = entry
-            .table
-            .columns
-            .iter()
-            .map(|column| column.name.as_str())
-            .chain(version)
-            .chain(source);
-        missing.extend(
-            wanted
-                .filter(|column| !there.iter().any(|name| name == column))
-                .map(|column| format!("{name}.{column}")),
+/// Compares the mapping with the tables that are there: gives what stops the consumer, and logs what
+/// it can live with.
+async fn tables(session: &Session, model: &Model, place: &str) -> Result<Vec<Disagreement>, Fault> {
+    let found = existing::look(session.client(), model)
+        .await
+        .map_err(|error| {
+            let next = "let this user read the target's tables, and try again";
+            Fault::new("look at the target's tables", place, causes(&error), next)
+        })?;
+    let (faults, warnings): (Vec<_>, Vec<_>) = found.into_iter().partition(|d| d.kind.is_fault());
+    for warning in warnings {
+        tracing::warn!(
+            place = %warning.place(),
+            mapping = %warning.mapping,
+            postgres = %warning.postgres,
+            fix = %warning.sql.join("; "),
+            "mapping and table differ: {}",
+            warning.means
         );
     }
-    if missing.is_empty() {
-        return Ok(());
-    }
-    Err(Fault::new(
-        "use the target's tables",
-        place,
-        format!("these columns are missing: {}", missing.join(", ")),
-        "create them (`leafcutter-consumer ddl` prints the statements) or use --ddl create",
-    ))
+    Ok(faults)
+}
+
+/// A disagreement, as a fault of the start.
+fn fault(disagreement: &Disagreement) -> Fault {
+    let Disagreement {
+        mapping,
+        postgres,
+        means,
+        sql,
+        or,
+        ..
+    } = disagreement;
+    let statements: Vec<String> = sql.iter().map(|sql| format!("{sql};")).collect();
+    let next = match (statements.join(" "), or) {
+        (sql, Some(or)) if sql.is_empty() => or.clone(),
+        (sql, Some(or)) => format!("{sql} Or: {or}"),
+        (sql, None) => sql,
+    };
+    Fault::new(
+        "write to the target's table",
+        disagreement.place(),
+        format!("the mapping says: {mapping}; PostgreSQL has: {postgres}; {means}"),
+        next,
+    )
 }
 
 async fn kafka(settings: &RunSettings, model: &Model) -> Result<Vec<Fault>, Fault> {

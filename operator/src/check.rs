@@ -1,4 +1,7 @@
-//! `leafcutter check`: is this mapping file sound? Asks no server.
+//! `leafcutter check`: is this mapping file sound, and do the tables that exist agree with it? Asks no
+//! server unless told to.
+
+mod tables;
 
 use crate::{
     figures::counted,
@@ -22,6 +25,9 @@ struct Summary {
     collections: Vec<CollectionSummary>,
     tables: usize,
     references: usize,
+    /// What the tables in PostgreSQL are like, where it was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    postgres: Option<tables::Report>,
 }
 
 #[derive(Debug, Serialize)]
@@ -50,8 +56,8 @@ struct FaultLine<'a> {
 /// Checks it.
 ///
 /// # Errors
-/// Every fault of the file, each with its line.
-pub fn run(settings: &CheckSettings, show: &mut Show<'_>) -> Result<Exit, Failure> {
+/// Every fault of the file, each with its line; that PostgreSQL cannot be asked.
+pub async fn run(settings: &CheckSettings, show: &mut Show<'_>) -> Result<Exit, Failure> {
     let file = settings.mapping.display().to_string();
     let text = std::fs::read_to_string(&settings.mapping).map_err(|error| {
         let next = "Check --mapping or LEAFCUTTER_MAPPING.";
@@ -80,13 +86,19 @@ pub fn run(settings: &CheckSettings, show: &mut Show<'_>) -> Result<Exit, Failur
         );
         Failure::one(Exit::Settings, fault)
     })?;
-    let summary = summary(&model);
+    let mut summary = summary(&model);
+    if settings.postgres {
+        summary.postgres = Some(tables::look(settings, &model).await?);
+    }
     if show.json {
         show.json(&summary);
     } else {
         show.text(&render(&summary, &model.mapping, &file));
+        if let Some(report) = &summary.postgres {
+            show.text(&report.render(show.paint));
+        }
     }
-    Ok(Exit::Done)
+    Ok(summary.postgres.map_or(Exit::Done, |report| report.exit()))
 }
 
 fn tell_faults(faults: &[MappingFault], file: &str, show: &mut Show<'_>) {
@@ -144,6 +156,7 @@ fn summary(model: &Model) -> Summary {
         tables: names.len(),
         collections,
         references,
+        postgres: None,
     }
 }
 

@@ -50,6 +50,23 @@ pub fn config(settings: &PostgresSettings) -> Result<(Config, String), Failure> 
     Ok((config, secret::redact_uri(uri.expose())))
 }
 
+/// Connects to a database that may hold no state yet; gives the server as it may be shown, too.
+///
+/// # Errors
+/// When the settings are wrong or the server cannot be reached.
+pub async fn client(settings: &PostgresSettings) -> Result<(Client, String), Failure> {
+    let (config, place) = config(settings)?;
+    Ok((reach(&config, &place).await?, place))
+}
+
+async fn reach(config: &Config, place: &str) -> Result<Client, Failure> {
+    let connected = session::connect(config, "leafcutter").await;
+    let client = connected.map_err(|error| unreachable(place, causes(&error)))?;
+    let set = client.batch_execute(SETTINGS).await;
+    set.map_err(|error| unreachable(place, causes(&error)))?;
+    Ok(client)
+}
+
 impl State {
     /// Connects and looks whether the state is there.
     ///
@@ -57,13 +74,7 @@ impl State {
     /// When the settings are wrong, the server cannot be reached, or no consumer ever ran on it.
     pub async fn open(settings: &PostgresSettings) -> Result<Self, Failure> {
         let (config, place) = config(settings)?;
-        let client = session::connect(&config, "leafcutter")
-            .await
-            .map_err(|error| unreachable(&place, causes(&error)))?;
-        client
-            .batch_execute(SETTINGS)
-            .await
-            .map_err(|error| unreachable(&place, causes(&error)))?;
+        let client = reach(&config, &place).await?;
         let state = Self {
             client,
             config,
@@ -95,10 +106,8 @@ impl State {
     /// # Errors
     /// When the server cannot be reached.
     pub async fn reconnect(&mut self) -> Result<(), Failure> {
-        let connected = session::connect(&self.config, "leafcutter").await;
-        self.client = connected.map_err(|error| unreachable(&self.place, causes(&error)))?;
-        let set = self.client.batch_execute(SETTINGS).await;
-        set.map_err(|error| unreachable(&self.place, causes(&error)))
+        self.client = reach(&self.config, &self.place).await?;
+        Ok(())
     }
 
     /// A statement failed.

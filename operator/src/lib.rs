@@ -45,6 +45,6 @@ pub async fn run(cli: Cli, show: &mut Show<'_>) -> Result<Exit, Failure> {
         },
         Verb::Replay(settings) => Box::pin(replay::run(settings, show)).await,
         Verb::Peek(settings) => Box::pin(peek::run(settings, show)).await,
-        Verb::Check(settings) => check::run(&settings, show),
+        Verb::Check(settings) => check::run(&settings, show).await,
     }
 }

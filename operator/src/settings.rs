@@ -1,6 +1,7 @@
 //! What a person tells the tool: verbs, and flags with the daemons' environment variables.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use leafcutter_consumer::settings::Ddl;
 use leafcutter_runtime::{kafka::KafkaSettings, secret::Secret};
 use std::path::PathBuf;
 
@@ -27,6 +28,7 @@ What happened, and which command:
   the mapping changed              leafcutter replay
   what is in a topic               leafcutter peek
   is this mapping file sound       leafcutter check
+  do the tables agree with it      leafcutter check --postgres
 
 Exit codes:
   0  done                                4  a server is not as it has to be
@@ -53,7 +55,7 @@ pub enum Verb {
     /// Show records of a topic
     #[command(after_help = PEEK_HELP)]
     Peek(PeekSettings),
-    /// Check a mapping file without any server
+    /// Check a mapping file, and whether the tables that exist agree with it
     #[command(after_help = CHECK_HELP)]
     Check(CheckSettings),
 }
@@ -98,10 +100,18 @@ Examples:
 Documents are shown only with --documents.";
 
 const CHECK_HELP: &str = "\
-Example:
-  leafcutter check --mapping mapping.yaml
+Without --postgres no server is asked. With it, every disagreement between the
+mapping and the tables is shown with the SQL that mends it. A fault stops the
+consumers at their start, a warning does not. What they create by themselves
+then is only counted; with --ddl check they create nothing, and it is shown.
 
-Exit codes: 0; 3 when the mapping has faults, all of which are shown.";
+Examples:
+  leafcutter check --mapping mapping.yaml
+  leafcutter check --mapping mapping.yaml --postgres --ddl check
+  leafcutter check --mapping mapping.yaml --postgres --json
+
+Exit codes: 0; 1 when there are warnings only; 3 when the mapping has faults,
+all of which are shown; 4 when a table has one, or PostgreSQL cannot be asked.";
 
 /// What can be done with dead letters.
 #[derive(Debug, Subcommand)]
@@ -342,6 +352,15 @@ pub struct CheckSettings {
     /// What every topic's name begins with
     #[arg(long, env = "LEAFCUTTER_PREFIX", default_value = "leafcutter")]
     pub prefix: String,
+    /// Look at the tables in PostgreSQL as well
+    #[arg(long)]
+    pub postgres: bool,
+    /// Who creates what is missing, as the consumers are told
+    #[arg(long, env = "LEAFCUTTER_DDL", value_enum, default_value_t = Ddl::Create)]
+    pub ddl: Ddl,
+    /// Where PostgreSQL is.
+    #[command(flatten)]
+    pub server: PostgresSettings,
 }
 
 #[cfg(test)]

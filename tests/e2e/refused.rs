@@ -263,6 +263,44 @@ async fn consumer_tells_of_a_wrong_password_and_of_a_missing_privilege() -> Resu
     Ok(())
 }
 
+/// Whatever creates what is missing: the table is the application's.
+#[tokio::test]
+async fn consumer_tells_of_everything_in_a_table_that_keeps_rows_away() -> Result<()> {
+    let stack = Stack::from_env()?;
+    let server = stack.postgres().await?;
+    let drop = "drop database if exists refused_tables with (force)";
+    server.batch_execute(drop).await?;
+    server
+        .batch_execute("create database refused_tables")
+        .await?;
+    let own = stack.with_postgres_database("refused_tables")?;
+    let made = "create table public.things (id text, name integer, tenant integer not null)";
+    own.postgres().await?.batch_execute(made).await?;
+    for ddl in ["create", "check"] {
+        let ended = run(Told {
+            program: "leafcutter-consumer",
+            mapping: MAPPING,
+            variables: &[
+                ("LEAFCUTTER_POSTGRES_URI", own.postgres_uri.as_str()),
+                ("LEAFCUTTER_DDL", ddl),
+            ],
+        })
+        .await?;
+        let words = [
+            "things.id because the mapping says: uuid; PostgreSQL has: text",
+            "things.name because the mapping says: text; PostgreSQL has: integer",
+            "alter column \"name\" type text using \"name\"::text;",
+            "things.tenant because",
+            "alter column \"tenant\" drop not null;",
+            "PostgreSQL has: no unique key",
+            "add primary key (\"id\");",
+        ];
+        ended.has(PREFLIGHT, &words)?;
+    }
+    server.batch_execute(drop).await?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn consumer_tells_of_servers_that_are_not_there_all_at_once() -> Result<()> {
     let ended = run(Told {

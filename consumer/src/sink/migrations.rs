@@ -1,6 +1,6 @@
 //! Leafcutter's own schema, and the target's missing tables, under one advisory lock.
 
-use super::{ddl, session::Session};
+use super::{ddl, existing, session::Session};
 use crate::model::Model;
 
 /// The advisory lock under which DDL runs; consumers starting together take turns.
@@ -38,7 +38,8 @@ pub async fn migrate(
         client.batch_execute(migration).await?;
     }
     if create {
-        for statement in ddl::statements(model) {
+        let there = existing::read(client, model).await?;
+        for statement in ddl::without(model, &there) {
             client.batch_execute(&statement).await?;
         }
     }

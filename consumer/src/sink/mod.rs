@@ -14,6 +14,7 @@ pub mod sqlstate;
 pub mod session;
 pub mod statement;
 pub mod ddl;
+pub mod existing;
 pub mod migrations;
 pub mod copy;
 pub mod work;

@@ -271,7 +271,11 @@ pub(super) fn root_key_bytes(table: &Table, above: &[(&Table, TableId)], alias: 
 
 fn key_bytes(columns: impl Iterator<Item = (PgType, String)>) -> String {
     let sent: Vec<String> = columns
-        .map(|(pg_type, value)| format!("{}({value})", send_function(pg_type)))
+        .map(|(pg_type, value)| {
+            // A table of the application's may have another type, of other bytes.
+            let send = send_function(pg_type);
+            format!("{send}({value}::{})", staging_type(pg_type))
+        })
         .collect();
     match sent.as_slice() {
         [only] => only.clone(),

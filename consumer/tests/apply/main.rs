@@ -20,6 +20,7 @@ mod stories;
 mod generated;
 mod cascades;
 mod elements;
+mod existing;
 mod links;
 mod looked_up;
 mod several;

@@ -63,6 +63,11 @@ impl World {
 
     /// A database with the tables of this mapping.
     pub(crate) async fn with(mapping: &str) -> Self {
+        Self::prepared(mapping, "").await
+    }
+
+    /// A database in which this was done before the tables of the mapping were added.
+    pub(crate) async fn prepared(mapping: &str, before: &str) -> Self {
         let uri = Secret::new(setting("LEAFCUTTER_POSTGRES_URI"));
         let admin = session::config(&uri).unwrap();
         let database = format!("apply_{}", Uuid::new_v4().simple());
@@ -77,6 +82,7 @@ impl World {
             .unwrap_or_else(|faults| panic!("{faults}\nin\n{mapping}"));
         let model = Arc::new(Model::compile(mapping, "t").unwrap());
         let mut session = Session::open(&config, "test").await.unwrap();
+        session.client().batch_execute(before).await.unwrap();
         migrations::migrate(&mut session, &model, true)
             .await
             .unwrap();
@@ -108,6 +114,12 @@ impl World {
         self.applier = Applier::new(self.config.clone(), "test", group, "c2", model);
         self.epochs.clear();
         self.next.clear();
+    }
+
+    /// The last record of a collection was not applied: it comes again.
+    pub(crate) fn again(&mut self, collection: &str) {
+        let partition = (self.collection(collection), 0);
+        *self.next.get_mut(&partition).unwrap() -= 1;
     }
 
     pub(crate) fn collection(&self, name: &str) -> usize {
