@@ -11,6 +11,7 @@ mod expression;
 mod generated;
 mod key;
 mod name;
+mod poll;
 mod policy;
 mod reference;
 mod rest;
@@ -32,6 +33,8 @@ pub(super) fn mapping(raw: &RawMapping, faults: &mut Faults) -> (Uuid, Vec<Colle
         Collection {
             database: collection.database.value().cloned().unwrap_or_default(),
             name: collection.name.value.clone(),
+            at: (collection.name.at.line, collection.name.at.column),
+            poll_by: poll::dates(collection, faults),
             tables: collection
                 .tables
                 .iter()

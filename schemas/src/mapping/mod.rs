@@ -43,6 +43,11 @@ pub struct Collection {
     pub database: String,
     /// Its name.
     pub name: String,
+    /// Where it stands in the file: line and column, from 1.
+    pub at: (usize, usize),
+    /// Where its documents say when they were last written, for a source that has no change stream:
+    /// the newest of these dates counts. None: it cannot be polled.
+    pub poll_by: Vec<Path>,
     /// The tables that get one row per document, or none where their filter leaves it out; their
     /// children follow inside. Never empty.
     pub tables: Vec<Table>,

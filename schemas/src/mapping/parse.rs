@@ -124,6 +124,7 @@ fn collection(
             );
         }
     }
+    let poll_by = fields.given("poll_by", |item| column::paths(item, faults));
     let tables = match fields.take("tables") {
         None => vec![table::read(name.at.clone(), fields, false, faults)],
         Some(item) => {
@@ -136,6 +137,7 @@ fn collection(
     Some(RawCollection {
         name,
         database: own,
+        poll_by,
         tables,
     })
 }

@@ -1,13 +1,8 @@
 //! The mapping as it stands in the file: every value with its place, nothing judged as a whole yet.
 
 use super::{
-<<<<<<< HEAD
     Conversion, OnDelete, OnMissing, Path, PgType, Policy, ReferenceBy, SameKey, TableName,
-    condition::Condition,
-=======
-    Conversion, OnDelete, OnMissing, Path, PgType, Policy, SameKey, TableName,
     condition::Filter,
->>>>>>> c8f4054 (feat(schemas): conditions as CEL expressions (`where` as a text))
     fault::{At, Spotted},
     parse::Given,
 };
@@ -27,6 +22,8 @@ pub(super) struct RawMapping {
 pub(super) struct RawCollection {
     pub(super) name: Spotted<String>,
     pub(super) database: Given<String>,
+    /// Where its documents' dates are.
+    pub(super) poll_by: Given<Vec<Spotted<Path>>>,
     pub(super) tables: Vec<RawTable>,
 }
 

@@ -79,6 +79,9 @@ enum Collection {
 struct CollectionTable {
     /// The database it is in.
     database: Option<String>,
+    /// Where its documents say when they were last written, for `--capture poll`: a path or several,
+    /// of which the newest date counts. Without it the collection cannot be polled.
+    poll_by: Option<Paths>,
     /// The table that gets one row per document, as `table` or `schema.table`.
     table: String,
     /// Which documents have a row; all, if left out.
@@ -110,6 +113,9 @@ struct CollectionTable {
 struct CollectionTables {
     /// The database it is in.
     database: Option<String>,
+    /// Where its documents say when they were last written, for `--capture poll`: a path or several,
+    /// of which the newest date counts. Without it the collection cannot be polled.
+    poll_by: Option<Paths>,
     /// The tables that get one row per document that meets their conditions.
     tables: Vec<OwnTable>,
 }

@@ -110,7 +110,7 @@ pub(super) fn path(item: &Item<'_>, faults: &mut Faults) -> Option<Spotted<Path>
 }
 
 /// Reads one path or a list of them.
-fn paths(item: &Item<'_>, faults: &mut Faults) -> Option<Spotted<Vec<Spotted<Path>>>> {
+pub(super) fn paths(item: &Item<'_>, faults: &mut Faults) -> Option<Spotted<Vec<Spotted<Path>>>> {
     if !matches!(item.node.value, Value::List(_)) {
         let path = path(item, faults)?;
         return Some(Spotted {

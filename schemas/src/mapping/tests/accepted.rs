@@ -310,6 +310,20 @@ fn the_hash_names_the_bytes_of_the_file() {
 }
 
 #[test]
+fn dates_to_poll_by() {
+    let of = |line: &str| {
+        let text = format!(
+            "version: 1\ndatabase: d\ncollections:\n  c: {{ {line}table: t, key: k, columns: {{ k: {{ path: _id, type: text }} }} }}\n"
+        );
+        let paths = mapping(&text).collections[0].poll_by.clone();
+        paths.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(of(""), [""; 0]);
+    assert_eq!(of("poll_by: updated, "), ["updated"]);
+    assert_eq!(of("poll_by: [made.at, updated], "), ["made.at", "updated"]);
+}
+
+#[test]
 fn an_expression_may_follow_from_the_id() {
     let follows = |text: &str| {
         let mapping = people(&format!(

@@ -43,12 +43,43 @@ fn what_a_table_needs() {
     indices: [[id]]
 ",
             &[
-                "mapping.yaml:9:5: collections.people.from: unknown key `from`: known are database, tables, table, where, delete, key, on_same_key, newest_by, unique, indexes, columns, children",
+                "mapping.yaml:9:5: collections.people.from: unknown key `from`: known are database, poll_by, tables, table, where, delete, key, on_same_key, newest_by, unique, indexes, columns, children",
                 "mapping.yaml:10:5: collections.people.keys: unknown key `keys`; did you mean `key`?",
                 "mapping.yaml:11:5: collections.people.indices: unknown key `indices`; did you mean `indexes`?",
             ],
         ),
     ]);
+}
+
+#[test]
+fn dates_to_poll_by() {
+    assert_faults(&[(
+        "  people:
+    poll_by: [updated, ., updated, a..b, 'x\\.y', []]
+    table: people
+    key: id
+    columns: { id: { path: _id, type: text } }
+  places:
+    poll_by: [updated, ., updated, 'x\\.y', $z]
+    table: places
+    key: id
+    columns: { id: { path: _id, type: text } }
+  things:
+    poll_by: []
+    table: things
+    key: id
+    columns: { id: { path: _id, type: text } }
+",
+        &[
+            r"mapping.yaml:5:36: collections.people.poll_by[3]: `a..b` is not a path: steps are separated by single dots, a dot in a name is written `\.`",
+            "mapping.yaml:5:50: collections.people.poll_by[5]: a list stands where a path should be",
+            "mapping.yaml:10:24: collections.places.poll_by[1]: `.` is the document itself, which is no date",
+            "mapping.yaml:10:27: collections.places.poll_by[2]: `updated` is named twice",
+            r"mapping.yaml:10:36: collections.places.poll_by[3]: a source cannot be asked by `x\.y`: a step with a dot or a dollar in its name",
+            "mapping.yaml:10:44: collections.places.poll_by[4]: a source cannot be asked by `$z`: a step with a dot or a dollar in its name",
+            "mapping.yaml:15:14: collections.things.poll_by: the list names no path",
+        ],
+    )]);
 }
 
 #[test]
