@@ -159,6 +159,7 @@ mod tests {
                 ("children".into(), vec![0, 4]),
             ]),
             snapshots: BTreeMap::new(),
+            polled: false,
         }));
         state
     }

@@ -19,6 +19,28 @@ pub(crate) fn documents_read(collection: &str, count: u64) {
         .increment(count);
 }
 
+/// Documents of a polled collection were read of which something is missing: the dates that it is
+/// polled by, or the `_id`.
+pub(crate) fn incomplete(collection: &str, undated: u64, keyless: u64) {
+    for (missing, count) in [("date", undated), ("_id", keyless)] {
+        if count > 0 {
+            counter!("leafcutter_producer_incomplete_documents_total", "collection" => collection.to_owned(), "missing" => missing)
+                .increment(count);
+        }
+    }
+}
+
+/// A poll has read documents of a collection again.
+pub(crate) fn documents_polled(collection: &str, count: u64) {
+    counter!("leafcutter_producer_polled_documents_total", "collection" => collection.to_owned())
+        .increment(count);
+}
+
+/// A poll has ended.
+pub(crate) fn polled() {
+    counter!("leafcutter_producer_polls_total").increment(1);
+}
+
 /// A split could not be read and is read again.
 pub(crate) fn split_failed(collection: &str) {
     counter!("leafcutter_producer_split_failures_total", "collection" => collection.to_owned())

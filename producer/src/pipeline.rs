@@ -32,10 +32,11 @@ use crate::patience::Patience;
 use crate::preflight::{self, Prepared};
 use crate::progress::{Progress, Snapshot as SnapshotState};
 use crate::publish::{Publisher, Route};
-use crate::settings::{Settings, Verb};
+use crate::settings::{Capture, Polling, Settings, Verb};
 use crate::source::change_stream::{ChangeStream, Query, Start};
+use crate::source::clock::Clock;
 use crate::source::hold::Position;
-use crate::source::reply::server_time;
+use crate::source::poll::Poll;
 use crate::source::snapshot::{Pace, Snapshot, Task};
 use crate::source::stream::{Relay, Stream};
 use crate::source::{Collection, split};
@@ -90,6 +91,16 @@ pub async fn run(
     }
 }
 
+/// What finds changes, ready to go.
+enum Changes {
+    /// Nothing: only the snapshot is taken.
+    None,
+    /// The change stream.
+    Stream(Box<ChangeStream>),
+    /// Polls that begin behind this time.
+    Poll(Polling, Version),
+}
+
 /// One run.
 struct Run {
     settings: Arc<Settings>,
@@ -109,9 +120,18 @@ struct Shared {
     /// What is looked up for the updates of a reply that holds its own bytes meanwhile. Taken from
     /// the same bytes it could wait for itself.
     lookups: Budget,
+    /// The limit in documents per second, of snapshot and polls together.
+    pace: Option<Arc<Pace>>,
 }
 
 impl Run {
+    fn clock(&self) -> Clock {
+        match self.settings.capture {
+            Capture::Stream => Clock::Cluster,
+            Capture::Poll(_) => Clock::Wall,
+        }
+    }
+
     async fn go(self, outer: &Shutdown) -> Result<(), Error> {
         let stored = self.load().await?;
         let now = self.now().await?;
@@ -127,14 +147,21 @@ impl Run {
                 &self.settings.kafka,
                 "leafcutter-producer-control",
             )?),
-            progress: Arc::new(Progress::default()),
+            progress: Arc::new(match self.settings.capture {
+                Capture::Stream => Progress::default(),
+                Capture::Poll(_) => Progress::polled(),
+            }),
             budget: Budget::new(self.settings.memory_budget - lookups),
             lookups: Budget::new(lookups),
+            pace: self
+                .settings
+                .max_docs_per_second
+                .map(|n| Arc::new(Pace::new(n))),
         };
         // H3: an earlier run's look-ups are all before this.
         shared.progress.raise_floor(now);
         let shutdown = Shutdown::new();
-        let stream = self.open_stream(&stored, now, &shared, outer).await?;
+        let changes = self.open_changes(&stored, now, &shared, outer).await?;
         if outer.is_triggered() {
             return Ok(());
         }
@@ -148,14 +175,22 @@ impl Run {
         writer.write().await?;
         let mut sources = TaskSet::new(shutdown.clone());
         self.spawn_readers(&mut sources, tasks, &shared, &shutdown);
-        if let Some(stream) = stream {
-            self.spawn_stream(&mut sources, stream, &shared, &shutdown);
+        match changes {
+            Changes::None => {}
+            Changes::Stream(stream) => {
+                self.spawn_stream(&mut sources, *stream, &shared, &shutdown);
+            }
+            Changes::Poll(polling, mark) => {
+                let poll = self.poll(polling, mark, &shared);
+                sources.spawn("polls", poll.run(shutdown.clone()));
+            }
         }
         self.ready.set(true, "");
         tracing::info!(
             run = self.run,
             name = self.settings.name,
             database = self.settings.database,
+            polled = shared.progress.is_polled(),
             collections = self.settings.collections.len(),
             "started"
         );
@@ -216,12 +251,12 @@ impl Run {
     }
 
     async fn now(&self) -> Result<Version, Error> {
-        let time = server_time(&self.prepared.client).await;
+        let time = self.clock().now(&self.prepared.client).await;
         let time = time.map_err(|source| Error::Source {
             what: "read the source's time".to_owned(),
             source,
         })?;
-        Ok(time.operation)
+        Ok(time.past)
     }
 
     fn fingerprint(&self) -> Fingerprint {
@@ -237,34 +272,52 @@ impl Run {
             collections,
             post_images: self.prepared.post_images,
             format: FORMAT.to_owned(),
+            capture: self.settings.capture.tag().to_owned(),
         }
     }
 
-    /// Opens the stream before anything is read. For `snapshot` alone its position is only kept,
-    /// so that a later `run` or `stream` goes on without a gap.
-    async fn open_stream(
+    /// Fixes where changes begin before anything is read. For `snapshot` alone the position is only
+    /// kept, so that a later `run` or `stream` goes on without a gap.
+    async fn open_changes(
         &self,
         stored: &Stored,
         now: Version,
         shared: &Shared,
         outer: &Shutdown,
-    ) -> Result<Option<ChangeStream>, Error> {
+    ) -> Result<Changes, Error> {
         let (cluster, print) = (&self.prepared.cluster, self.fingerprint());
-        let start = resume::stream_start(stored.stream.as_ref(), cluster, &print, now)?;
-        if start == Start::Now {
-            // By time: whoever goes on from here sees every event after this moment. Without it a
-            // run that dies before its first token would leave snapshots behind and no position,
-            // and the next one would not see what was deleted in between.
-            let token = bson::RawDocumentBuf::new();
-            let number = shared.progress.stream_begun(Position {
-                token,
-                complete: now,
-            });
-            shared.progress.stream_acknowledged(number);
+        let left = stored.stream.as_ref();
+        let only_snapshot = self.settings.verb == Verb::Snapshot;
+        match self.settings.capture {
+            Capture::Poll(polling) => {
+                let mark = resume::poll_mark(left, cluster, &print)?;
+                if mark.is_none() {
+                    keep_position(&shared.progress, now);
+                }
+                if only_snapshot {
+                    return Ok(Changes::None);
+                }
+                Ok(Changes::Poll(polling, mark.unwrap_or(now)))
+            }
+            Capture::Stream => {
+                let start = resume::stream_start(left, cluster, &print, now)?;
+                if start == Start::Now {
+                    keep_position(&shared.progress, now);
+                }
+                if only_snapshot {
+                    return Ok(Changes::None);
+                }
+                let stream = self.open_stream(start, outer).await?;
+                Ok(stream.map_or(Changes::None, |stream| Changes::Stream(Box::new(stream))))
+            }
         }
-        if self.settings.verb == Verb::Snapshot {
-            return Ok(None);
-        }
+    }
+
+    async fn open_stream(
+        &self,
+        start: Start,
+        outer: &Shutdown,
+    ) -> Result<Option<ChangeStream>, Error> {
         tracing::debug!(%start, "opening the change stream");
         let names = self.settings.collections.iter().map(|c| c.name.clone());
         let query = Query {
@@ -311,6 +364,7 @@ impl Run {
                     number,
                     split: range,
                     average: state.plan.average,
+                    scan: self.is_series(collection),
                 });
             }
             shared.progress.snapshot_planned(&collection.name, state);
@@ -337,11 +391,19 @@ impl Run {
         if let Some(left) = left {
             return Ok(left);
         }
-        let reads = settings.reads.clone();
-        let plan = split::plan(&database, &collection.name, settings.split_bytes, reads);
-        let mut plan = plan.await.map_err(failed)?;
+        let plan = if self.is_series(collection) {
+            split::plan_series(&database, &collection.name).await
+        } else {
+            let reads = settings.reads.clone();
+            split::plan(&database, &collection.name, settings.split_bytes, reads).await
+        };
+        let mut plan = plan.map_err(failed)?;
         plan.planned_at = now;
         Ok(SnapshotState::new(&collection.topic, plan))
+    }
+
+    fn is_series(&self, collection: &Collection) -> bool {
+        self.prepared.time_series.contains(&collection.name)
     }
 
     fn route(&self, shared: &Shared) -> Route {
@@ -368,9 +430,10 @@ impl Run {
             database: settings.database.clone(),
             collections: Arc::clone(&settings.collections),
             tasks: Mutex::new(tasks.into()),
+            clock: self.clock(),
             reads: settings.reads.clone(),
             batch_bytes: BATCH_BYTES,
-            pace: settings.max_docs_per_second.map(Pace::new),
+            pace: shared.pace.clone(),
             alone: Semaphore::new(1),
             budget: shared.budget.clone(),
             progress: Arc::clone(&shared.progress),
@@ -379,6 +442,23 @@ impl Run {
             let reader = Arc::clone(&snapshot);
             let work = reader.read(self.route(shared), shutdown.clone());
             sources.spawn(format!("snapshot {number}"), work);
+        }
+    }
+
+    fn poll(&self, polling: Polling, mark: Version, shared: &Shared) -> Poll<Route> {
+        let settings = &self.settings;
+        Poll {
+            client: self.prepared.client.clone(),
+            database: settings.database.clone(),
+            collections: Arc::clone(&settings.collections),
+            polling,
+            mark,
+            reads: settings.reads.clone(),
+            batch_bytes: BATCH_BYTES,
+            pace: shared.pace.clone(),
+            budget: shared.budget.clone(),
+            progress: Arc::clone(&shared.progress),
+            outlet: self.route(shared),
         }
     }
 
@@ -418,6 +498,7 @@ impl Run {
     fn announcer(&self, shared: &Shared, offsets: EndOffsets) -> Announcer {
         Announcer {
             client: self.prepared.client.clone(),
+            clock: self.clock(),
             publisher: Arc::clone(&shared.control),
             data: Arc::clone(&shared.data),
             topic: self.prepared.control_topic.clone(),
@@ -515,6 +596,17 @@ impl Run {
             }
         }
     }
+}
+
+/// A position by time: whoever goes on from here sees everything after this moment. Without it a
+/// run that dies before its first position would leave snapshots behind and none, and the next one
+/// would not see what was deleted in between.
+fn keep_position(progress: &Progress, now: Version) {
+    let number = progress.stream_begun(Position {
+        token: bson::RawDocumentBuf::new(),
+        complete: now,
+    });
+    progress.stream_acknowledged(number);
 }
 
 fn shorter(topic: &str) -> Fault {

@@ -24,6 +24,8 @@ pub struct Progress {
 
 #[derive(Debug, Default)]
 struct State {
+    /// Versions are dates of the application's: a lower one may always come.
+    polled: bool,
     stream: Stream,
     snapshots: BTreeMap<String, Snapshot>,
 }
@@ -97,6 +99,8 @@ pub struct SplitState {
     pub oldest: Option<Version>,
     /// Documents read by the last attempt.
     pub documents: u64,
+    /// Of these, documents without any of the dates that the collection is polled by.
+    pub undated: u64,
 }
 
 impl Snapshot {
@@ -122,6 +126,11 @@ impl Snapshot {
         self.splits.iter().map(|split| split.documents).sum()
     }
 
+    /// Documents read by this run that no poll will find.
+    pub fn undated(&self) -> u64 {
+        self.splits.iter().map(|split| split.undated).sum()
+    }
+
     fn shown(&self) -> SnapshotProgress {
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         SnapshotProgress {
@@ -135,6 +144,18 @@ impl Snapshot {
 }
 
 impl Progress {
+    /// The progress of a source that is polled.
+    pub fn polled() -> Self {
+        let progress = Self::default();
+        progress.lock().polled = true;
+        progress
+    }
+
+    /// Whether the source is polled.
+    pub fn is_polled(&self) -> bool {
+        self.lock().polled
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -174,6 +195,9 @@ impl Progress {
     /// W: no record with a lower version will be written, by this run or the next.
     pub fn low_water(&self) -> Version {
         let state = self.lock();
+        if state.polled {
+            return Version::ZERO;
+        }
         let splits = state
             .snapshots
             .values()
@@ -213,12 +237,18 @@ impl Progress {
         self.split(collection, split, |state| {
             state.oldest = Some(state.oldest.map_or(time, |oldest| oldest.min(time)));
             state.documents = 0;
+            state.undated = 0;
         });
     }
 
     /// Documents of a split were read.
     pub fn split_read(&self, collection: &str, split: usize, documents: u64) {
         self.split(collection, split, |state| state.documents += documents);
+    }
+
+    /// Documents without a date were read.
+    pub fn undated_read(&self, collection: &str, split: usize, documents: u64) {
+        self.split(collection, split, |state| state.undated += documents);
     }
 
     /// Every row of a split is acknowledged.
@@ -326,6 +356,18 @@ mod tests {
         let fourth = progress.stream_begun(position(10));
         progress.stream_acknowledged(fourth);
         assert_eq!(progress.claim(), v(10));
+    }
+
+    #[test]
+    fn no_low_water_is_claimed_where_versions_are_dates() {
+        let progress = Progress::polled();
+        let number = progress.stream_begun(position(50));
+        progress.stream_acknowledged(number);
+        progress.stream_checkpointed(v(50));
+        assert_eq!(
+            (progress.claim(), progress.low_water()),
+            (v(50), Version::ZERO)
+        );
     }
 
     #[test]

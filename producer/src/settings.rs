@@ -3,6 +3,8 @@
 //! Two types: what clap parsed, and [`Settings`], which the program sees. Every limit has a
 //! default with its reason; all faults are reported at once.
 
+mod capture;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +22,10 @@ use leafcutter_schemas::name;
 use mongodb::options::{ReadPreference, SelectionCriteria};
 
 use crate::source::Collection;
+use crate::source::dates::Dates;
+use capture::{CaptureOptions, Choice};
+
+pub use capture::{Capture, Polling};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -32,6 +38,16 @@ Examples:
 
   Gently, from a secondary of a busy cluster:
     leafcutter-producer run … --read-preference secondary --max-docs-per-second 5000
+
+  A standalone server, by the dates that the mapping names; deletes are not seen:
+    leafcutter-producer run --capture poll --mongodb-uri mongodb://localhost/ …
+
+  The same, once from a date on, for documents changed without their dates:
+    leafcutter-producer run --capture poll --poll-since 2024-01-01 …
+
+  A replica set with a time series, which two producers share:
+    leafcutter-producer run … --except metrics &
+    leafcutter-producer run … --capture poll --only metrics
 
 Every flag can be an environment variable instead (compose file, Kubernetes).
 Exit codes: 0 done or drained, 2 usage, 3 settings, 4 preflight, 5 history lost,
@@ -49,13 +65,13 @@ pub struct Cli {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Snapshot and change stream at once; goes on until stopped
+    /// Snapshot and changes at once; goes on until stopped
     #[command(after_help = EXAMPLES)]
     Run(Box<Options>),
     /// Only the snapshot; ends when every document is acknowledged by Kafka
     #[command(after_help = EXAMPLES)]
     Snapshot(Box<Options>),
-    /// Only the change stream, without a snapshot; goes on until stopped
+    /// Only changes, without a snapshot; goes on until stopped
     #[command(after_help = EXAMPLES)]
     Stream(Box<Options>),
 }
@@ -115,6 +131,8 @@ pub struct Options {
     #[command(flatten)]
     source: SourceOptions,
     #[command(flatten)]
+    capture: CaptureOptions,
+    #[command(flatten)]
     kafka: KafkaSettings,
     #[command(flatten)]
     topics: TopicOptions,
@@ -145,7 +163,7 @@ struct SourceOptions {
     /// The database; may be left out when the mapping names only one
     #[arg(long, env = "LEAFCUTTER_DATABASE", value_name = "NAME")]
     database: Option<String>,
-    /// Where the snapshot reads; the stream and look-ups follow the connection string
+    /// Where the snapshot and polls read; the stream and look-ups follow the connection string
     #[arg(
         long,
         env = "LEAFCUTTER_READ_PREFERENCE",
@@ -153,7 +171,7 @@ struct SourceOptions {
         value_name = "WHERE"
     )]
     read_preference: Reads,
-    /// The snapshot's limit in documents per second; none by default
+    /// The limit of the snapshot, and of polls, in documents per second; none by default
     #[arg(long, env = "LEAFCUTTER_MAX_DOCS_PER_SECOND", value_name = "COUNT")]
     max_docs_per_second: Option<u32>,
     /// Splits read at once by the snapshot
@@ -188,7 +206,8 @@ struct TopicOptions {
         value_name = "TEXT"
     )]
     prefix: String,
-    /// This producer's name, the key of its checkpoints; by default <PREFIX>.<DATABASE>
+    /// This producer's name, the key of its checkpoints; by default <PREFIX>.<DATABASE>, with .poll
+    /// behind it for one that polls
     #[arg(long, env = "LEAFCUTTER_NAME", value_name = "TEXT")]
     name: Option<String>,
     /// Partitions of each data topic; cannot be changed later
@@ -226,6 +245,8 @@ struct LimitOptions {
 pub struct Settings {
     /// What is read.
     pub verb: Verb,
+    /// How changes are found.
+    pub capture: Capture,
     /// The source.
     pub mongodb_uri: Secret,
     /// The broker.
@@ -283,6 +304,7 @@ impl Settings {
         };
         let Options {
             source,
+            capture,
             kafka,
             topics,
             limits,
@@ -292,10 +314,14 @@ impl Settings {
         let mut faults = Faults(kafka.faults());
         let uri = uri(source.mongodb_uri, source.mongodb_uri_file);
         let uri = faults.keep(uri);
+        let choice = capture.check(&mut faults);
         let mapping = load_mapping(&source.mapping, &mut faults);
         let chosen = mapping.as_ref().and_then(|mapping| {
             let database = faults.keep(database(mapping, source.database))?;
-            let collections = collections(mapping, &topics.prefix, &database, &mut faults)?;
+            let file = source.mapping.display().to_string();
+            choice.check(mapping, &file, &database, &mut faults);
+            let place = (topics.prefix.as_str(), database.as_str());
+            let collections = collections(mapping, place, &choice, &mut faults)?;
             Some((database, collections))
         });
         check_limits(&limits, &mut faults);
@@ -309,11 +335,12 @@ impl Settings {
         faults.into_result(Exit::Settings)?;
         Ok(Self {
             verb,
+            capture: choice.capture,
             mongodb_uri: uri,
             kafka,
             name: topics
                 .name
-                .unwrap_or_else(|| name::producer_name(&topics.prefix, &database)),
+                .unwrap_or_else(|| choice.producer_name(&topics.prefix, &database)),
             database,
             collections: Arc::new(collections),
             mapping_hash: mapping.hash,
@@ -376,12 +403,12 @@ fn list(names: &[&str]) -> String {
     }
 }
 
-/// The collections of the database with their topics, parents first. Names are checked over the
+/// The chosen collections of the database with their topics, parents first. Names are checked over the
 /// whole mapping, since all producers share the topics.
 fn collections(
     mapping: &Mapping,
-    prefix: &str,
-    database: &str,
+    (prefix, database): (&str, &str),
+    choice: &Choice,
     faults: &mut Faults,
 ) -> Option<Vec<Collection>> {
     let all = || mapping.collections.iter();
@@ -404,10 +431,12 @@ fn collections(
                 .zip(topics)
                 .enumerate()
                 .filter(|(_, (collection, _))| collection.database == database)
+                .filter(|(_, (collection, _))| choice.takes(&collection.name))
                 .map(|(index, (collection, topic))| Collection {
                     name: collection.name.clone(),
                     topic,
                     tier: tiers.tiers().get(index).copied().unwrap_or_default(),
+                    dates: Dates(collection.poll_by.clone()),
                 })
                 .collect();
             mine.sort_by_key(|collection| collection.tier);

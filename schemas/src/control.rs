@@ -29,6 +29,9 @@ pub struct Heartbeat {
     /// Per collection, how far its snapshot is; for display only.
     #[serde(default)]
     pub snapshots: BTreeMap<String, SnapshotProgress>,
+    /// The source is polled: it has no change stream, and deletes are not seen.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub polled: bool,
 }
 
 /// How far the snapshot of one collection is.
@@ -151,6 +154,7 @@ mod tests {
             sent_at: 1,
             offsets: BTreeMap::from([("lc.finlit.a".into(), vec![0, 3])]),
             snapshots: BTreeMap::new(),
+            polled: false,
         });
         let complete = Control::SnapshotComplete(SnapshotComplete {
             producer: "lc.finlit".into(),

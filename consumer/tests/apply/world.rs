@@ -211,6 +211,7 @@ impl World {
             sent_at: 0,
             offsets: BTreeMap::new(),
             snapshots: BTreeMap::new(),
+            polled: false,
         };
         for (index, collection) in self.model.collections.iter().enumerate() {
             let next = self.next.get(&(index, 0)).copied().unwrap_or(0);

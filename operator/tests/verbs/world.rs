@@ -346,6 +346,7 @@ impl World {
             snapshots: ["authors", "books"]
                 .map(|c| (c.to_owned(), progress(c)))
                 .into(),
+            polled: false,
         }))
         .await;
     }

@@ -66,6 +66,9 @@ pub struct Fingerprint {
     pub post_images: bool,
     /// The envelope's form on the wire.
     pub format: String,
+    /// What versions are: empty for cluster times, `poll` for dates.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub capture: String,
 }
 
 /// Where the snapshot of one collection is.

@@ -23,15 +23,7 @@ pub fn stream_start(
     let Some(stored) = stored else {
         return Ok(Start::Now);
     };
-    if !stored.cluster.may_be(cluster) {
-        return Err(mismatch(
-            "the checkpoint was made on another MongoDB cluster",
-            format!(
-                "replica set `{}` then, `{}` now",
-                stored.cluster.set, cluster.set
-            ),
-        ));
-    }
+    same_source(stored, cluster, fingerprint)?;
     if stored.time > now {
         return Err(mismatch(
             "the source's time went back behind the checkpoint",
@@ -48,6 +40,54 @@ pub fn stream_start(
         }
         _ => Ok(Start::At(stored.time)),
     }
+}
+
+/// Up to which time a source was polled before; none for the first time. A clock that was set back
+/// since is none of our business: the poll begins at the earlier of both.
+///
+/// # Errors
+/// When the checkpoint belongs to another cluster, or to a change stream.
+pub fn poll_mark(
+    stored: Option<&StreamCheckpoint>,
+    cluster: &Cluster,
+    fingerprint: &Fingerprint,
+) -> Result<Option<Version>, Error> {
+    let Some(stored) = stored else {
+        return Ok(None);
+    };
+    same_source(stored, cluster, fingerprint)?;
+    Ok(Some(stored.time))
+}
+
+fn same_source(
+    stored: &StreamCheckpoint,
+    cluster: &Cluster,
+    fingerprint: &Fingerprint,
+) -> Result<(), Error> {
+    if !stored.cluster.may_be(cluster) {
+        return Err(mismatch(
+            "the checkpoint was made on another MongoDB cluster",
+            format!(
+                "replica set `{}` then, `{}` now",
+                stored.cluster.set, cluster.set
+            ),
+        ));
+    }
+    if stored.fingerprint.capture != fingerprint.capture {
+        let way = |capture: &str| match capture {
+            "" => "stream".to_owned(),
+            other => other.to_owned(),
+        };
+        return Err(mismatch(
+            "the checkpoint was made with another `--capture`",
+            format!(
+                "`{}` then, `{}` now: versions are dates in one and cluster times in the other",
+                way(&stored.fingerprint.capture),
+                way(&fingerprint.capture)
+            ),
+        ));
+    }
+    Ok(())
 }
 
 fn mismatch(what: &str, why: String) -> Error {
@@ -89,6 +129,7 @@ fn restore(left: &SnapshotCheckpoint, topic: &str) -> Snapshot {
                 checkpointed: true,
                 oldest: None,
                 documents,
+                undated: 0,
             };
         }
     }
@@ -158,6 +199,32 @@ mod tests {
         );
         assert!(!start(&Cluster::default(), v(10)));
         assert!(!start(&cluster(Some("x")), v(9)));
+    }
+
+    #[test]
+    fn polls_go_on_from_their_mark_and_never_from_a_streams() {
+        let polled = Fingerprint {
+            capture: "poll".into(),
+            ..fingerprint(&["a"])
+        };
+        let mut left = stored();
+        let mark = |left: &StreamCheckpoint, print: &Fingerprint| {
+            poll_mark(Some(left), &cluster(Some("x")), print)
+                .ok()
+                .flatten()
+        };
+        assert_eq!(mark(&left, &polled), None, "a stream's");
+        left.fingerprint = polled.clone();
+        assert_eq!(mark(&left, &polled), Some(v(10)));
+        let stream = stream_start(
+            Some(&left),
+            &cluster(Some("x")),
+            &fingerprint(&["a"]),
+            v(11),
+        );
+        assert!(stream.is_err(), "a poll's");
+        assert!(poll_mark(None, &cluster(None), &polled).unwrap().is_none());
+        assert!(poll_mark(Some(&left), &cluster(Some("y")), &polled).is_err());
     }
 
     #[test]

@@ -123,6 +123,7 @@ fn heartbeat_key(producer: &str) -> String {
         sent_at: 0,
         offsets: BTreeMap::new(),
         snapshots: BTreeMap::new(),
+        polled: false,
     })
     .key()
 }

@@ -24,13 +24,15 @@ use crate::metrics;
 use crate::progress::{Progress, Snapshot};
 use crate::publish::Publisher;
 use crate::source::Collection;
-use crate::source::reply::server_time;
+use crate::source::clock::Clock;
 use offsets::EndOffsets;
 
 /// Sends the control records of one run.
 pub struct Announcer {
     /// The source, for its time.
     pub client: Client,
+    /// Which of its times counts.
+    pub clock: Clock,
     /// The client for control records, with a queue of its own.
     pub publisher: Arc<Publisher>,
     /// The client for data, for its numbers.
@@ -110,6 +112,14 @@ impl Announcer {
                         seconds = (seconds * 10.0).round() / 10.0,
                         "snapshot finished"
                     );
+                    if snapshot.undated() > 0 {
+                        tracing::warn!(
+                            collection = name,
+                            documents = snapshot.undated(),
+                            "documents without any of the dates in `poll_by`: no poll will find \
+                             them until they have one"
+                        );
+                    }
                     show(&name, &snapshot);
                 }
                 // Asked again with the next heartbeat; nothing is lost by being late.
@@ -131,7 +141,9 @@ impl Announcer {
         documents: u64,
         snapshot: bool,
     ) -> Result<(), Error> {
-        let time = server_time(&self.client)
+        let time = self
+            .clock
+            .now(&self.client)
             .await
             .map_err(|source| Error::Source {
                 what: "read the source's time after a snapshot".to_owned(),
@@ -181,6 +193,7 @@ impl Announcer {
             sent_at,
             offsets,
             snapshots: shown,
+            polled: self.progress.is_polled(),
         }))
         .await
     }

@@ -4,6 +4,7 @@
 //! both together. It also creates the topics: Kafka never creates one by being asked.
 
 mod broker;
+mod polled;
 mod source;
 
 use std::sync::Arc;
@@ -26,6 +27,8 @@ pub struct Prepared {
     pub sharded: bool,
     /// A mapped collection keeps post-images.
     pub post_images: bool,
+    /// The mapped collections that are time series, by name.
+    pub time_series: Vec<String>,
     /// Per collection, where its changes go.
     pub addresses: Arc<Vec<Address>>,
     /// The compacted topics.
@@ -40,6 +43,7 @@ struct Source {
     cluster: Cluster,
     sharded: bool,
     post_images: bool,
+    time_series: Vec<String>,
 }
 
 /// What the broker's part found out.
@@ -94,6 +98,7 @@ pub async fn check(settings: &Settings) -> Result<Prepared, Failure> {
             cluster: source.cluster,
             sharded: source.sharded,
             post_images: source.post_images,
+            time_series: source.time_series,
             addresses: Arc::new(broker.addresses),
             control_topic: broker.control_topic,
             checkpoints_topic: broker.checkpoints_topic,

@@ -1,4 +1,5 @@
-//! MongoDB's part: reachable, a replica set, new enough, and readable by this user.
+//! MongoDB's part: reachable, new enough, readable by this user, and a replica set, unless it is
+//! polled.
 
 use std::time::Duration;
 
@@ -11,10 +12,10 @@ use mongodb::options::ClientOptions;
 use mongodb::results::{CollectionSpecification, CollectionType};
 use mongodb::{Client, Database};
 
-use super::{Findings, Source};
+use super::{Findings, Source, polled};
 use crate::checkpoint::Cluster;
 use crate::error::{server_code, told};
-use crate::settings::Settings;
+use crate::settings::{Capture, Settings};
 
 /// How long the server may take to be found.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -52,28 +53,37 @@ pub(super) async fn check(settings: &Settings, findings: &mut Findings) -> Optio
     };
     let set = hello.get_str("setName").unwrap_or_default().to_owned();
     let sharded = hello.get_str("msg").is_ok_and(|text| text == "isdbgrid");
-    if set.is_empty() && !sharded {
+    let stream = settings.capture == Capture::Stream;
+    if stream && set.is_empty() && !sharded {
         findings.fault(Fault::new(
             "could not follow changes",
             &place,
             "this is a standalone server; only replica sets and sharded clusters have change \
              streams",
-            "Start mongod with `--replSet rs0` and run `rs.initiate()` once; one member is enough.",
+            "Start mongod with `--replSet rs0` and run `rs.initiate()` once; one member is enough. \
+             Or read it by dates, without deletes: `--capture poll`.",
         ));
     }
     check_version(&client, &place, findings).await;
     let database = client.database(&settings.database);
-    let post_images = check_collections(settings, &database, findings).await;
-    if findings.faults.is_empty() {
+    let found = check_collections(settings, &database, findings).await;
+    if findings.faults.is_empty() && stream {
         check_stream(&database, findings).await;
         warn_of_short_oplog(&client).await;
+    } else if findings.faults.is_empty() {
+        tracing::warn!(
+            database = settings.database,
+            "polling: deletes are not seen, the rows of deleted documents stay; and a change is \
+             seen only where it sets a date of `poll_by`"
+        );
     }
     let id = if sharded { None } else { set_id(&client).await };
     Some(Source {
         client,
         cluster: Cluster { set, id },
         sharded,
-        post_images,
+        post_images: found.post_images,
+        time_series: found.time_series,
     })
 }
 
@@ -135,12 +145,19 @@ async fn check_version(client: &Client, place: &str, findings: &mut Findings) {
     }
 }
 
-/// Checks every mapped collection; tells whether one of them keeps post-images.
+/// What there is among the mapped collections.
+#[derive(Default)]
+struct Found {
+    post_images: bool,
+    time_series: Vec<String>,
+}
+
+/// Checks every mapped collection.
 async fn check_collections(
     settings: &Settings,
     database: &Database,
     findings: &mut Findings,
-) -> bool {
+) -> Found {
     let listed: Result<Vec<CollectionSpecification>, Error> =
         async { database.list_collections().await?.try_collect().await }.await;
     let listed = match listed {
@@ -148,33 +165,50 @@ async fn check_collections(
         Err(error) => {
             let place = format!("database `{}`", database.name());
             findings.fault(forbidden("list the collections", place, &error));
-            return false;
+            return Found::default();
         }
     };
-    let mut post_images = false;
+    let stream = settings.capture == Capture::Stream;
+    let mut all = Found::default();
     for collection in settings.collections.iter() {
         let name = &collection.name;
         let place = format!("collection `{}.{name}`", database.name());
         let Some(found) = listed.iter().find(|found| found.name == *name) else {
-            tracing::warn!(
-                collection = name,
+            let then = if stream {
                 "not there yet; its changes are followed when it is"
-            );
+            } else {
+                "not there yet; what comes is seen where its dates are later than now"
+            };
+            tracing::warn!(collection = name, "{then}");
             continue;
         };
         let refusal = match found.collection_type {
             CollectionType::Collection => None,
             CollectionType::View => Some("it is a view, which has no changes of its own"),
+            CollectionType::Timeseries if !stream => {
+                all.time_series.push(name.clone());
+                None
+            }
             CollectionType::Timeseries => Some("time-series collections have no change stream"),
             _ => Some("it is not a plain collection"),
         };
         if let Some(why) = refusal {
-            let next = "Take it out of the mapping, or map what it is made of.";
+            let next = if found.collection_type == CollectionType::Timeseries {
+                "Leave it to a second producer with `--capture poll --only`, and start this one \
+                 with `--except`."
+            } else {
+                "Take it out of the mapping, or map what it is made of."
+            };
             findings.fault(Fault::new("could not follow changes", place, why, next));
             continue;
         }
-        let images = &found.options.change_stream_pre_and_post_images;
-        post_images |= images.as_ref().is_some_and(|images| images.enabled);
+        if stream {
+            let images = &found.options.change_stream_pre_and_post_images;
+            all.post_images |= images.as_ref().is_some_and(|images| images.enabled);
+        } else {
+            let series = found.options.timeseries.as_ref();
+            polled::check_indexes(database, collection, series).await;
+        }
         let collection = database.collection::<RawDocumentBuf>(name);
         if let Err(error) = collection
             .find_one(doc! {})
@@ -184,7 +218,7 @@ async fn check_collections(
             findings.fault(forbidden("read documents", place, &error));
         }
     }
-    post_images
+    all
 }
 
 async fn check_stream(database: &Database, findings: &mut Findings) {

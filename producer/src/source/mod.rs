@@ -1,12 +1,16 @@
 //! The source: what both readers yield, and the order they promise.
 //!
-//! [`snapshot`] reads what is there, [`change_stream`] what happens; both give [`Change`]s. The
-//! stream keeps the order of events per document; the snapshot promises no order, and needs none,
-//! because every change carries its version (PROTOCOL §1–§3). Modules in the order a collection
-//! meets them: its reply is read, its splits are cut and read, its events are parsed, merged,
-//! looked up and handed on.
+//! [`snapshot`] reads what is there, [`change_stream`] what happens, and [`poll`] stands for it
+//! where a source has no change stream; all give [`Change`]s. The stream keeps the order of events
+//! per document; the others promise no order, and need none, because every change carries its
+//! version (PROTOCOL §1–§3). Modules in the order a collection meets them: its reply is read, its
+//! splits are cut and read, its events are parsed, merged, looked up and handed on; or it is read
+//! again by its dates.
 
 pub mod reply;
+pub mod clock;
+pub mod dates;
+pub mod image;
 pub mod plan;
 pub mod split;
 pub mod snapshot;
@@ -16,6 +20,8 @@ pub mod hold;
 pub mod merge;
 pub mod lookup;
 pub mod stream;
+mod seen;
+pub mod poll;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -59,6 +65,8 @@ pub struct Collection {
     pub topic: String,
     /// Its place in the order of references: parents are read first.
     pub tier: usize,
+    /// What it can be polled by.
+    pub dates: dates::Dates,
 }
 
 /// Where changes go. The source knows no more of what comes after it.

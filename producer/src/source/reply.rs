@@ -21,6 +21,16 @@ pub(crate) fn read_bound(reply: &RawDocument) -> Version {
     version(operation).max(version(cluster))
 }
 
+/// The same for a reply that was read whole.
+pub(crate) fn read_bound_of(reply: &Document) -> Version {
+    let operation = reply.get_timestamp("operationTime").ok();
+    let cluster = reply
+        .get_document("$clusterTime")
+        .and_then(|time| time.get_timestamp("clusterTime"))
+        .ok();
+    version(operation).max(version(cluster))
+}
+
 fn version(time: Option<Timestamp>) -> Version {
     time.map_or(Version::ZERO, Version::from_cluster_time)
 }
@@ -41,14 +51,9 @@ pub async fn server_time(client: &Client) -> mongodb::error::Result<ServerTime> 
         .run_command(bson::doc! { "ping": 1 })
         .selection_criteria(SelectionCriteria::ReadPreference(ReadPreference::Primary))
         .await?;
-    let operation = version(reply.get_timestamp("operationTime").ok());
-    let cluster = reply
-        .get_document("$clusterTime")
-        .and_then(|time: &Document| time.get_timestamp("clusterTime"))
-        .ok();
     Ok(ServerTime {
-        operation,
-        bound: operation.max(version(cluster)),
+        operation: version(reply.get_timestamp("operationTime").ok()),
+        bound: read_bound_of(&reply),
     })
 }
 

@@ -11,17 +11,20 @@
 //! read again as a whole, with a new `L` (P6). The last split has no upper bound; it ends at the
 //! largest `_id` that was there when it began, or writers could keep it going for ever: what comes
 //! behind that came after `L`, through the stream.
+//!
+//! Where the source is polled, a document's version is its own date ([`super::dates`]), as in every
+//! later poll, and a read waits for nothing but what the server has. A time series, whose `_id` has
+//! no index, is one split that is scanned.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bson::{Bson, RawDocument, RawDocumentBuf, doc};
+use bson::{Bson, RawDocumentBuf, doc};
 use futures_util::StreamExt;
 use leafcutter_runtime::budget::{Budget, Permit};
 use leafcutter_runtime::shutdown::Shutdown;
 use leafcutter_schemas::key::DocumentKey;
-use leafcutter_schemas::operation::Operation;
 use leafcutter_schemas::version::Version;
 use mongodb::options::{Hint, ReadConcern, SelectionCriteria};
 use mongodb::raw_batch_cursor::{RawBatch, SessionRawBatchCursor};
@@ -29,10 +32,11 @@ use mongodb::{Client, ClientSession};
 use tokio::sync::Semaphore;
 
 use super::change_stream::settle;
-use super::event::key_document;
+use super::clock::Clock;
+use super::image::{Count, Failed, Images, Stamp, tell_keyless};
 use super::plan::Split;
-use super::reply::{documents, read_bound, server_time};
-use super::{Change, Collection, Outlet};
+use super::reply::read_bound;
+use super::{Collection, Outlet};
 use crate::acknowledge::Ticket;
 use crate::error::{Error, told};
 use crate::metrics;
@@ -55,6 +59,8 @@ pub struct Task {
     pub split: Split,
     /// Bytes of an average document.
     pub average: u64,
+    /// It is a time series: read from its beginning to its end.
+    pub scan: bool,
 }
 
 /// What the readers of a snapshot share.
@@ -67,12 +73,14 @@ pub struct Snapshot {
     pub collections: Arc<Vec<Collection>>,
     /// Splits not yet begun, in the order they are to be read.
     pub tasks: Mutex<VecDeque<Task>>,
+    /// Whose time counts: the wall's where the source is polled.
+    pub clock: Clock,
     /// Where to read from.
     pub reads: SelectionCriteria,
     /// Bytes aimed at in one reply.
     pub batch_bytes: u64,
     /// The limit in documents per second.
-    pub pace: Option<Pace>,
+    pub pace: Option<Arc<Pace>>,
     /// One split at a time where a reply may take more than a quarter of the budget.
     pub alone: Semaphore,
     /// The one byte budget.
@@ -85,20 +93,6 @@ pub struct Snapshot {
 enum End {
     Finished,
     Stopped,
-}
-
-/// Why an attempt at a split failed.
-enum Failed {
-    /// Read it again.
-    Source(mongodb::error::Error),
-    /// The run has ended.
-    Run(Error),
-}
-
-impl From<mongodb::error::Error> for Failed {
-    fn from(error: mongodb::error::Error) -> Self {
-        Self::Source(error)
-    }
 }
 
 impl Snapshot {
@@ -150,21 +144,6 @@ impl Snapshot {
             .map_or("", |collection| collection.name.as_str())
     }
 
-    /// Documents per reply, and the bytes expected of one. Under a limit, not more at once than may
-    /// be read in a second.
-    fn batch(&self, average: u64) -> (u32, usize) {
-        let average = average.max(64);
-        let most = self.pace.as_ref().map_or(BATCH_DOCUMENTS_MAX, |pace| {
-            BATCH_DOCUMENTS_MAX.min(pace.per_second.into())
-        });
-        let documents = (self.batch_bytes / average).clamp(1, most);
-        let bytes = usize::try_from(documents * average * 5 / 4).unwrap_or(usize::MAX);
-        (
-            u32::try_from(documents).unwrap_or(1),
-            bytes.min(self.budget.capacity() / 4),
-        )
-    }
-
     /// The first statement about a split is its `L`; everything else comes after.
     async fn read_split<O: Outlet>(
         &self,
@@ -173,25 +152,26 @@ impl Snapshot {
         shutdown: &Shutdown,
     ) -> Result<End, Failed> {
         let name = self.name(task.collection);
-        let (size, expected) = self.batch(task.average);
+        let pace = self.pace.as_deref();
+        let (size, expected) = batch(task.average, self.batch_bytes, pace, &self.budget);
         let large = usize::try_from(task.average).unwrap_or(usize::MAX);
         let _alone = if large.saturating_mul(2) > self.budget.capacity() / 4 {
             self.alone.acquire().await.ok()
         } else {
             None
         };
-        let time = server_time(&self.client).await?.operation;
+        let (time, mut session) = self.clock.session(&self.client).await?;
+        let time = time.past;
         self.progress.split_begun(name, task.number, time);
-        let mut session = self.client.start_session().causal_consistency(true).await?;
-        session.advance_operation_time(time.cluster_time());
         let end = match task.split.upper {
             Some(_) => None,
+            None if task.scan => None,
             None => self.largest(name, &mut session).await?,
         };
         let Some(permit) = self.reserve(expected, shutdown).await else {
             return Ok(End::Stopped);
         };
-        let mut cursor = self.open(name, &task.split, size, &mut session).await?;
+        let mut cursor = self.open(name, task, size, &mut session).await?;
         let mut replies = cursor.stream(&mut session);
         let progress = Arc::clone(&self.progress);
         let (collection, number) = (name.to_owned(), task.number);
@@ -209,15 +189,13 @@ impl Snapshot {
             let sent = self
                 .publish(task, &batch, time, end.as_ref(), outlet, &ticket)
                 .await;
-            let (count, at_end) = sent?;
+            let count = sent?;
             ticket.seal();
-            self.progress.split_read(name, task.number, count);
-            metrics::documents_read(name, count);
             drop(batch);
-            reached = at_end;
+            reached = count.at_end;
             // A split's last reply costs as much as any other: it may be its only one.
             let goes_on = match &self.pace {
-                Some(pace) => pace.spend(count, shutdown).await,
+                Some(pace) => pace.spend(count.documents, shutdown).await,
                 None => true,
             };
             if reached {
@@ -263,10 +241,8 @@ impl Snapshot {
         let mut cursor = find.session(&mut *session).batch().await?;
         let mut replies = cursor.stream(session);
         while let Some(batch) = replies.next().await {
-            let (count, _) = self
-                .publish(task, &batch?, time, None, outlet, ticket)
+            self.publish(task, &batch?, time, None, outlet, ticket)
                 .await?;
-            self.progress.split_read(name, task.number, count);
         }
         Ok(())
     }
@@ -283,7 +259,7 @@ impl Snapshot {
     async fn open(
         &self,
         name: &str,
-        split: &Split,
+        task: &Task,
         size: u32,
         session: &mut ClientSession,
     ) -> mongodb::error::Result<SessionRawBatchCursor> {
@@ -293,14 +269,16 @@ impl Snapshot {
             .collection::<RawDocumentBuf>(name);
         let mut find = collection
             .find(doc! {})
-            .hint(Hint::Keys(doc! { "_id": 1 }))
             .read_concern(ReadConcern::majority())
             .selection_criteria(self.reads.clone())
             .batch_size(size);
-        if let Some(lower) = &split.lower {
+        if !task.scan {
+            find = find.hint(Hint::Keys(doc! { "_id": 1 }));
+        }
+        if let Some(lower) = &task.split.lower {
             find = find.min(lower.clone());
         }
-        if let Some(upper) = &split.upper {
+        if let Some(upper) = &task.split.upper {
             find = find.max(upper.clone());
         }
         find.session(session).batch().await
@@ -328,7 +306,7 @@ impl Snapshot {
         Ok(found.and_then(|document| DocumentKey::of_document(&document)))
     }
 
-    /// Hands a reply's documents on; gives their number, and whether the last one was among them.
+    /// Hands a reply's documents on.
     async fn publish<O: Outlet>(
         &self,
         task: &Task,
@@ -337,42 +315,52 @@ impl Snapshot {
         end: Option<&DocumentKey>,
         outlet: &mut O,
         ticket: &Arc<Ticket>,
-    ) -> Result<(u64, bool), Failed> {
-        let as_of = read_bound(batch.as_raw_document()).max(version);
-        let mut count = 0;
-        for document in documents(batch)? {
-            let (key, key_bson) = identify(document).map_err(Failed::Run)?;
-            let change = Change {
-                operation: Operation::Read,
-                key: &key,
-                key_bson: key_bson.as_bytes(),
-                document: Some(document.as_bytes()),
-                version,
-                as_of,
-                wall_time: None,
-                snapshot: true,
-                transaction: None,
-            };
-            outlet
-                .put(task.collection, change, ticket)
-                .await
-                .map_err(Failed::Run)?;
-            count += 1;
-            if end == Some(&key) {
-                return Ok((count, true));
+    ) -> Result<Count, Failed> {
+        let name = self.name(task.collection);
+        let of_reply = read_bound(batch.as_raw_document()).max(version);
+        let dates = self.collections.get(task.collection).map(|c| &c.dates);
+        let (stamp, as_of) = match (self.clock, dates) {
+            (Clock::Wall, Some(dates)) => {
+                let now = self.clock.now(&self.client).await?.bound;
+                (Stamp::Dates(dates), of_reply.max(now))
             }
-        }
-        Ok((count, false))
+            _ => (Stamp::Time(version), of_reply),
+        };
+        let images = Images {
+            collection: task.collection,
+            snapshot: true,
+            stamp,
+            as_of,
+            end,
+        };
+        let count = images.publish(batch, None, outlet, ticket).await?;
+        self.progress.split_read(name, task.number, count.documents);
+        self.progress.undated_read(name, task.number, count.undated);
+        metrics::documents_read(name, count.documents);
+        metrics::incomplete(name, count.undated, count.keyless);
+        tell_keyless(name, count.keyless);
+        Ok(count)
     }
 }
 
-fn identify(document: &RawDocument) -> Result<(DocumentKey, RawDocumentBuf), Error> {
-    match document.get("_id") {
-        Ok(Some(id)) => Ok((DocumentKey::of(id), key_document(id))),
-        _ => Err(Error::MalformedEvent {
-            why: "a document without a readable `_id`, which replication cannot produce".to_owned(),
-        }),
-    }
+/// Documents per reply of about so many bytes, and the bytes expected of one. Under a limit, not
+/// more at once than may be read in a second.
+pub(super) fn batch(
+    average: u64,
+    batch_bytes: u64,
+    pace: Option<&Pace>,
+    budget: &Budget,
+) -> (u32, usize) {
+    let average = average.max(64);
+    let most = pace.map_or(BATCH_DOCUMENTS_MAX, |pace| {
+        BATCH_DOCUMENTS_MAX.min(pace.per_second.into())
+    });
+    let documents = (batch_bytes / average).clamp(1, most);
+    let bytes = usize::try_from(documents * average * 5 / 4).unwrap_or(usize::MAX);
+    (
+        u32::try_from(documents).unwrap_or(1),
+        bytes.min(budget.capacity() / 4),
+    )
 }
 
 /// A limit in documents per second, shared by all readers.
@@ -392,7 +380,7 @@ impl Pace {
     }
 
     /// Waits as long as the documents just read should have taken; tells whether to go on.
-    async fn spend(&self, documents: u64, shutdown: &Shutdown) -> bool {
+    pub(super) async fn spend(&self, documents: u64, shutdown: &Shutdown) -> bool {
         let wait = self.owed(documents, Instant::now());
         wait.is_zero() || shutdown.sleep(wait).await
     }

@@ -4,7 +4,8 @@
 //! server sorts all candidates, because only it knows its order over every BSON type. The ladder:
 //! one split where that is enough; every n-th key of the `_id` index where the index is small
 //! enough to walk; otherwise a random sample, twenty candidates a split; and where the server
-//! refuses to sample (28799), one split. Uneven splits cost balance, never documents: together
+//! refuses to sample (28799), one split. A time series has no index on `_id`, and is one split.
+//! Uneven splits cost balance, never documents: together
 //! they cover everything by their form.
 
 use bson::{Bson, Document, RawDocumentBuf, doc};
@@ -55,6 +56,20 @@ pub async fn plan(
     }
     let candidates = candidates(&collection, size.documents, splits, reads).await?;
     Ok(plan.cut(&quantiles(distinct(candidates), splits)))
+}
+
+/// The one split of a time series.
+///
+/// # Errors
+/// What the driver says.
+pub async fn plan_series(database: &Database, name: &str) -> mongodb::error::Result<Plan> {
+    /// Its buckets hold each name once, and pack the values.
+    const UNPACKED: u64 = 4;
+    let collection = database.collection::<RawDocumentBuf>(name);
+    let documents = collection.estimated_document_count().await?;
+    let bytes = size(&collection).await?.bytes;
+    let average = bytes.checked_div(documents).unwrap_or_default() * UNPACKED;
+    Ok(Plan::whole(uuid(database, name).await?, documents, average))
 }
 
 async fn size(collection: &Collection<RawDocumentBuf>) -> mongodb::error::Result<Size> {

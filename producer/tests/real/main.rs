@@ -17,3 +17,4 @@ mod preflight;
 mod limits;
 mod faults;
 mod broker;
+mod poll;

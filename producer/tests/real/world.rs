@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bson::{Document, doc};
 use clap::Parser;
 use leafcutter_producer::settings::{Cli, Settings};
+use leafcutter_producer::source::clock::Clock;
 use leafcutter_runtime::exit::Exit;
 use leafcutter_runtime::kafka::{KafkaSettings, LogContext, read_compacted};
 use leafcutter_runtime::report::Failure;
@@ -55,11 +56,25 @@ pub(crate) struct World {
     collections: Vec<String>,
     mapping: PathBuf,
     flags: Vec<String>,
+    /// The dates of collections that are polled; empty where a stream is followed.
+    poll_by: &'static str,
 }
 
 impl World {
     /// A world whose mapping has these collections.
     pub(crate) async fn new(test: &str, collections: &[&str]) -> Self {
+        Self::build(test, collections, "").await
+    }
+
+    /// A world whose collections are polled by these dates, five times a second.
+    pub(crate) async fn polled(test: &str, collections: &[&str], by: &'static str) -> Self {
+        let mut world = Self::build(test, collections, by).await;
+        world.flag("capture", "poll");
+        world.flag("poll-interval", "200ms");
+        world
+    }
+
+    async fn build(test: &str, collections: &[&str], poll_by: &'static str) -> Self {
         // `LEAFCUTTER_TEST_LOG=debug` shows what the producers inside the tests say.
         if let Ok(level) = std::env::var("LEAFCUTTER_TEST_LOG") {
             leafcutter_runtime::telemetry::init("tests", LogFormat::Plain, &level).ok();
@@ -77,6 +92,7 @@ impl World {
             collections: Vec::new(),
             mapping: std::env::temp_dir().join(format!("{name}.yaml")),
             flags: Vec::new(),
+            poll_by,
         };
         world.map(collections);
         world
@@ -89,8 +105,13 @@ impl World {
             self.database.name()
         );
         for name in collections {
+            let by = self.poll_by;
+            let by = match by {
+                "" => String::new(),
+                by => format!("    poll_by: {by}\n"),
+            };
             text += &format!(
-                "  {name}:\n    table: t_{name}\n    key: id\n    columns:\n      id: {{ path: _id, \
+                "  {name}:\n{by}    table: t_{name}\n    key: id\n    columns:\n      id: {{ path: _id, \
                  type: uuid, convert: uuid-v5 }}\n"
             );
         }
@@ -108,6 +129,13 @@ impl World {
         self.flags.push(value.to_owned());
     }
 
+    /// Gives a flag that was given another value.
+    pub(crate) fn replace_flag(&mut self, name: &str, value: &str) {
+        let name = format!("--{name}");
+        let place = self.flags.iter().position(|flag| *flag == name);
+        self.flags[place.expect("the flag was given") + 1] = value.to_owned();
+    }
+
     pub(crate) fn collection(&self, name: &str) -> Collection<Document> {
         self.database.collection(name)
     }
@@ -117,7 +145,11 @@ impl World {
     }
 
     pub(crate) fn producer_name(&self) -> String {
-        format!("{}.{}", self.prefix, self.database.name())
+        let name = format!("{}.{}", self.prefix, self.database.name());
+        match self.poll_by {
+            "" => name,
+            _ => format!("{name}.poll"),
+        }
     }
 
     fn arguments(&self, verb: &str) -> Vec<String> {
@@ -131,8 +163,12 @@ impl World {
     }
 
     pub(crate) fn settings(&self, verb: &str) -> Settings {
-        let cli = Cli::try_parse_from(self.arguments(verb)).expect("the flags are known");
-        Settings::check(cli).expect("the settings are sound")
+        self.checked(verb).expect("the settings are sound")
+    }
+
+    /// The settings, or everything that is wrong with them.
+    pub(crate) fn checked(&self, verb: &str) -> Result<Settings, Failure> {
+        Settings::check(Cli::try_parse_from(self.arguments(verb)).expect("the flags are known"))
     }
 
     /// Starts a producer inside the test.
@@ -240,6 +276,13 @@ impl World {
                 .is_some_and(|beat| beat.time >= now.operation)
         };
         self.until("a heartbeat has caught up", caught_up).await;
+    }
+
+    /// Waits until a poll has ended that began after now.
+    pub(crate) async fn until_polled(&self) {
+        let now = Clock::Wall.now(&self.client).await.expect("the time").bound;
+        let polled = || self.heartbeat().is_some_and(|beat| beat.time >= now);
+        self.until("a later poll has ended", polled).await;
     }
 
     /// Removes everything.

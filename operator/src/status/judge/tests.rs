@@ -56,6 +56,7 @@ fn heartbeat(second: i64, parents: &[i64], children: &[i64]) -> Control {
                 splits: 8,
             },
         )]),
+        polled: false,
     })
 }
 
