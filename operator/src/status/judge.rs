@@ -107,6 +107,7 @@ impl Look<'_> {
                 name: name.clone(),
                 heartbeat_age_seconds: (self.facts.at - newest.sent_at).max(0) / 1000,
                 source_time: (claim > Version::ZERO).then(|| figures::version_utc(claim)),
+                polled: newest.polled,
             }
         };
         self.control.newest.iter().map(line).collect()

@@ -50,6 +50,10 @@ fn head(out: &mut String, report: &Report, paint: Paint) {
         );
         let name = left(&cut(&producer.name, 22), 22);
         writeln!(out, "producer   {name} {seen}, {reach}").unwrap_or_default();
+        if producer.polled {
+            let polled = "polls: deletes in the source are not seen, their rows stay";
+            writeln!(out, "{}{}", " ".repeat(11), paint.attention(polled)).unwrap_or_default();
+        }
     }
     if report.producers.is_empty() {
         let silent = paint.attention("none has sent a heartbeat");
@@ -310,6 +314,7 @@ mod tests {
                 name: "leafcutter.a_long_database_name".to_owned(),
                 heartbeat_age_seconds: 90_000,
                 source_time: Some("2025-11-21 11:02:25 UTC".to_owned()),
+                polled: true,
             }],
             consumers: vec![ConsumerLine {
                 id: "consumer-0123456789ab".to_owned(),
@@ -353,6 +358,7 @@ mod tests {
             "12 quiz_attempts for learners",
             "33 older than what is there",
             "not ready to cut over",
+            "polls: deletes in the source are not seen",
             "  - and 2 more",
         ] {
             let whole = text.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -49,6 +49,8 @@ pub struct ProducerLine {
     pub heartbeat_age_seconds: i64,
     /// The source's time up to which everything is in Kafka; none before it can claim any.
     pub source_time: Option<String>,
+    /// It polls its source: deletes are not seen.
+    pub polled: bool,
 }
 
 /// One consumer.
