@@ -2,5 +2,6 @@
 
 mod comparison;
 mod migration;
+mod polled;
 mod refused;
 mod slow_loader;

@@ -4,22 +4,15 @@
 use bson::{Document, doc};
 use leafcutter_tests::{
     failure::{Attempt, Failure, Result},
+    mongod::Mongod,
     probe, program,
     stack::Stack,
 };
-use mongodb::{
-    Client,
-    options::{ClientOptions, Credential, ServerAddress},
-};
 use std::{
     fs,
-    net::TcpListener,
-    os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::Duration,
 };
-use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const SETTINGS: i32 = 3;
@@ -104,103 +97,37 @@ async fn run(told: Told<'_>) -> Result<Ended> {
     })
 }
 
-/// A MongoDB server of this test's own.
-struct OwnMongoDb {
-    child: Child,
-    port: u16,
-    _folder: TempDir,
-}
-
-impl OwnMongoDb {
-    async fn start(settings: &[&str]) -> Result<Self> {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/local/stack");
-        let told = Command::new(script).arg("mongod").output()?;
-        let mongod = PathBuf::from(String::from_utf8(told.stdout)?.trim());
-        let folder = tempfile::tempdir()?;
-        let key_file = folder.path().join("key");
-        fs::write(&key_file, "bGVhZmN1dHRlcg==")?;
-        fs::set_permissions(&key_file, fs::Permissions::from_mode(0o600))?;
-        // The server finds it free a moment later, or the test fails and says so.
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let child = Command::new(mongod)
-            .args(["--bind_ip", "127.0.0.1", "--nounixsocket", "--quiet"])
-            .args(["--port", &port.to_string(), "--dbpath", "."])
-            .args(settings)
-            .current_dir(folder.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .attempt("start mongod")?;
-        let server = Self {
-            child,
-            port,
-            _folder: folder,
-        };
-        server.ask(None, "admin", doc! { "hello": 1 }).await?;
-        Ok(server)
-    }
-
-    /// A replica set whose users have to log in: one that may do everything, and one that may
-    /// read another database.
-    async fn with_users() -> Result<Self> {
-        let server = Self::start(&["--replSet", "rs0", "--keyFile", "key"]).await?;
-        let member = doc! { "_id": 0, "host": format!("127.0.0.1:{}", server.port) };
-        let set = doc! { "_id": "rs0", "members": [member] };
-        server
-            .ask(None, "admin", doc! { "replSetInitiate": set })
-            .await?;
-        probe::until(PATIENCE, "a primary", async || {
-            let hello = server.ask(None, "admin", doc! { "hello": 1 }).await?;
-            Ok(hello.get_bool("isWritablePrimary")?.then_some(()))
-        })
+/// A replica set whose users have to log in: one that may do everything, and one that may read
+/// another database.
+async fn with_users() -> Result<Mongod> {
+    let server = Mongod::start(&["--replSet", "rs0", "--keyFile", "key"]).await?;
+    let member = doc! { "_id": 0, "host": format!("127.0.0.1:{}", server.port) };
+    let set = doc! { "_id": "rs0", "members": [member] };
+    server
+        .ask(None, "admin", doc! { "replSetInitiate": set })
         .await?;
-        let user = |name: &str, role: Document| {
-            doc! { "createUser": name, "pwd": PASSWORD, "roles": [role] }
-        };
-        let all = doc! { "role": "root", "db": "admin" };
-        server.ask(None, "admin", user("all", all)).await?;
-        let elsewhere = doc! { "role": "read", "db": "elsewhere" };
-        let create = doc! { "insert": "things", "documents": [{ "_id": 1 }] };
-        server.ask(Some("all"), "shop", create).await?;
-        server
-            .ask(Some("all"), "admin", user("elsewhere", elsewhere))
-            .await?;
-        Ok(server)
-    }
-
-    fn uri(&self, user: &str, password: &str) -> String {
-        let port = self.port;
-        format!("mongodb://{user}:{password}@127.0.0.1:{port}/?replicaSet=rs0&authSource=admin")
-    }
-
-    async fn ask(&self, user: Option<&str>, database: &str, what: Document) -> Result<Document> {
-        let address = ServerAddress::Tcp {
-            host: "127.0.0.1".to_owned(),
-            port: Some(self.port),
-        };
-        let mut options = ClientOptions::builder()
-            .hosts(vec![address])
-            .direct_connection(true)
-            .build();
-        options.credential = user.map(|user| {
-            Credential::builder()
-                .username(user.to_owned())
-                .password(PASSWORD.to_owned())
-                .source("admin".to_owned())
-                .build()
-        });
-        let client = Client::with_options(options)?;
-        let asked = client.database(database).run_command(what).await;
-        asked.attempt("ask the test's own MongoDB")
-    }
+    probe::until(PATIENCE, "a primary", async || {
+        let hello = server.ask(None, "admin", doc! { "hello": 1 }).await?;
+        Ok(hello.get_bool("isWritablePrimary")?.then_some(()))
+    })
+    .await?;
+    let user =
+        |name: &str, role: Document| doc! { "createUser": name, "pwd": PASSWORD, "roles": [role] };
+    let root = doc! { "role": "root", "db": "admin" };
+    server.ask(None, "admin", user("all", root)).await?;
+    let all = Some(("all", PASSWORD));
+    let elsewhere = doc! { "role": "read", "db": "elsewhere" };
+    let create = doc! { "insert": "things", "documents": [{ "_id": 1 }] };
+    server.ask(all, "shop", create).await?;
+    server
+        .ask(all, "admin", user("elsewhere", elsewhere))
+        .await?;
+    Ok(server)
 }
 
-impl Drop for OwnMongoDb {
-    fn drop(&mut self) {
-        // Nothing can be done about a failure here.
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
+fn uri(server: &Mongod, user: &str, password: &str) -> String {
+    let port = server.port;
+    format!("mongodb://{user}:{password}@127.0.0.1:{port}/?replicaSet=rs0&authSource=admin")
 }
 
 async fn producer(uri: &str) -> Result<Ended> {
@@ -214,21 +141,27 @@ async fn producer(uri: &str) -> Result<Ended> {
 
 #[tokio::test]
 async fn producer_tells_of_a_wrong_password_and_of_a_missing_privilege() -> Result<()> {
-    let server = OwnMongoDb::with_users().await?;
+    let server = with_users().await?;
     let place = format!("127.0.0.1:{}", server.port);
     let words = ["could not log in to MongoDB", &place, "authSource"];
-    let ended = producer(&server.uri("all", WRONG)).await?;
+    let ended = producer(&uri(&server, "all", WRONG)).await?;
     ended.has(PREFLIGHT, &words)?;
     let words = ["could not", "`shop`", "not authorized", "the role `read`"];
-    let ended = producer(&server.uri("elsewhere", PASSWORD)).await?;
+    let ended = producer(&uri(&server, "elsewhere", PASSWORD)).await?;
     ended.has(PREFLIGHT, &words)
 }
 
 #[tokio::test]
 async fn producer_tells_of_a_standalone_server() -> Result<()> {
-    let server = OwnMongoDb::start(&[]).await?;
+    let server = Mongod::start(&[]).await?;
     let uri = format!("mongodb://127.0.0.1:{}/", server.port);
-    let words = ["could not follow changes", &uri, "standalone", "--replSet"];
+    let words = [
+        "could not follow changes",
+        &uri,
+        "standalone",
+        "--replSet",
+        "--capture poll",
+    ];
     producer(&uri).await?.has(PREFLIGHT, &words)
 }
 

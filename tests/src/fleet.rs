@@ -39,8 +39,10 @@ pub struct Fleet {
 #[derive(Debug, Default)]
 struct Programs {
     running: Vec<Program>,
-    /// What a producer is told beside where everything is.
+    /// What producers are told beside where everything is.
     producer_is_told: Vec<String>,
+    /// What one of them is told beside that, by its name.
+    told: BTreeMap<String, Vec<String>>,
     /// The most memory of each name, in KiB.
     peaks: BTreeMap<String, u64>,
     consumers: u32,
@@ -63,6 +65,12 @@ impl Fleet {
     /// Further arguments for producers that are started from now on.
     pub fn tell_producers(&self, arguments: &[&str]) {
         self.programs().producer_is_told = arguments.iter().map(|&s| s.to_owned()).collect();
+    }
+
+    /// Further arguments for the producer of this name, whenever it is started.
+    pub fn tell(&self, name: &str, arguments: &[&str]) {
+        let arguments = arguments.iter().map(|&s| s.to_owned()).collect();
+        self.programs().told.insert(name.to_owned(), arguments);
     }
 
     fn programs(&self) -> MutexGuard<'_, Programs> {
@@ -122,7 +130,15 @@ impl Fleet {
 
     fn make(&self, name: &str) -> Result<Program> {
         if name.starts_with(PRODUCER) {
-            let told = self.programs().producer_is_told.clone();
+            let mut told = self.programs().producer_is_told.clone();
+            told.extend(
+                self.programs()
+                    .told
+                    .get(name)
+                    .into_iter()
+                    .flatten()
+                    .cloned(),
+            );
             let told: Vec<_> = told.iter().map(String::as_str).collect();
             self.place.producer(name, &told)
         } else {

@@ -1,6 +1,6 @@
 //! Leafcutter on real servers: what the end-to-end suites and the demo are made of.
 //!
-//! It takes servers that run ([`stack`], [`servers`]), fills a live MongoDB with a whole
+//! It takes servers that run ([`stack`], [`servers`], [`mongod`]), fills a live MongoDB with a whole
 //! application's data and goes on writing to it ([`finlit`]), runs the real programs beside it
 //! ([`program`], [`world`], [`fleet`]), waits on conditions only ([`probe`], [`watch`]), kills parts
 //! of it ([`fault`]), and proves that every document is the row it should be, or where it should be
@@ -11,6 +11,7 @@ pub mod failure;
 pub mod probe;
 pub mod stack;
 pub mod servers;
+pub mod mongod;
 pub mod program;
 pub mod world;
 mod topic;

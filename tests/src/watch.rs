@@ -36,8 +36,8 @@ const POLL: Duration = Duration::from_millis(100);
 /// What the control topic says so far.
 #[derive(Debug, Clone, Default)]
 pub struct Said {
-    /// The newest heartbeat.
-    pub heartbeat: Option<Heartbeat>,
+    /// The newest heartbeat of each producer.
+    pub heartbeats: BTreeMap<String, Heartbeat>,
     /// By topic.
     pub complete: BTreeMap<String, SnapshotComplete>,
 }
@@ -74,9 +74,9 @@ impl Seen {
     pub fn announced(&self, topic: &str) -> u64 {
         let offsets = self
             .said
-            .heartbeat
-            .as_ref()
-            .and_then(|h| h.offsets.get(topic));
+            .heartbeats
+            .values()
+            .find_map(|h| h.offsets.get(topic));
         let sum: i64 = offsets.into_iter().flatten().sum();
         u64::try_from(sum).unwrap_or(0)
     }
@@ -100,14 +100,11 @@ impl Seen {
             .is_some_and(|c| self.is_past(topic, &c.offsets))
     }
 
-    /// Whether everything up to the newest heartbeat is applied.
+    /// Whether everything up to the newest heartbeats is applied.
     pub fn has_caught_up(&self) -> bool {
-        self.said.heartbeat.as_ref().is_some_and(|heartbeat| {
-            heartbeat
-                .offsets
-                .iter()
-                .all(|(topic, offsets)| self.is_past(topic, offsets))
-        })
+        let heartbeats = &self.said.heartbeats;
+        let mut offsets = heartbeats.values().flat_map(|h| &h.offsets);
+        !heartbeats.is_empty() && offsets.all(|(topic, offsets)| self.is_past(topic, offsets))
     }
 
     /// What is not applied yet of everything up to a cluster time; nothing when all is.
@@ -115,16 +112,18 @@ impl Seen {
         if self.is_stale {
             return Some("PostgreSQL to answer".to_owned());
         }
-        let Some(heartbeat) = &self.said.heartbeat else {
+        if self.said.heartbeats.is_empty() {
             return Some("the producer's first heartbeat".to_owned());
-        };
-        if heartbeat.time < until {
-            let behind = until.seconds() - heartbeat.time.seconds();
-            return Some(format!(
-                "a heartbeat after the last write ({behind} s to go)"
-            ));
         }
-        for (topic, offsets) in &heartbeat.offsets {
+        for (producer, heartbeat) in &self.said.heartbeats {
+            if heartbeat.time < until {
+                let behind = until.seconds() - heartbeat.time.seconds();
+                return Some(format!(
+                    "a heartbeat of {producer} after the last write ({behind} s to go)"
+                ));
+            }
+        }
+        for (topic, offsets) in self.said.heartbeats.values().flat_map(|h| &h.offsets) {
             if !self.is_past(topic, offsets) {
                 let left = self.announced(topic).saturating_sub(self.applied(topic));
                 return Some(format!("{left} records of `{topic}`"));
@@ -356,7 +355,10 @@ fn listen(kafka: &KafkaSettings, topic: &str, said: &Mutex<Said>, end: &AtomicBo
         };
         let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
         match Control::read(&key, &value) {
-            Ok(Control::Heartbeat(heartbeat)) => said.heartbeat = Some(heartbeat),
+            Ok(Control::Heartbeat(heartbeat)) => {
+                said.heartbeats
+                    .insert(heartbeat.producer.clone(), heartbeat);
+            }
             Ok(Control::SnapshotComplete(complete)) => {
                 said.complete.insert(complete.topic.clone(), complete);
             }

@@ -1,4 +1,5 @@
-//! Olorin: nested state, arrays of doubles, and deletes that take others along or are forgotten.
+//! Olorin: nested state, arrays of doubles, deletes that take others along or are forgotten, and two
+//! time series that a second producer polls.
 
 use bson::{Bson, doc};
 use leafcutter_tests::{
@@ -6,14 +7,14 @@ use leafcutter_tests::{
     systems::{
         migration::Migration,
         olorin::{
-            OLORIN, detector, detector_id, event, event_id, investigation, investigation_id,
-            playbook_id, run, run_id, user, user_id,
+            OLORIN, detector, detector_id, entry, event, event_id, investigation, investigation_id,
+            metric, now, playbook_id, run, run_id, user, user_id,
         },
     },
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn eight_collections_arrive_while_they_change() -> Result<()> {
+async fn ten_collections_arrive_while_they_change() -> Result<()> {
     let mut migration = Migration::begin(OLORIN).await?;
     change(&migration, 0).await?;
     migration.hurry().await?;
@@ -31,6 +32,21 @@ async fn change(migration: &Migration, round: u32) -> Result<()> {
     let writer = &migration.writer;
     let base = 40 * round;
     let new = 1_000 + 100 * round;
+
+    // Measurements and entries of what another producer carries, and later.
+    let mut measured = now(metric(new));
+    measured.insert(
+        "meta",
+        doc! { "detector_id": detector_id(new), "name": "recall" },
+    );
+    writer.insert("detector_metrics", measured).await?;
+    let mut logged = now(entry(new));
+    logged.insert("meta", doc! { "user_id": user_id(new), "tenant_id": "x" });
+    writer.insert("audit_log", logged).await?;
+    for n in new + 1..new + 20 {
+        writer.insert("audit_log", now(entry(n))).await?;
+        writer.insert("detector_metrics", now(metric(n))).await?;
+    }
 
     // Events before their run and their detector.
     let mut early = event(new);

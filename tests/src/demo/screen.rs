@@ -203,8 +203,9 @@ impl Screen {
         }
         if let Some(heartbeat) = seen
             .said
-            .heartbeat
-            .as_ref()
+            .heartbeats
+            .values()
+            .next()
             .filter(|_| seen.has_caught_up())
         {
             self.as_of = heartbeat.sent_at;

@@ -20,6 +20,7 @@ pub const AUTORES: System = System {
     name: "autores",
     mapping: include_str!("../../../schemas/examples/autores/mapping.yaml"),
     indexes,
+    series: &[],
     documents,
     expected,
 };

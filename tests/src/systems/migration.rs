@@ -13,7 +13,7 @@ use crate::{
     watch::Watch,
     world::World,
 };
-use bson::{Bson, Document};
+use bson::{Bson, Document, doc};
 use std::time::Duration;
 
 /// How long anything may take here.
@@ -21,6 +21,8 @@ const DEADLINE: Duration = Duration::from_secs(90);
 /// How long rows may need to be settled: documents that wait for a unique value are looked at every
 /// ten seconds.
 const SETTLED: Duration = Duration::from_secs(30);
+/// The producer of time series.
+const POLLS: &str = "producer-polls";
 /// So slow that there is time to change what is being read.
 const SLOWLY: [&str; 2] = ["--max-docs-per-second", "80"];
 /// Differences that a failure shows.
@@ -72,6 +74,11 @@ impl Migration {
             let collection = world.source.collection::<Document>(collection);
             collection.create_index(index).await?;
         }
+        for series in system.series {
+            let fields = doc! { "timeField": series.time, "metaField": series.meta };
+            let create = doc! { "create": series.collection, "timeseries": fields };
+            world.source.run_command(create).await?;
+        }
         for (collection, document) in (system.documents)() {
             Writer(world.source.clone())
                 .insert(collection, document)
@@ -85,11 +92,32 @@ impl Migration {
             system,
             held: Vec::new(),
         };
+        migration.share_out()?;
         migration.fleet.first_producer().await?;
         migration.fleet.consumer()?;
         migration.fleet.consumer()?;
         migration.until_begun().await?;
         Ok(migration)
+    }
+
+    /// Leaves the time series to a producer that polls them, as the head of the mapping says.
+    fn share_out(&self) -> Result<()> {
+        let series: Vec<&str> = self.system.series.iter().map(|s| s.collection).collect();
+        if series.is_empty() {
+            return Ok(());
+        }
+        let series = series.join(",");
+        self.fleet.tell(PRODUCER, &["--except", &series]);
+        let polls = [
+            "--capture",
+            "poll",
+            "--poll-interval",
+            "300ms",
+            "--only",
+            &series,
+        ];
+        self.fleet.tell(POLLS, &polls);
+        self.fleet.start(POLLS)
     }
 
     async fn until_begun(&self) -> Result<()> {

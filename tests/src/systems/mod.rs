@@ -21,6 +21,17 @@ use expected::Expected;
 use mongodb::IndexModel;
 use source::Source;
 
+/// A time series.
+#[derive(Debug, Clone, Copy)]
+pub struct Series {
+    /// Its collection.
+    pub collection: &'static str,
+    /// Its field of time.
+    pub time: &'static str,
+    /// Its field of what is measured.
+    pub meta: &'static str,
+}
+
 /// One system.
 #[derive(Debug, Clone, Copy)]
 pub struct System {
@@ -30,6 +41,8 @@ pub struct System {
     pub mapping: &'static str,
     /// What its application has made in MongoDB, by collection.
     pub indexes: fn() -> Vec<(&'static str, IndexModel)>,
+    /// Its time series, which a second producer polls.
+    pub series: &'static [Series],
     /// Its documents before anything changes, by collection.
     pub documents: fn() -> Vec<(&'static str, Document)>,
     /// What has to be in PostgreSQL.

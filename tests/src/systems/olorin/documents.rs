@@ -4,8 +4,8 @@ use crate::finlit::dice::Dice;
 use bson::{Array, Bson, DateTime, Decimal128, Document, doc, oid::ObjectId};
 
 const TENANTS: [&str; 5] = ["default", "acme", "Ünïcode GmbH", "x", "empty"];
-const USERS: u32 = 60;
-const DETECTORS: u32 = 30;
+pub(super) const USERS: u32 = 60;
+pub(super) const DETECTORS: u32 = 30;
 const PLAYBOOKS: u32 = 20;
 const RUNS: u32 = 120;
 const EVENTS: u32 = 150;
@@ -13,11 +13,11 @@ const EMBEDDINGS: u32 = 24;
 const INVESTIGATIONS: u32 = 100;
 const YEAR_2025: i64 = 1_735_689_600_000;
 
-fn dice(what: u64, n: u32) -> Dice {
+pub(super) fn dice(what: u64, n: u32) -> Dice {
     Dice::new(&[0x0010_0217, what, n.into()])
 }
 
-fn object_id(what: u8, n: u32) -> ObjectId {
+pub(super) fn object_id(what: u8, n: u32) -> ObjectId {
     let mut bytes = [0x67, 0x10, 0, 0, what, 0, 0, 0, 0, 0, 0, 0];
     bytes[2..4].copy_from_slice(&n.to_be_bytes()[2..]);
     bytes[8..].copy_from_slice(&n.to_be_bytes());
@@ -58,7 +58,7 @@ pub fn investigation_id(n: u32) -> Bson {
     object_id(6, n).into()
 }
 
-fn at(dice: &mut Dice) -> DateTime {
+pub(super) fn at(dice: &mut Dice) -> DateTime {
     DateTime::from_millis(YEAR_2025 + i64::from(dice.below_u32(2_000_000_000)))
 }
 
@@ -285,7 +285,7 @@ fn finding(dice: &mut Dice, k: usize) -> Bson {
 
 /// All of them, children first.
 pub(super) fn all() -> Vec<(&'static str, Document)> {
-    let mut all = Vec::new();
+    let mut all = super::series::all();
     let mut add = |name, count, make: fn(u32) -> Document| {
         all.extend((0..count).map(|n| (name, make(n))));
     };

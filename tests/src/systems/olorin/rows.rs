@@ -1,5 +1,6 @@
 //! The rows of Olorin's documents, worked out again.
 
+use super::series;
 use crate::{
     finlit::expected::{
         self as finlit,
@@ -15,7 +16,7 @@ use crate::{
 };
 use bson::{Bson, Document, doc};
 
-const TENANT: Column = varchar("tenant_id", 64).or("default");
+pub(super) const TENANT: Column = varchar("tenant_id", 64).or("default");
 
 static TENANTS: &[Column] = &[
     varchar("tenant_id", 64).at("_id"),
@@ -78,7 +79,7 @@ static JSON: Column = column("", Kind::Json).at("");
 const OF_TENANT: (&str, &str, &str) = ("tenant_id", "tenants", "tenant_id");
 const OF_DETECTOR: (&str, &str, &str) = ("detector_id", "detectors", "detector_id");
 
-type Made = Result<Vec<(&'static str, Row)>, &'static str>;
+pub(super) type Made = Result<Vec<(&'static str, Row)>, &'static str>;
 
 /// All rows, parents before children.
 pub(super) fn expected(source: &Source) -> Expected {
@@ -111,6 +112,8 @@ pub(super) fn expected(source: &Source) -> Expected {
         ("detection_runs", run, &[OF_DETECTOR]),
         ("anomaly_events", event, &[OF_TENANT, OF_DETECTOR]),
         ("investigations", investigation, &[OF_TENANT]),
+        ("audit_log", series::entry_rows, &[OF_TENANT]),
+        ("detector_metrics", series::metric_rows, &[OF_DETECTOR]),
     ] {
         for document in source.of(collection) {
             place(&mut expected, (collection, document), make, references);
@@ -135,6 +138,7 @@ fn place(
         for (of, column, parent, key) in [
             ("anomaly_events", "run_id", "detection_runs", "run_id"),
             ("investigations", "user_id", "users", "user_id"),
+            ("audit_log", "user_id", "users", "user_id"),
             ("playbook_steps", "detector_id", "detectors", "detector_id"),
         ] {
             if table == of && !expected.finds(row.get(column), parent, key) {

@@ -14,6 +14,7 @@ pub const SMARTDIET: System = System {
     name: "smartdiet",
     mapping: include_str!("../../../../schemas/examples/smartdiet/mapping.yaml"),
     indexes: Vec::new,
+    series: &[],
     documents: documents::all,
     expected: rows::expected,
 };
