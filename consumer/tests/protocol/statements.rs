@@ -7,6 +7,7 @@ use crate::{
 };
 use bson::doc;
 use leafcutter_consumer::sink::work::Outcome;
+use std::time::Duration;
 
 /// The owner of the parents, and the owner of the children.
 async fn family() -> (World, Consumer, Consumer) {
@@ -306,6 +307,9 @@ async fn parent_deleted_while_what_goes_with_it_is_written() {
         .await;
     let gone = delete(Table::Masters, 3, 1);
     assert_eq!(apply(&mut one, gone).await, Outcome::Held);
+    // Nor does who settles wait for it.
+    let settling = tokio::time::timeout(Duration::from_secs(5), one.settle_held());
+    assert_eq!(settling.await.unwrap().unwrap(), 0);
     pause.end().await;
     assert_eq!(writing.await.unwrap().0, Outcome::Applied);
     assert_eq!(world.text(LOST).await, "");

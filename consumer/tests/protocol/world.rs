@@ -375,6 +375,7 @@ fn no_end(model: &Model) -> Patience {
         time: Version::from_i64(i64::MAX).unwrap(),
         low_water: Version::ZERO,
         sent_at: 0,
+        polled: false,
         offsets: BTreeMap::new(),
         snapshots: BTreeMap::new(),
     };

@@ -18,4 +18,5 @@ pub const MISSLAND: System = System {
     indexes: documents::indexes,
     documents: documents::all,
     expected: rows::expected,
+    series: &[],
 };

@@ -53,7 +53,7 @@ static METRICS: &[Column] = &[
 pub fn entry(n: u32) -> Document {
     let dice = &mut dice(8, n);
     let mut meta = doc! { "user_id": user_id(dice.below_u32(documents::USERS + 5)) };
-    if n % 3 > 0 {
+    if !n.is_multiple_of(3) {
         meta.insert("tenant_id", dice.pick(&["default", "acme", "x"]));
     }
     let mut entry = doc! {
