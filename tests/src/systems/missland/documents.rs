@@ -5,9 +5,9 @@ use crate::finlit::dice::Dice;
 use bson::{Array, Bson, DateTime, Document, doc, oid::ObjectId};
 use mongodb::{IndexModel, options::IndexOptions};
 
-const POSTS: u32 = 150;
-const COLLECTIONS: u32 = 60;
-const TRYONS: u32 = 100;
+const POSTS: u32 = 220;
+const COLLECTIONS: u32 = 120;
+const TRYONS: u32 = 200;
 /// Nothing points to the posts from this on, until something does.
 const LINKED: u32 = 110;
 /// There are no posts from this on, and no such post ever comes.
