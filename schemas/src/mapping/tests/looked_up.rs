@@ -106,7 +106,7 @@ fn what_is_said_about_the_rest() {
                 "{NAILS}        children:\n          - table: marks\n            from: marks\n            key: [id, post_id, n]\n            columns:\n              id: {{ parent: id }}\n              post_id: {{ parent: post_id }}\n              n: {{ position: true, type: integer }}\n"
             ),
             &[
-                "mapping.yaml:34:26: collections.tryons.children[0].children[0].columns.post_id.parent: `post_id` is looked up by `_id`, so no table below can repeat it",
+                "mapping.yaml:33:34: collections.tryons.children[0].children[0].columns.post_id.parent: `post_id` is looked up by `_id`, so no table below can repeat it",
             ],
         ),
     ]);
