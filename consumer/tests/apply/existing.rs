@@ -738,6 +738,7 @@ collections:
         delete_by("people", 2, 1),
     ];
     world.each(&records).await;
+    assert_eq!(world.settle_at(2).await.let_go, 1);
     let lost = "select encode(row_key, 'hex') from leafcutter.lost";
     assert_eq!(world.text(lost).await, "00000002");
     let records = [put("people", 3, doc! { "_id": 1 }), order(4)];
