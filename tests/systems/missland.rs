@@ -57,7 +57,8 @@ async fn posts(writer: &Writer, round: u32) -> Result<()> {
     let colors = doc! { "$set": { "colors": ["red", "green", "blue"], "width": 700.0 } };
     for change in [
         colors,
-        doc! { "$pull": { "colors": "green" }, "$push": { "colors": "red" } },
+        doc! { "$pull": { "colors": "green" } },
+        doc! { "$push": { "colors": "red" } },
         doc! { "$push": { "colors": "gold" }, "$unset": { "image_url": "" } },
     ] {
         writer.update("posts", post_id(base + 2), change).await?;

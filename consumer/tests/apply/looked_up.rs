@@ -23,6 +23,17 @@ collections:
     columns:
       id: { path: legacy_pg_id, type: bigint, generated: true, start: 500 }
       post_id: { path: post, type: bigint, convert: object-id, required: true, references: { table: posts, by: _id } }
+  albums:
+    table: albums
+    key: id
+    columns: { id: { path: legacy_pg_id, type: bigint, generated: true, start: 900 } }
+    children:
+      - table: album_posts
+        from: posts
+        key: [album_id, post_id]
+        columns:
+          album_id: { parent: id }
+          post_id: { path: ., type: bigint, required: true, references: { table: posts, by: _id } }
   lists:
     table: lists
     key: id
@@ -146,13 +157,18 @@ async fn what_never_comes() {
     world
         .each(&[tryon(3, 11, hex(9)), list(3, 21, &[1, 9], Some(9))])
         .await;
+    let album = doc! { "_id": id(31), "posts": [id(1), id(9)] };
+    world.each(&[put("albums", 3, album)]).await;
     world.settle_at_once().await;
-    assert_eq!(world.text(STATE).await, "100:1|null|3^-|15>100|2");
+    assert_eq!(world.text(STATE).await, "100:1|null|3^-|15>100|3");
+    let album =
+        "select string_agg(album_id || '>' || post_id, ' ' order by post_id) from album_posts";
+    assert_eq!(world.text(album).await, "900>100");
     let letters = "select table_name, reason, column_name from leafcutter.dead_letters \
                    where state = 'open' order by 1, 3";
     assert_eq!(
         world.text(letters).await,
-        "lists|orphan|post_id tryons|orphan|post_id"
+        "albums|orphan|post_id lists|orphan|post_id tryons|orphan|post_id"
     );
     // It does come.
     world.each(&[post(5, 9, doc! {})]).await;
@@ -162,6 +178,7 @@ async fn what_never_comes() {
         world.text(&without_numbers).await,
         "100:1 101:5|>101|3^101|15>100 15>101|0"
     );
+    assert_eq!(world.text(album).await, "900>100 900>101");
     assert_eq!(world.text(letters).await, "");
     world.end().await;
 }

@@ -18,7 +18,7 @@ use crate::{
         session::Session,
         transaction::Transaction,
         upserts,
-        work::{Fate, From, Obstacle, Outcome, Wish},
+        work::{Candidate, Fate, From, Obstacle, Outcome, Wish},
     },
     transform::TableId,
 };
@@ -382,7 +382,9 @@ async fn note(
     ledger::unbury(t.session, &vacate::of_rows(name), &rows).await?;
     if t.flags.dead_letters {
         let fresh = present.iter().map(|&document| &t.work.candidates[document]);
-        let fresh = fresh.filter(|candidate| !matches!(candidate.from, From::Kept(_)));
+        // What was there already and still lacks rows has its letter for that.
+        let lacks = |c: &Candidate| c.fate == Fate::Done(Outcome::Unchanged) && c.lacks.is_some();
+        let fresh = fresh.filter(|c| !(matches!(c.from, From::Kept(_)) || lacks(c)));
         let list = fresh.map(|c| (c.key.as_slice(), c.stamp.version.as_i64()));
         let list: Vec<(&[u8], i64)> = list.collect();
         ledger::supersede(t.session, name, &list).await?;
