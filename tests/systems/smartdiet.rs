@@ -8,7 +8,7 @@ use leafcutter_tests::{
         migration::Migration,
         smartdiet::{
             Kind::{
-                Appointments, Coachings, Companies, Contents, Days, Events, Menus, Messages,
+                Appointments, Coachings, Companies, Contents, Days, Events, Logbooks, Menus, Messages,
                 Periods, Quizzs, Recipes, Targets, UserQuizzs, Users,
             },
             SMARTDIET, document, id, oid,
@@ -94,6 +94,8 @@ async fn change(migration: &Migration, round: u32) -> Result<()> {
     for change in [
         doc! { "$set": { "contents": [id(Contents, 5), id(Contents, 6), id(Contents, 7)], "is_success": true } },
         doc! { "$pull": { "contents": id(Contents, 6) } },
+        doc! { "$set": { "main_logbooks": [id(Logbooks, 1), id(Logbooks, 2)] } },
+        doc! { "$pull": { "main_logbooks": id(Logbooks, 1) } },
     ] {
         writer.update("days", id(Days, base), change).await?;
     }

@@ -189,6 +189,7 @@ pub fn document(kind: Kind, n: u32) -> Document {
                 document.insert("is_success", n % 4 == 1);
             }
             put(&mut document, "contents", several(Contents, 5, dice));
+            put(&mut document, "main_logbooks", several(Logbooks, 4, dice));
         }
         Logbooks => logbooks::fill(&mut document, n, dice),
     }

@@ -328,13 +328,22 @@ fn links(collection: &str) -> &'static [Links] {
             "user_question_id",
             None,
         )],
-        "days" => &[(
-            "contents",
-            "days_contents_links",
-            "day_id",
-            "content_id",
-            None,
-        )],
+        "days" => &[
+            (
+                "contents",
+                "days_contents_links",
+                "day_id",
+                "content_id",
+                None,
+            ),
+            (
+                "main_logbooks",
+                "days_logbooks_links",
+                "day_id",
+                "logbook_id",
+                None,
+            ),
+        ],
         _ => &[],
     }
 }
