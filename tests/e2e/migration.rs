@@ -95,14 +95,7 @@ async fn applying_everything_again_writes_no_row() -> Result<()> {
 /// Per table: rows that are there, and how often one was updated or deleted, when all sessions
 /// have told. Insertions do not count: a document whose unique value is taken is tried in vain.
 async fn written(world: &World) -> Result<Vec<(String, i64, i64, i64)>> {
-    // A session tells what it did when it ends, at the latest.
-    let others = "select count(*) from pg_stat_activity where datname = current_database() \
-                  and application_name <> 'leafcutter-tests'";
-    probe::until(DEADLINE, "the consumers' sessions to end", async || {
-        let others: i64 = world.target.query_one(others, &[]).await?.get(0);
-        Ok((others == 0).then_some(()))
-    })
-    .await?;
+    world.until_alone().await?;
     let sql = "select relname::text, n_tup_upd, n_tup_del from pg_stat_user_tables \
                where schemaname = 'public' order by 1";
     let tables = world

@@ -6,7 +6,7 @@ use leafcutter_tests::{
     failure::{Failure, Result},
     fleet::{Fleet, PRODUCER},
     mongod::Mongod,
-    probe, program,
+    program,
     stack::Stack,
     systems::source::Writer,
     watch::Watch,
@@ -123,13 +123,7 @@ impl Polled {
     async fn written(&self) -> Result<[i64; 4]> {
         self.fleet.stop_consumers(DEADLINE).await?;
         let target = &self.world.target;
-        let others = "select count(*) from pg_stat_activity where datname = current_database() \
-                      and application_name <> 'leafcutter-tests'";
-        probe::until(DEADLINE, "the consumers' sessions to end", async || {
-            let others: i64 = target.query_one(others, &[]).await?.get(0);
-            Ok((others == 0).then_some(()))
-        })
-        .await?;
+        self.world.until_alone().await?;
         let sql = "select sum(n_tup_ins)::bigint, sum(n_tup_upd)::bigint, sum(n_tup_del)::bigint, \
                    sum(n_dead_tup)::bigint from pg_stat_user_tables where schemaname = 'public'";
         let row = target.query_one(sql, &[]).await?;

@@ -225,6 +225,22 @@ impl World {
         Ok(())
     }
 
+    /// Waits until nobody else is connected to the target: a session tells PostgreSQL's statistics
+    /// what it did when it ends, at the latest.
+    ///
+    /// # Errors
+    /// When PostgreSQL fails, or somebody stays.
+    pub async fn until_alone(&self) -> Result<()> {
+        const LONGEST: Duration = Duration::from_secs(30);
+        let others = "select count(*) from pg_stat_activity where datname = current_database() \
+                      and application_name <> 'leafcutter-tests'";
+        probe::until(LONGEST, "the consumers' sessions to end", async || {
+            let others: i64 = self.target.query_one(others, &[]).await?.get(0);
+            Ok((others == 0).then_some(()))
+        })
+        .await
+    }
+
     /// What a comparison needs.
     pub fn sides(&mut self) -> Sides<'_> {
         Sides {

@@ -214,14 +214,7 @@ impl Migration {
     pub async fn written(&self, table: &str) -> Result<Written> {
         self.fleet.stop_consumers(DEADLINE).await?;
         let target = &self.world.target;
-        // A session tells what it did when it ends, at the latest.
-        let others = "select count(*) from pg_stat_activity where datname = current_database() \
-                      and application_name <> 'leafcutter-tests'";
-        probe::until(DEADLINE, "the consumers' sessions to end", async || {
-            let others: i64 = target.query_one(others, &[]).await?.get(0);
-            Ok((others == 0).then_some(()))
-        })
-        .await?;
+        self.world.until_alone().await?;
         let sql = "select n_tup_ins, n_tup_upd, n_tup_del from pg_stat_user_tables \
                    where schemaname = 'public' and relname = $1";
         let row = target.query_one(sql, &[&table]).await?;
