@@ -391,6 +391,7 @@ impl Settler {
                 "settled"
             );
         }
-        Ok(settled.more)
+        // Of a great many held rows a round lets some go, and the next one follows at once.
+        Ok(settled.more || let_go > 0)
     }
 }

@@ -32,6 +32,7 @@ mod counters;
 pub mod letters;
 pub mod apply;
 pub mod settle;
+mod held;
 pub mod retry;
 mod overtaken;
 
