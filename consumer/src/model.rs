@@ -35,9 +35,11 @@ pub struct TableModel {
     pub shared: bool,
     /// Whether its rows are not found by `_id` alone: see [`crate::sink::keys`].
     pub natural_key: bool,
-    /// Whether the key of a parent is looked up for its rows or those below: see
-    /// [`crate::sink::keys::lookup`].
-    pub looks_up: bool,
+    /// The references whose parents are told by `_id`, as positions among those of its statements, each
+    /// with the parent: see [`crate::sink::keys::lookup`].
+    pub looked_up: Vec<(usize, TableId)>,
+    /// Whether such references point here.
+    pub told_by_id: bool,
     /// Its statements.
     pub sql: TableSql,
     /// Statements for what goes with its rows, or changes; none where nothing does and its rows go
@@ -158,7 +160,8 @@ impl Model {
                         state_name,
                         shared,
                         natural_key: entry.table.has_natural_key(),
-                        looks_up: looks_up(&entry.table),
+                        looked_up: Vec::new(),
+                        told_by_id: false,
                         sql,
                         gone: None,
                         cascaded: false,
@@ -176,6 +179,7 @@ impl Model {
         }
         drop(referrers);
         cascades(&mut tables);
+        look_ups(&mut tables);
         Ok(Self {
             mapping,
             tables: tables.into_values().collect(),
@@ -186,6 +190,12 @@ impl Model {
     /// A table.
     pub fn table(&self, id: TableId) -> &TableModel {
         &self.tables[id.0]
+    }
+
+    /// Whether a parent's key is looked up for rows of this root table or below it.
+    pub fn looks_up(&self, root: TableId) -> bool {
+        let mut tables = std::iter::once(&root).chain(&self.table(root).children);
+        tables.any(|&table| !self.table(table).looked_up.is_empty())
     }
 
     /// The root tables whose rows are not found by `_id` alone.
@@ -294,10 +304,28 @@ fn cascades(tables: &mut BTreeMap<TableId, TableModel>) {
     }
 }
 
-fn looks_up(table: &Table) -> bool {
-    let tables = table.with_descendants();
-    let mut columns = tables.iter().flat_map(|table| &table.columns);
-    columns.any(|column| column.looked_up().is_some())
+/// Notes which references are told by `_id`, on both sides.
+fn look_ups(tables: &mut BTreeMap<TableId, TableModel>) {
+    let roots = tables.iter().filter(|(_, entry)| entry.above.is_empty());
+    let by_name: BTreeMap<TableName, TableId> = roots
+        .map(|(id, entry)| (entry.table.name.clone(), *id))
+        .collect();
+    let mut told = BTreeSet::new();
+    for entry in tables.values_mut() {
+        for (position, check) in entry.sql.references.iter().enumerate() {
+            if entry.table.columns[check.column].looked_up().is_some()
+                && let Some(&parent) = by_name.get(&check.parent)
+            {
+                entry.looked_up.push((position, parent));
+                told.insert(parent);
+            }
+        }
+    }
+    for id in told {
+        if let Some(entry) = tables.get_mut(&id) {
+            entry.told_by_id = true;
+        }
+    }
 }
 
 /// The tables below one, parents first.

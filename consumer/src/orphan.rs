@@ -2,8 +2,8 @@
 //! happened in the source is applied.
 //!
 //! It takes what the control topic says and how far this group has applied, and answers for one
-//! document or one topic. It is pure. A yes is never final: the parked row stays and is placed if its parent
-//! comes (O6).
+//! document or one topic. It is pure. A yes is never final: the parked row stays and is placed if
+//! its parent comes (O6).
 
 use leafcutter_schemas::{
     control::{Control, Heartbeat, SnapshotComplete},

@@ -7,6 +7,7 @@ WORK = "consumer/src/sink/work.rs"
 UPSERTS = "consumer/src/sink/upserts.rs"
 DELETES = "consumer/src/sink/deletes.rs"
 SETTLE = "consumer/src/sink/settle.rs"
+HELD = "consumer/src/sink/held.rs"
 PARKING = "consumer/src/sink/parking.rs"
 FENCE = "consumer/src/sink/fence.rs"
 RETRY = "consumer/src/sink/retry.rs"
@@ -135,7 +136,7 @@ MUTANTS = [
     mutant(
         "S1b",
         "the settling task looks at held rows",
-        [(SETTLE, "if t.flags.held {", "if false {")],
+        [(HELD, "if t.flags.held {", "if false {")],
         PROTOCOL,
         ["statements::"],
     ),
@@ -407,7 +408,7 @@ MUTANTS = [
     mutant(
         "K7",
         "whoever places a document takes along what is told of it",
-        [(WAITING, ".natural_key.then(|| row.clone());", ".natural_key.then(|| row.clone()).filter(|_| false);")],
+        [(WAITING, ".told_by_id.then(|| row.clone());", ".told_by_id.then(|| row.clone()).filter(|_| false);")],
         APPLYING,
         ["looked_up::what_is_not_there_yet"],
     ),

@@ -8,8 +8,8 @@ use leafcutter_tests::{
         migration::Migration,
         smartdiet::{
             Kind::{
-                Appointments, Coachings, Companies, Contents, Days, Events, Logbooks, Menus, Messages,
-                Periods, Quizzs, Recipes, Targets, UserQuizzs, Users,
+                Appointments, Coachings, Companies, Contents, Days, Events, Logbooks, Menus,
+                Messages, Periods, Quizzs, Recipes, Targets, UserQuizzs, Users,
             },
             SMARTDIET, document, id, oid,
         },

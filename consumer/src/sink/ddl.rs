@@ -1,9 +1,9 @@
 //! The target's tables: what the mapping needs and the database does not have yet.
 //!
 //! Tables that exist belong to the application: missing columns are added, nothing is ever changed
-//! or dropped, and what serves already under another name is used. Everything is generated in the order of writing, so that it can be printed and run
-//! by hand as well. The statements are idempotent and run under one advisory lock, since every
-//! consumer runs them at its start.
+//! or dropped, and what serves already under another name is used. Everything is generated in the
+//! order of writing, so that it can be printed and run by hand as well. The statements are idempotent
+//! and run under one advisory lock, since every consumer runs them at its start.
 
 use super::{
     existing::catalogue::{Catalogue, FoundTable},
@@ -346,7 +346,7 @@ fn child_key(table: &Table, parent: &Table) -> ForeignKey {
 }
 
 /// A type's name in `pg_type`; an array's is that of its element behind a `_`.
-fn type_name(pg_type: PgType) -> String {
+pub(super) fn type_name(pg_type: PgType) -> String {
     let name = match pg_type.scalar() {
         PgType::Bool => "bool",
         PgType::Int2 => "int2",

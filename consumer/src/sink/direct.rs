@@ -55,8 +55,7 @@ pub(super) async fn write_direct(
     root: TableId,
     documents: &[usize],
 ) -> Result<bool, ApplyError> {
-    let entry = t.model.table(root);
-    let due = !(entry.shared || entry.looks_up)
+    let due = !(t.model.table(root).shared || t.model.looks_up(root))
         && t.fresh
         && !t.careful
         && t.pulled.is_empty()

@@ -362,7 +362,7 @@ async fn null_decided(
     let is_root = t.model.table(table).above.is_empty();
     let decided: Vec<i32> = documents
         .iter()
-        .filter(|&&d| lookup::decided(&t.work.candidates[d], is_root))
+        .filter(|&&d| t.work.candidates[d].leaves_out_parents(is_root))
         .map(|&d| i32::try_from(d).unwrap_or(i32::MAX))
         .collect();
     if decided.is_empty() {
@@ -467,7 +467,7 @@ async fn take_unknown(
 
 /// Notes the child rows that were left out since a parent has no key yet.
 fn lack_unknown(t: &mut Transaction<'_>, root: TableId, written: &[usize]) {
-    for &document in written.iter().filter(|_| t.model.table(root).looks_up) {
+    for &document in written.iter().filter(|_| t.model.looks_up(root)) {
         let candidate = &mut t.work.candidates[document];
         let Wish::Upsert(rows) = &candidate.wish else {
             continue;

@@ -71,7 +71,7 @@ impl Transaction<'_> {
                 let candidate = &self.work.candidates[*self.work.by_row.get(row)?];
                 let key = candidate.row_key(self.rows);
                 let key = key.filter(|_| candidate.fate == Fate::Open)?;
-                let told = self.model.table(row.0).natural_key.then(|| row.clone());
+                let told = self.model.table(row.0).told_by_id.then(|| row.clone());
                 Some([Some((row.0, key.to_vec())), told])
             })
             .flatten()

@@ -224,6 +224,12 @@ pub struct Candidate {
 }
 
 impl Candidate {
+    /// Whether its parents that are known never to come are to be left out, in its root row or in the
+    /// rows below. Of a document that only lacks rows of its child tables its own row is decided.
+    pub fn leaves_out_parents(&self, root: bool) -> bool {
+        self.null_missing || (root && self.incomplete)
+    }
+
     /// The key of the row that it wants; none for a delete.
     pub fn row_key<'r>(&self, rows: &'r Rows) -> Option<&'r [u8]> {
         match &self.wish {

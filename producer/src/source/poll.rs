@@ -3,8 +3,8 @@
 //! A poll reads, collection after collection, the documents with a date that is not older than the
 //! mark less an overlap; the mark is the time at which the poll before began. What a poll reads
 //! again and has not changed is handed on once ([`super::seen`]), and after a restart bears the version
-//! it had ([`super::dates`]), so nothing is written for it. The overlap stands for what no clock shows: dates that were set before their documents
-//! could be read, and clocks of the application that differ.
+//! it had ([`super::dates`]), so nothing is written for it. The overlap stands for what no clock shows:
+//! dates that were set before their documents could be read, and clocks of the application that differ.
 //!
 //! A poll counts when the last of its documents is acknowledged, and until then the mark of the
 //! checkpoint is that of the poll before (PROTOCOL P2). Its time is what a heartbeat may claim: what

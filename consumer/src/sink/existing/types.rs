@@ -5,6 +5,7 @@
 //! unchanged one known. In the key a value has to stay what it was. The rules stand here as a table;
 //! a test asks PostgreSQL of every pair.
 
+use crate::sink::ddl::type_name;
 use leafcutter_schemas::mapping::PgType;
 
 /// A column's type as PostgreSQL's catalogue has it.
@@ -134,7 +135,7 @@ fn between(wanted: PgType, found: PgType, shown: &FoundType) -> Fit {
     if let (PgType::Array(_), PgType::Array(_)) = (wanted, found) {
         // PostgreSQL compares arrays of one type only.
         let name = shown.element.as_deref().unwrap_or_default();
-        return if name == element_name(wanted) {
+        return if name == type_name(wanted.scalar()) {
             between(wanted.scalar(), found.scalar(), shown)
         } else {
             Fit::Not
@@ -198,28 +199,6 @@ fn number(wanted: PgType, found: PgType) -> Fit {
             }
         }
         _ => Fit::Changes,
-    }
-}
-
-/// The name of an array's elements in `pg_type`.
-fn element_name(array: PgType) -> &'static str {
-    match array.scalar() {
-        PgType::Bool => "bool",
-        PgType::Int2 => "int2",
-        PgType::Int4 => "int4",
-        PgType::Int8 => "int8",
-        PgType::Float4 => "float4",
-        PgType::Float8 => "float8",
-        PgType::Numeric(_) => "numeric",
-        PgType::Text => "text",
-        PgType::Varchar(_) => "varchar",
-        PgType::Uuid => "uuid",
-        PgType::Bytea => "bytea",
-        PgType::Date => "date",
-        PgType::Timestamp => "timestamp",
-        PgType::Timestamptz => "timestamptz",
-        PgType::Json => "json",
-        PgType::Jsonb | PgType::Array(_) => "jsonb",
     }
 }
 

@@ -7,11 +7,7 @@
 
 use super::ledger;
 use crate::{
-    sink::{
-        ApplyError,
-        transaction::Transaction,
-        work::{Candidate, Wish},
-    },
+    sink::{ApplyError, transaction::Transaction, work::Wish},
     transform::{Rows, TableId},
 };
 use leafcutter_schemas::mapping::OnMissing;
@@ -59,7 +55,7 @@ pub async fn look_up(
     root: TableId,
     documents: &[usize],
 ) -> Result<(), ApplyError> {
-    if !t.model.table(root).looks_up {
+    if !t.model.looks_up(root) {
         return Ok(());
     }
     let fields = fields(t, documents);
@@ -92,7 +88,7 @@ pub async fn look_up(
         let column = &t.model.table(table).table.columns[field.column];
         let reference = column.looked_up();
         let null = reference.is_some_and(|reference| reference.on_missing == OnMissing::Null);
-        if null && decided(candidate, table == root) {
+        if null && candidate.leaves_out_parents(table == root) {
             candidate.nulled = true;
         } else {
             t.lookups
@@ -107,12 +103,6 @@ pub async fn look_up(
     Ok(())
 }
 
-/// Whether its missing parents are to be left out. Of a document that only lacks rows of its child
-/// tables its own row is decided.
-pub fn decided(candidate: &Candidate, root: bool) -> bool {
-    candidate.null_missing || (root && candidate.incomplete)
-}
-
 fn fields(t: &Transaction<'_>, documents: &[usize]) -> Vec<Field> {
     let mut fields = Vec::new();
     for &document in documents {
@@ -121,18 +111,14 @@ fn fields(t: &Transaction<'_>, documents: &[usize]) -> Vec<Field> {
         };
         for row in rows.clone() {
             let entry = t.model.table(t.rows.row(row).table);
-            for (reference, check) in entry.sql.references.iter().enumerate() {
-                if entry.table.columns[check.column].looked_up().is_none() {
-                    continue;
-                }
-                let told = t.lookups.wanted(t.rows, row, check.column);
-                let parent = t.model.root_by_state_name(&check.parent.to_string());
-                if let (Some(told), Some(parent)) = (told, parent) {
+            for &(reference, parent) in &entry.looked_up {
+                let column = entry.sql.references[reference].column;
+                if let Some(told) = t.lookups.wanted(t.rows, row, column) {
                     fields.push(Field {
                         document,
                         row,
                         reference,
-                        column: check.column,
+                        column,
                         parent,
                         told: told.to_vec(),
                     });
