@@ -541,7 +541,7 @@ async fn tables_that_exist_are_compared_with_the_mapping() {
         "means": "what is written does not fit its type",
         "sql": ["alter table \"public\".\"authors\" alter column \"name\" type varchar(20) \
                  using \"name\"::text::varchar(20)"],
-        "or": "that type in the mapping, if it is one of its types",
+        "or": "that type in the mapping, where it has such a type",
     });
     assert_eq!(*first, expected);
     let nowhere = ["--postgres-uri", "postgres://someone:hunter2@127.0.0.1:1/x"];

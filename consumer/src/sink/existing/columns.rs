@@ -197,7 +197,7 @@ fn of_type(table: &Table, position: usize, there: &FoundColumn) -> Option<Disagr
             name,
             &format!("alter column {quoted} type {to}{through}"),
         ));
-    Some(differs.or("that type in the mapping, if it is one of its types"))
+    Some(differs.or("that type in the mapping, where it has such a type"))
 }
 
 fn not_writable(table: &Table, column: &Column, there: &FoundColumn) -> Option<Disagreement> {
