@@ -1,7 +1,11 @@
 //! Leafcutter's own schema, and the target's missing tables, under one advisory lock.
+//!
+//! Consumers start while others write. So nothing is said to PostgreSQL but what is missing, and where
+//! something is, and the others are in the way just so, it is tried again.
 
 use super::{ddl, existing, session::Session};
 use crate::model::Model;
+use tokio_postgres::error::SqlState;
 
 /// The advisory lock under which DDL runs; consumers starting together take turns.
 const LOCK: i64 = 0x6c65_6166_6375_7474;
@@ -13,6 +17,9 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0004_keys.sql"),
 ];
 
+/// Attempts where others stand in the way.
+const ATTEMPTS: u32 = 5;
+
 /// Brings Leafcutter's schema to this program's layout and, if `create` is set, adds the target's
 /// missing tables, columns, indexes and constraints. All or nothing: one transaction.
 ///
@@ -20,6 +27,22 @@ const MIGRATIONS: &[&str] = &[
 /// When PostgreSQL refuses a statement.
 pub async fn migrate(
     session: &mut Session,
+    model: &Model,
+    create: bool,
+) -> Result<(), tokio_postgres::Error> {
+    for _ in 1..ATTEMPTS {
+        match attempt(session, model, create).await {
+            Err(error) if error.code() == Some(&SqlState::T_R_DEADLOCK_DETECTED) => {
+                session.client().batch_execute("rollback").await?;
+            }
+            done => return done,
+        }
+    }
+    attempt(session, model, create).await
+}
+
+async fn attempt(
+    session: &Session,
     model: &Model,
     create: bool,
 ) -> Result<(), tokio_postgres::Error> {
@@ -39,7 +62,7 @@ pub async fn migrate(
     }
     if create {
         let there = existing::read(client, model).await?;
-        for statement in ddl::without(model, &there) {
+        for statement in ddl::missing(model, &there) {
             client.batch_execute(&statement).await?;
         }
     }

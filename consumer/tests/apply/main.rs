@@ -16,6 +16,7 @@ mod fidelity;
 mod filters;
 mod natural;
 mod newest;
+mod starts;
 mod stories;
 mod generated;
 mod cascades;

@@ -286,6 +286,12 @@ impl World {
         client.execute(sql, &[]).await.unwrap()
     }
 
+    /// Executes several statements.
+    pub(crate) async fn execute_all(&self, sql: &str) {
+        let client = session::connect(&self.config, "test").await.unwrap();
+        client.batch_execute(sql).await.unwrap();
+    }
+
     /// The one text that a query gives; lists are joined in order.
     pub(crate) async fn text(&self, sql: &str) -> String {
         let client = session::connect(&self.config, "test").await.unwrap();
