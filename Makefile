@@ -6,7 +6,7 @@ STACK := deploy/local/stack
 .PHONY: help demo demo-kill test compose-test bench mutants lint stack-up stack-down
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## migrate a live MongoDB from start to finish, on this machine
 	@deploy/local/demo
@@ -26,7 +26,8 @@ bench: ## measure throughput and lag
 mutants: ## break the protocol's rules one by one and see the tests go red
 	@deploy/local/test mutants
 
-lint: ## check formatting and run clippy, warnings are errors
+lint: ## check formatting, clippy (warnings are errors), and that every mutant fits
+	tests/mutants/run --check
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 

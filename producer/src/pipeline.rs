@@ -5,6 +5,9 @@
 //! checkpoint. The order of a stop: the readers stop between two replies; what they handed over is
 //! acknowledged; the last checkpoint and the last heartbeat are written.
 
+mod drive;
+mod plan;
+
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -14,12 +17,11 @@ use leafcutter_runtime::exit::Exit;
 use leafcutter_runtime::kafka::read_compacted;
 use leafcutter_runtime::report::{Failure, Fault};
 use leafcutter_runtime::shutdown::Shutdown;
-use leafcutter_runtime::task::{Cause, TaskSet};
+use leafcutter_runtime::task::TaskSet;
 use leafcutter_schemas::class::Class;
 use leafcutter_schemas::control::Control;
 use leafcutter_schemas::version::Version;
 use tokio::sync::{Semaphore, mpsc};
-use tokio_util::sync::CancellationToken;
 
 use crate::checkpoint::store::{self, Writer};
 use crate::checkpoint::{Fingerprint, Stored, resume};
@@ -30,7 +32,7 @@ use crate::error::{Error, causes};
 use crate::metrics;
 use crate::patience::Patience;
 use crate::preflight::{self, Prepared};
-use crate::progress::{Progress, Snapshot as SnapshotState};
+use crate::progress::Progress;
 use crate::publish::{Publisher, Route};
 use crate::settings::{Capture, Polling, Settings, Verb};
 use crate::source::change_stream::{ChangeStream, Query, Start};
@@ -39,7 +41,6 @@ use crate::source::hold::Position;
 use crate::source::poll::Poll;
 use crate::source::snapshot::{Pace, Snapshot, Task};
 use crate::source::stream::{Relay, Stream};
-use crate::source::{Collection, split};
 
 /// The envelope's form on the wire, part of the fingerprint.
 const FORMAT: &str = "avro";
@@ -336,76 +337,6 @@ impl Run {
         .await
     }
 
-    /// Plans every snapshot, or takes it up where it was left; gives the splits to be read, in the
-    /// order of tiers.
-    async fn plan(
-        &self,
-        stored: &Stored,
-        now: Version,
-        shared: &Shared,
-    ) -> Result<Vec<Task>, Error> {
-        let mut tasks = Vec::new();
-        if self.settings.verb == Verb::Stream {
-            return Ok(tasks);
-        }
-        for (position, collection) in self.settings.collections.iter().enumerate() {
-            let state = self.snapshot_state(stored, collection, now).await?;
-            for (number, split) in state.splits.iter().enumerate() {
-                if split.done {
-                    continue;
-                }
-                let Some(range) = state.plan.split(number) else {
-                    return Err(Error::MalformedEvent {
-                        why: format!("a bound of `{}` in the checkpoint", collection.name),
-                    });
-                };
-                tasks.push(Task {
-                    collection: position,
-                    number,
-                    split: range,
-                    average: state.plan.average,
-                    scan: self.is_series(collection),
-                });
-            }
-            shared.progress.snapshot_planned(&collection.name, state);
-        }
-        Ok(tasks)
-    }
-
-    async fn snapshot_state(
-        &self,
-        stored: &Stored,
-        collection: &Collection,
-        now: Version,
-    ) -> Result<SnapshotState, Error> {
-        let settings = &self.settings;
-        let database = self.prepared.client.database(&settings.database);
-        let failed = |source| Error::Source {
-            what: format!("plan the snapshot of `{}`", collection.name),
-            source,
-        };
-        let uuid = split::uuid(&database, &collection.name)
-            .await
-            .map_err(failed)?;
-        let left = resume::snapshot(stored, &collection.name, &collection.topic, uuid.as_deref());
-        if let Some(left) = left {
-            return Ok(left);
-        }
-        let plan = if self.is_series(collection) {
-            split::plan_series(&database, &collection.name).await
-        } else {
-            let reads = settings.reads.clone();
-            split::plan(&database, &collection.name, settings.split_bytes, reads).await
-        };
-        let mut plan = plan.map_err(failed)?;
-        plan.planned_at = now;
-        Ok(SnapshotState::new(&collection.topic, plan))
-    }
-
-    fn is_series(&self, collection: &Collection) -> bool {
-        self.prepared.time_series.contains(&collection.name)
-    }
-
     fn route(&self, shared: &Shared) -> Route {
         Route::new(
             Arc::clone(&shared.data),
@@ -528,74 +459,6 @@ impl Run {
             Arc::clone(&shared.progress),
         )
     }
-
-    /// Lets everything run and stops it in order.
-    async fn drive(
-        &self,
-        sources: TaskSet<Error>,
-        mut writer: Writer,
-        announcer: Announcer,
-        shared: &Shared,
-        (outer, shutdown): (&Shutdown, &Shutdown),
-    ) -> Result<(), Error> {
-        let stop = CancellationToken::new();
-        let settings = &self.settings;
-        let drain = settings.drain;
-        let sources = async {
-            let ended = tokio::select! {
-                ended = sources.join_all(drain) => ended.map_err(|failure| match failure.cause {
-                    Cause::Failed(error) => error,
-                    _ => Error::Task(Box::new(failure.into_failure(Error::into_failure))),
-                }),
-                never = forward(outer, shutdown) => never,
-                error = shared.data.failed() => Err(error),
-                error = shared.control.failed() => Err(error),
-            };
-            let flushed = match &ended {
-                Err(Error::Deliver { .. }) => Ok(()),
-                _ => self.flush(shared, outer).await,
-            };
-            if settings.verb == Verb::Snapshot && ended.is_ok() && flushed.is_ok() {
-                announced(&shared.progress, (outer, shutdown)).await;
-            }
-            stop.cancel();
-            ended.and(flushed)
-        };
-        let services = async {
-            let checkpoints = checkpoints(&mut writer, settings.checkpoint_interval, &stop);
-            let control = announcer.run(settings.heartbeat_interval, stop.clone());
-            let ended = tokio::try_join!(checkpoints, control);
-            if ended.is_err() {
-                shutdown.trigger();
-            }
-            ended.map(|_| ())
-        };
-        let (sources, services) = tokio::join!(sources, services);
-        // What was finished in the very end.
-        let last = match (&sources, &services) {
-            (Err(Error::Deliver { .. }), _) | (_, Err(_)) => Ok(()),
-            _ => writer.write().await,
-        };
-        sources.and(services).and(last)
-    }
-
-    /// Waits until everything handed over is acknowledged.
-    async fn flush(&self, shared: &Shared, outer: &Shutdown) -> Result<(), Error> {
-        let deadline = tokio::time::Instant::now() + self.settings.drain;
-        loop {
-            let in_flight = shared.data.in_flight();
-            if in_flight == 0 {
-                return Ok(());
-            }
-            if outer.is_forced() || tokio::time::Instant::now() > deadline {
-                return Err(Error::DrainDeadline { in_flight });
-            }
-            tokio::select! {
-                () = tokio::time::sleep(Duration::from_millis(10)) => {}
-                error = shared.data.failed() => return Err(error),
-            }
-        }
-    }
 }
 
 /// A position by time: whoever goes on from here sees everything after this moment. Without it a
@@ -621,31 +484,3 @@ fn shorter(topic: &str) -> Fault {
 
 /// Bytes aimed at in one reply of a snapshot.
 const BATCH_BYTES: u64 = 2 << 20;
-
-/// Passes a stop from outside on to the run's own.
-async fn forward(outer: &Shutdown, shutdown: &Shutdown) -> Result<(), Error> {
-    outer.wait().await;
-    shutdown.trigger();
-    std::future::pending().await
-}
-
-/// Waits until every snapshot is announced, or the run is to stop.
-async fn announced(progress: &Progress, (outer, shutdown): (&Shutdown, &Shutdown)) {
-    while !progress.snapshots_complete() && !outer.is_triggered() && !shutdown.is_triggered() {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-async fn checkpoints(
-    writer: &mut Writer,
-    interval: Duration,
-    stop: &CancellationToken,
-) -> Result<(), Error> {
-    loop {
-        writer.write().await?;
-        tokio::select! {
-            () = stop.cancelled() => return writer.write().await,
-            () = tokio::time::sleep(interval) => {}
-        }
-    }
-}

@@ -1,10 +1,11 @@
 """The mutants: a rule of the protocol, the edits that take it away, the tests that hold it."""
 
-STATEMENT = "consumer/src/sink/statement.rs"
+STATEMENT = "consumer/src/sink/statement/upserts.rs"
 APPLY = "consumer/src/sink/apply.rs"
 WAITING = "consumer/src/sink/waiting.rs"
 WORK = "consumer/src/sink/work.rs"
 UPSERTS = "consumer/src/sink/upserts.rs"
+CHILDREN = "consumer/src/sink/children.rs"
 DELETES = "consumer/src/sink/deletes.rs"
 SETTLE = "consumer/src/sink/settle.rs"
 HELD = "consumer/src/sink/held.rs"
@@ -415,7 +416,7 @@ MUTANTS = [
     mutant(
         "K8",
         "a child row that was left out is waited for",
-        [(UPSERTS, "    lack_unknown(t, root, written);\n", "")],
+        [(CHILDREN, "    lack_unknown(t, root, written);\n", "")],
         APPLYING,
         ["looked_up::what_is_not_there_yet"],
     ),

@@ -24,6 +24,8 @@ pub mod deletes;
 pub mod gone;
 pub mod cascade;
 pub mod upserts;
+mod children;
+mod rings;
 pub mod direct;
 pub mod keys;
 pub mod transaction;

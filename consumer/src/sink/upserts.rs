@@ -9,15 +9,15 @@
 //! is written, hence the rounds.
 
 use super::{
-    ApplyError,
+    ApplyError, children,
     copy::CopyBuffer,
     direct,
     keys::lookup,
+    rings,
     transaction::Transaction,
     work::{Fate, Obstacle, Outcome, Wish},
 };
 use crate::transform::TableId;
-use std::collections::{BTreeMap, BTreeSet};
 
 /// Rounds in which documents of one batch may hand unique values to each other; what is left then
 /// is parked and tried again.
@@ -58,7 +58,7 @@ pub(super) async fn write_rounds(
             )
         });
         if documents.len() == before {
-            return deal_anew(t, root, &documents).await;
+            return rings::deal_anew(t, root, &documents).await;
         }
         // What is left after the last round waits.
         for &document in documents.iter().filter(|_| round < ROUNDS_MAX) {
@@ -68,99 +68,8 @@ pub(super) async fn write_rounds(
     Ok(())
 }
 
-/// Writes documents that want each other's unique values: two that swap, or a ring of several. The
-/// source went through other values meanwhile, but a look-up sees only the end. Their rows first
-/// get values that nobody wants; all of them are written, or nothing happens and they wait on.
-async fn deal_anew(
-    t: &mut Transaction<'_>,
-    root: TableId,
-    documents: &[usize],
-) -> Result<(), ApplyError> {
-    let model = t.model;
-    for (index, check) in model.table(root).sql.unique.iter().enumerate() {
-        let Some(vacate) = &check.vacate else {
-            continue;
-        };
-        let waits = Fate::Waits(Obstacle::Unique(index));
-        let waiting: Vec<usize> = documents
-            .iter()
-            .copied()
-            .filter(|&d| t.work.candidates[d].fate == waits)
-            .collect();
-        if waiting.len() < 2 {
-            continue;
-        }
-        let count = copy_rows(t, root, &waiting).await?;
-        let statement = t.session.prepared(&check.owners).await?;
-        let pairs = t.session.client().query(&statement, &[]).await?;
-        t.empty(root, count).await?;
-        let owners = pairs
-            .iter()
-            .map(|row| (ordinal(row.get(0)), ordinal(row.get(1))));
-        let ring = rings(owners.collect());
-        if ring.is_empty() {
-            continue;
-        }
-        t.session.client().batch_execute("savepoint ring").await?;
-        let dealt = deal(t, root, &ring, vacate).await;
-        let written = match dealt {
-            Ok(()) => still(t, &ring, Fate::Done(Outcome::Applied)),
-            Err(ApplyError::Again(_) | ApplyError::Definite(_)) => false,
-            Err(error) => return Err(error),
-        };
-        if !written {
-            t.session
-                .client()
-                .batch_execute("rollback to savepoint ring")
-                .await?;
-            for document in ring {
-                t.work.candidates[document].fate = waits;
-            }
-        }
-    }
-    Ok(())
-}
-
-async fn deal(
-    t: &mut Transaction<'_>,
-    root: TableId,
-    ring: &[usize],
-    vacate: &str,
-) -> Result<(), ApplyError> {
-    let count = copy_rows(t, root, ring).await?;
-    let statement = t.session.prepared(vacate).await?;
-    t.session.client().execute(&statement, &[]).await?;
-    t.empty(root, count).await?;
-    for &document in ring {
-        t.work.candidates[document].fate = Fate::Open;
-    }
-    write_round(t, root, ring).await
-}
-
-fn still(t: &Transaction<'_>, documents: &[usize], fate: Fate) -> bool {
-    documents
-        .iter()
-        .all(|&document| t.work.candidates[document].fate == fate)
-}
-
-fn ordinal(number: i32) -> usize {
+pub(super) fn ordinal(number: i32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
-}
-
-/// Of documents and those that own the value they want: the ones that stand in rings. Whoever wants
-/// a value from outside a ring drops out, and whoever wants one of those, until nobody does; what
-/// nobody wants drops out too.
-fn rings(mut owners: BTreeMap<usize, usize>) -> Vec<usize> {
-    loop {
-        let before = owners.len();
-        let wanting: BTreeSet<usize> = owners.keys().copied().collect();
-        owners.retain(|_, owner| wanting.contains(owner));
-        let wanted: BTreeSet<usize> = owners.values().copied().collect();
-        owners.retain(|document, _| wanted.contains(document));
-        if owners.len() == before {
-            return owners.into_keys().collect();
-        }
-    }
 }
 
 /// Closes the dead letters of documents that were written.
@@ -193,7 +102,7 @@ pub(super) async fn supersede(
     Ok(())
 }
 
-async fn write_round(
+pub(super) async fn write_round(
     t: &mut Transaction<'_>,
     root: TableId,
     documents: &[usize],
@@ -218,7 +127,7 @@ async fn write_round(
         if count != u64::try_from(written.len()).unwrap_or(u64::MAX) {
             return Err(ApplyError::Again(None));
         }
-        write_children(t, root, &written).await?;
+        children::write_children(t, root, &written).await?;
         after_write(t, root).await?;
         for &document in &written {
             t.work.candidates[document].fate = Fate::Done(Outcome::Applied);
@@ -226,39 +135,10 @@ async fn write_round(
     }
     t.empty(root, u64::try_from(documents.len()).unwrap_or(u64::MAX))
         .await?;
-    complete(t, root, incomplete).await
+    children::complete(t, root, incomplete).await
 }
 
-/// Looks again for the child rows that documents lack which are there already. Their root rows are
-/// locked first, as if they were written; those that changed since are somebody else's matter.
-async fn complete(
-    t: &mut Transaction<'_>,
-    root: TableId,
-    mut documents: Vec<usize>,
-) -> Result<(), ApplyError> {
-    if documents.is_empty() {
-        return Ok(());
-    }
-    let sql = &t.model.table(root).sql;
-    let count = copy_rows(t, root, &documents).await?;
-    let statement = t.session.prepared(&sql.lock_same).await?;
-    let rows = t.session.client().query(&statement, &[]).await?;
-    let same: BTreeSet<usize> = rows.iter().map(|row| ordinal(row.get(0))).collect();
-    let (same, changed): (Vec<usize>, Vec<usize>) =
-        documents.drain(..).partition(|d| same.contains(d));
-    take_out(t, root, &changed).await?;
-    write_children(t, root, &same).await?;
-    let lacking = |d: &usize| t.work.candidates[*d].lacks.is_some();
-    let lacking: Vec<usize> = same.iter().copied().filter(lacking).collect();
-    take_out(t, root, &lacking).await?;
-    if t.flags.dead_letters {
-        let statement = t.session.prepared(&sql.supersede_dead_letters[0]).await?;
-        t.session.client().execute(&statement, &[]).await?;
-    }
-    t.empty(root, count).await
-}
-
-async fn take_out(
+pub(super) async fn take_out(
     t: &mut Transaction<'_>,
     root: TableId,
     documents: &[usize],
@@ -274,7 +154,7 @@ async fn take_out(
     Ok(())
 }
 
-fn ordinals(places: &[usize]) -> Vec<i32> {
+pub(super) fn ordinals(places: &[usize]) -> Vec<i32> {
     places
         .iter()
         .map(|&place| i32::try_from(place).unwrap_or(i32::MAX))
@@ -290,7 +170,7 @@ fn still_open(t: &Transaction<'_>, documents: &[usize]) -> Vec<usize> {
 }
 
 /// Copies the rows that these documents have in `table`.
-async fn copy_rows(
+pub(super) async fn copy_rows(
     t: &mut Transaction<'_>,
     table: TableId,
     documents: &[usize],
@@ -354,7 +234,7 @@ async fn classify(t: &mut Transaction<'_>, root: TableId) -> Result<Vec<usize>, 
 }
 
 /// Sets references to null whose parent is known never to come.
-async fn null_decided(
+pub(super) async fn null_decided(
     t: &mut Transaction<'_>,
     table: TableId,
     documents: &[usize],
@@ -410,42 +290,6 @@ async fn take(t: &mut Transaction<'_>, sql: &str, obstacle: Obstacle) -> Result<
     Ok(!rows.is_empty())
 }
 
-async fn write_children(
-    t: &mut Transaction<'_>,
-    root: TableId,
-    written: &[usize],
-) -> Result<(), ApplyError> {
-    let model = t.model;
-    let children = &model.table(root).children;
-    let mut counts = Vec::new();
-    for &child in children {
-        counts.push(copy_rows(t, child, written).await?);
-    }
-    lack_unknown(t, root, written);
-    for (position, &child) in children.iter().enumerate() {
-        if counts[position] > 0 {
-            null_decided(t, child, written).await?;
-        }
-        if counts[position] > 0 && t.careful {
-            take_rows(t, child, &children[position + 1..]).await?;
-        }
-    }
-    for &child in children.iter().rev() {
-        if let Some(sql) = &model.table(child).sql.delete_vanished {
-            let statement = t.session.prepared(sql).await?;
-            t.session.client().execute(&statement, &[]).await?;
-        }
-    }
-    for (&child, count) in children.iter().zip(counts) {
-        if count > 0 {
-            let statement = t.session.prepared(&model.table(child).sql.upsert).await?;
-            t.session.client().execute(&statement, &[]).await?;
-            t.empty(child, count).await?;
-        }
-    }
-    Ok(())
-}
-
 /// Takes out the documents for which a parent has no key yet: they wait for it.
 async fn take_unknown(
     t: &mut Transaction<'_>,
@@ -463,71 +307,6 @@ async fn take_unknown(
         }
     }
     take_out(t, root, &taken).await
-}
-
-/// Notes the child rows that were left out since a parent has no key yet.
-fn lack_unknown(t: &mut Transaction<'_>, root: TableId, written: &[usize]) {
-    for &document in written.iter().filter(|_| t.model.looks_up(root)) {
-        let candidate = &mut t.work.candidates[document];
-        let Wish::Upsert(rows) = &candidate.wish else {
-            continue;
-        };
-        for row in rows.clone().skip(1) {
-            if let Some(reference) = t.lookups.missing(row) {
-                let table = t.rows.row(row).table;
-                candidate.lacks.get_or_insert(Obstacle::Row {
-                    table,
-                    reference,
-                    row,
-                });
-            }
-        }
-    }
-}
-
-/// Takes out the rows of a child table whose parent is missing, and those below them. They wait; the
-/// rest of their document does not.
-async fn take_rows(
-    t: &mut Transaction<'_>,
-    table: TableId,
-    later: &[TableId],
-) -> Result<(), ApplyError> {
-    let model = t.model;
-    let mut taken = BTreeSet::new();
-    for (reference, check) in model.table(table).sql.references.iter().enumerate() {
-        let statement = t.session.prepared(&check.take_missing).await?;
-        for found in t.session.client().query(&statement, &[]).await? {
-            let row = ordinal(found.get(1));
-            taken.insert(row);
-            if let Some(candidate) = t.candidate(found.get(0)) {
-                candidate.lacks.get_or_insert(Obstacle::Row {
-                    table,
-                    reference,
-                    row,
-                });
-            }
-        }
-    }
-    // A row comes after the one above it.
-    let Some(&first) = taken.first() else {
-        return Ok(());
-    };
-    for row in first..t.rows.len() {
-        let above = t.rows.row(row).parent;
-        if above.is_some_and(|above| taken.contains(&above)) {
-            taken.insert(row);
-        }
-    }
-    let taken: Vec<usize> = taken.into_iter().collect();
-    let taken = ordinals(&taken);
-    for &below in later {
-        let statement = t
-            .session
-            .prepared(&model.table(below).sql.take_rows_out)
-            .await?;
-        t.session.client().execute(&statement, &[&taken]).await?;
-    }
-    Ok(())
 }
 
 /// A placed row takes its tombstone, its hold and its dead letters away.
@@ -555,18 +334,4 @@ async fn after_write(t: &mut Transaction<'_>, root: TableId) -> Result<(), Apply
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::rings;
-    use std::collections::BTreeMap;
-
-    #[test]
-    fn only_rings_are_dealt_anew() {
-        let rings = |pairs: &[(usize, usize)]| rings(BTreeMap::from_iter(pairs.iter().copied()));
-        assert_eq!(rings(&[(1, 2), (2, 1)]), [1, 2]);
-        assert_eq!(rings(&[(1, 2), (2, 3), (3, 1), (7, 1), (8, 7)]), [1, 2, 3]);
-        assert!(rings(&[(1, 2), (2, 3)]).is_empty());
-    }
 }

@@ -5,14 +5,15 @@
 //! reason; what waits for its parent stays open until it is placed. Letters are taken some at a time,
 //! each time in one transaction; where PostgreSQL refuses one, the others are tried without it.
 
+mod outcome;
+
 use super::{Filter, Letter, find, headers, original_offset, parse_id};
 use crate::{
     catalog::Catalog,
     connect::State,
-    figures::count,
     kafka::{Next, Read, Topics, ask},
     settings::RetrySettings,
-    show::{Paint, Show, left, wrap},
+    show::Show,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use leafcutter_consumer::{
@@ -31,10 +32,9 @@ use leafcutter_schemas::{
     dead_letter::{Reason, Stage},
     name::dead_letter_topic,
 };
-use serde::Serialize;
+use outcome::{Line, Outcome, render};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt::Write as _,
     sync::Arc,
     time::Duration,
 };
@@ -45,78 +45,6 @@ const LETTERS_MAX: usize = 200;
 const BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Attempts at letters whose rows change at the same moment.
 const AGAIN_MAX: u32 = 8;
-/// Letters up to which each is shown, also those without anything to say.
-const SHOWN_MAX: usize = 30;
-
-/// What became of a letter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-enum Outcome {
-    Applied,
-    Superseded,
-    Waiting,
-    Failed,
-    Missing,
-    Unmapped,
-    Closed,
-}
-
-impl Outcome {
-    const ALL: [Self; 7] = [
-        Self::Applied,
-        Self::Superseded,
-        Self::Waiting,
-        Self::Failed,
-        Self::Missing,
-        Self::Unmapped,
-        Self::Closed,
-    ];
-
-    fn words(self) -> &'static str {
-        match self {
-            Self::Applied => "applied",
-            Self::Superseded => "superseded: not newer than what is there",
-            Self::Waiting => "waiting for parent or value",
-            Self::Failed => "failed again",
-            Self::Missing => "missing in the dead-letter topic",
-            Self::Unmapped => "of a collection outside the mapping",
-            Self::Closed => "not open any more",
-        }
-    }
-
-    fn short(self) -> &'static str {
-        match self {
-            Self::Applied => "applied",
-            Self::Superseded => "superseded",
-            Self::Waiting => "waiting",
-            Self::Failed => "failed again",
-            Self::Missing => "missing",
-            Self::Unmapped => "not mapped",
-            Self::Closed => "not open",
-        }
-    }
-
-    /// Whether a person has to look at it.
-    fn is_bad(self) -> bool {
-        match self {
-            Self::Failed | Self::Missing | Self::Unmapped => true,
-            Self::Applied | Self::Superseded | Self::Waiting | Self::Closed => false,
-        }
-    }
-}
-
-#[derive(Debug, Serialize)]
-struct Line {
-    topic: String,
-    partition: i32,
-    offset: i64,
-    outcome: Outcome,
-    dry_run: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<String>,
-}
 
 /// Tries them.
 ///
@@ -494,87 +422,4 @@ fn gone() -> Failure {
             "Please report this.",
         ),
     )
-}
-
-fn render(lines: &[Line], catalog: &Catalog, dry_run: bool, paint: Paint) -> String {
-    if lines.is_empty() {
-        return "no open dead letters of that kind\n".to_owned();
-    }
-    let mut out = String::new();
-    let all = lines.len() <= SHOWN_MAX;
-    for line in lines {
-        if !all && !line.outcome.is_bad() {
-            continue;
-        }
-        let id = format!(
-            "{}/{}/{}",
-            catalog.short(&line.topic),
-            line.partition,
-            line.offset
-        );
-        let outcome = line.outcome.short();
-        let outcome = if line.outcome.is_bad() {
-            paint.bad(outcome)
-        } else {
-            outcome.to_owned()
-        };
-        writeln!(out, "{} {outcome}", left(&id, 44)).unwrap_or_default();
-        if let Some(message) = &line.message {
-            out.push_str(&paint.dim(&wrap("    ", message)));
-        }
-    }
-    if !out.is_empty() {
-        out.push('\n');
-    }
-    let would = if dry_run { "would be " } else { "" };
-    for outcome in Outcome::ALL {
-        let number = lines.iter().filter(|line| line.outcome == outcome).count();
-        if number > 0 {
-            let number = count(i64::try_from(number).unwrap_or(i64::MAX));
-            writeln!(out, "{number:>9} {would}{}", outcome.words()).unwrap_or_default();
-        }
-    }
-    if dry_run {
-        writeln!(out, "{}", paint.dim("a dry run: nothing was changed")).unwrap_or_default();
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn line(offset: i64, outcome: Outcome) -> Line {
-        Line {
-            topic: "lc.shop.orders".to_owned(),
-            partition: 0,
-            offset,
-            outcome,
-            dry_run: false,
-            reason: None,
-            message: outcome.is_bad().then(|| "why ".repeat(40)),
-        }
-    }
-
-    #[test]
-    fn many_letters_are_counted_and_only_bad_ones_shown() {
-        let catalog = Catalog::load("lc", None).unwrap();
-        let mut lines: Vec<Line> = (0..2_000).map(|n| line(n, Outcome::Applied)).collect();
-        lines.push(line(7_777, Outcome::Failed));
-        let text = render(&lines, &catalog, false, Paint::PLAIN);
-        assert!(text.starts_with("shop.orders/0/7777 "), "{text}");
-        assert!(
-            text.ends_with("    2,000 applied\n        1 failed again\n"),
-            "{text}"
-        );
-        assert!(
-            text.lines().all(|line| line.chars().count() <= 80),
-            "{text}"
-        );
-        let few = render(&lines[..2], &catalog, true, Paint::PLAIN);
-        assert!(
-            few.contains("shop.orders/0/1 ") && few.contains("2 would be applied"),
-            "{few}"
-        );
-    }
 }
