@@ -76,6 +76,9 @@ pub struct Model {
     pub tables: Vec<TableModel>,
     /// All collections, in the order of the mapping.
     pub collections: Vec<CollectionModel>,
+    /// The root tables whose documents may wait for each other in a circle: they point, themselves or
+    /// from the tables below, to themselves, or to each other.
+    pub circular: Vec<TableId>,
 }
 
 /// Why a mapping cannot be compiled.
@@ -180,7 +183,9 @@ impl Model {
         drop(referrers);
         cascades(&mut tables);
         look_ups(&mut tables);
+        let circular = circular(&tables);
         Ok(Self {
+            circular,
             mapping,
             tables: tables.into_values().collect(),
             collections,
@@ -326,6 +331,33 @@ fn look_ups(tables: &mut BTreeMap<TableId, TableModel>) {
             entry.told_by_id = true;
         }
     }
+}
+
+/// The root tables that point to themselves, at once or through others.
+fn circular(tables: &BTreeMap<TableId, TableModel>) -> Vec<TableId> {
+    let root = |entry: &TableModel, id: TableId| entry.above.first().copied().unwrap_or(id);
+    let mut pointed_to: BTreeMap<TableId, BTreeSet<TableId>> = BTreeMap::new();
+    for (&id, entry) in tables {
+        for check in &entry.sql.references {
+            let parents = tables.iter().filter(|(_, t)| t.table.name == check.parent);
+            let parents = parents.map(|(&parent, _)| parent);
+            pointed_to
+                .entry(root(entry, id))
+                .or_default()
+                .extend(parents);
+        }
+    }
+    let reaches_itself = |&from: &TableId| {
+        let mut reached = BTreeSet::new();
+        let mut next = vec![from];
+        while let Some(id) = next.pop() {
+            let parents = pointed_to.get(&id).into_iter().flatten();
+            next.extend(parents.filter(|&&parent| reached.insert(parent)));
+        }
+        reached.contains(&from)
+    };
+    let roots = tables.keys().copied();
+    roots.filter(reaches_itself).collect()
 }
 
 /// The tables below one, parents first.

@@ -8,6 +8,7 @@ UPSERTS = "consumer/src/sink/upserts.rs"
 CHILDREN = "consumer/src/sink/children.rs"
 DELETES = "consumer/src/sink/deletes.rs"
 SETTLE = "consumer/src/sink/settle.rs"
+DECIDE = "consumer/src/sink/decide.rs"
 HELD = "consumer/src/sink/held.rs"
 PARKING = "consumer/src/sink/parking.rs"
 FENCE = "consumer/src/sink/fence.rs"
@@ -133,6 +134,34 @@ MUTANTS = [
         [(SETTLE, "if !t.flags.parked {", "if true {")],
         PROTOCOL,
         ["statements::"],
+    ),
+    mutant(
+        "S1c",
+        "nothing is given up before what it waits for",
+        [(PARKING, "and q.state = 'waiting' and not q.incomplete where", "and false where")],
+        APPLYING,
+        ["trees::"],
+    ),
+    mutant(
+        "S1d",
+        "a tree follows its root",
+        [(SETTLE, "        for _ in 0..WAVES_MAX {", "        for _ in 0..0 {")],
+        APPLYING,
+        ["trees::a_tree"],
+    ),
+    mutant(
+        "S1e",
+        "who wait for each other are placed together",
+        [(SETTLE, "begun < self.circles_after {", "begun < begun + QUICK {")],
+        APPLYING,
+        ["trees::a_circle"],
+    ),
+    mutant(
+        "S1f",
+        "who waits for a row that is there is placed",
+        [(SETTLE, "[Pick::Free, Pick::Circles, Pick::Rest]", "[Pick::Free, Pick::Circles]")],
+        APPLYING,
+        ["trees::a_row"],
     ),
     mutant(
         "S1b",
@@ -360,7 +389,7 @@ MUTANTS = [
     mutant(
         "L3",
         "a letter is listed before it is sent",
-        [(SETTLE, "list(t, &candidate, &letter).await?;", "")],
+        [(DECIDE, "    list(t, candidate, &letter).await?;\n", "")],
         APPLYING,
         ["letters::"],
     ),

@@ -28,10 +28,10 @@ use crate::{
     model::Model,
     transform::{Rows, TableId},
 };
-use leafcutter_schemas::dead_letter::Origin;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
+    time::Instant,
 };
 use tokio_postgres::Config;
 
@@ -64,8 +64,8 @@ pub struct Applier {
     direct: HashMap<TableId, Direct>,
     /// Where the next round over the held rows of a table begins.
     pub(super) held_after: HashMap<TableId, Vec<u8>>,
-    /// Dead letters that Kafka has confirmed, whose parked documents are not given up yet.
-    pub(super) confirmed: BTreeSet<Origin>,
+    /// When documents that wait for each other in a circle are looked for next.
+    pub(super) circles_after: Instant,
 }
 
 /// How many batches are checked row by row after one in which a parent was missing or a value was
@@ -86,7 +86,7 @@ impl Applier {
             careful: 0,
             direct: HashMap::new(),
             held_after: HashMap::new(),
-            confirmed: BTreeSet::new(),
+            circles_after: Instant::now(),
         }
     }
 

@@ -34,6 +34,7 @@ mod counters;
 pub mod letters;
 pub mod apply;
 pub mod settle;
+mod decide;
 mod held;
 pub mod retry;
 mod overtaken;

@@ -14,7 +14,7 @@ use super::{
 use crate::{decode::Stamp, model::Model, transform::Rows};
 use leafcutter_schemas::version::Version;
 use std::collections::BTreeSet;
-use tokio_postgres::Row;
+use tokio_postgres::{Row, types::ToSql};
 
 /// Most waiting documents that one batch takes along; the settling task does the rest.
 pub const PULLED_MAX: usize = 5_000;
@@ -87,7 +87,7 @@ pub struct Parked {
 }
 
 /// The columns that [`Parked::read`] expects, of `leafcutter.parked p`.
-pub const COLUMNS: &str = "p.table_name, p.row_key, p.version, p.as_of, p.state, p.reason, \
+const COLUMNS: &str = "p.table_name, p.row_key, p.version, p.as_of, p.state, p.reason, \
     p.topic, p.partition, p.\"offset\", p.record_time, p.record_key, p.record_value, \
     extract(epoch from now() - p.parked_at)::float8, p.wait_column, p.wait_table, \
     coalesce((select s.version from leafcutter.tombstones s \
@@ -129,6 +129,127 @@ fn split<'a>(model: &'a Model, rows: &[&'a RowId]) -> (Vec<&'a str>, Vec<&'a [u8
     rows.iter()
         .map(|(table, key)| (model.table(*table).state_name.as_str(), key.as_slice()))
         .unzip()
+}
+
+/// Parked documents that the settling task tries in one transaction.
+pub const TRIED_MAX: usize = 500;
+
+/// Which tables' rows `wait_table` names: `$2` there, `$3` in `table_name`, which differ where several
+/// collections fill a table.
+const NAMED: &str = "unnest($2::text[], $3::text[]) as k(named, state)";
+
+fn named(model: &Model) -> (Vec<String>, Vec<&str>) {
+    let roots = model.tables.iter().filter(|entry| entry.above.is_empty());
+    roots
+        .map(|entry| (entry.table.name.to_string(), entry.state_name.as_str()))
+        .unzip()
+}
+
+/// Locks and returns documents that wait for nothing that is parked: what they wait for is there by
+/// now, or missing. Those that were not tried for longest, since more may wait than one round holds.
+/// Not those of the tables `busy`.
+///
+/// # Errors
+/// When PostgreSQL is lost.
+pub async fn lock_free(
+    session: &mut Session,
+    model: &Model,
+    busy: &[String],
+) -> Result<Vec<Parked>, ApplyError> {
+    let condition = format!(
+        "p.tried_at < now() - case when p.state = 'waiting' then interval '0.5 s' \
+         else interval '10 s' end \
+         and not (p.reason = 'parent' and exists (select 1 from {NAMED} join leafcutter.parked q \
+         on q.table_name = k.state and q.row_key = p.wait_key \
+         and q.state = 'waiting' and not q.incomplete where k.named = p.wait_table \
+         and (q.table_name, q.row_key) <> (p.table_name, p.row_key)))"
+    );
+    let (names, states) = named(model);
+    lock_some(
+        session,
+        model,
+        &condition,
+        TRIED_MAX,
+        &[&busy, &names, &states],
+    )
+    .await
+}
+
+/// Locks and returns documents that were not tried for long, whatever they wait for: a row may be there
+/// already of which a newer image is parked.
+///
+/// # Errors
+/// When PostgreSQL is lost.
+pub async fn lock_rest(
+    session: &mut Session,
+    model: &Model,
+    busy: &[String],
+) -> Result<Vec<Parked>, ApplyError> {
+    let condition = "p.tried_at < now() - interval '10 s'";
+    lock_some(session, model, condition, TRIED_MAX / 5, &[&busy]).await
+}
+
+async fn lock_some(
+    session: &mut Session,
+    model: &Model,
+    condition: &str,
+    most: usize,
+    parameters: &[&(dyn ToSql + Sync)],
+) -> Result<Vec<Parked>, ApplyError> {
+    let sql = format!(
+        "select {COLUMNS} from (select * from leafcutter.parked p \
+         where p.table_name <> all($1) and {condition} \
+         order by p.tried_at limit {most} for update skip locked) p"
+    );
+    let statement = session.prepared(&sql).await?;
+    let found = session.client().query(&statement, parameters).await?;
+    Ok(found
+        .iter()
+        .filter_map(|row| Parked::read(model, row))
+        .collect())
+}
+
+/// Locks and returns documents that wait for each other in a circle.
+///
+/// # Errors
+/// When PostgreSQL is lost or another session holds the lock for too long.
+pub async fn lock_circles(session: &mut Session, model: &Model) -> Result<Vec<Parked>, ApplyError> {
+    let sql = format!(
+        "with recursive walk (table_name, row_key, wait_table, wait_key) as (\
+         select p.table_name, p.row_key, p.wait_table, p.wait_key from leafcutter.parked p \
+         where p.table_name = any($1) and p.reason = 'parent' and p.state = 'waiting' \
+         and p.tried_at < now() - interval '0.5 s' \
+         union select w.table_name, w.row_key, q.wait_table, q.wait_key from walk w \
+         join {NAMED} on k.named = w.wait_table join leafcutter.parked q \
+         on q.table_name = k.state and q.row_key = w.wait_key \
+         where q.reason = 'parent' and q.state = 'waiting') \
+         select distinct w.table_name, w.row_key from walk w join {NAMED} \
+         on k.named = w.wait_table where k.state = w.table_name and w.wait_key = w.row_key \
+         order by 1, 2 limit {PULLED_MAX}"
+    );
+    let circular: Vec<&str> = model
+        .circular
+        .iter()
+        .map(|&root| model.table(root).state_name.as_str())
+        .collect();
+    if circular.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (names, states) = named(model);
+    let statement = session.prepared(&sql).await?;
+    let found = session
+        .client()
+        .query(&statement, &[&circular, &names, &states])
+        .await?;
+    let rows: Vec<RowId> = found
+        .iter()
+        .filter_map(|row| Some((model.root_by_state_name(row.get(0))?, row.get(1))))
+        .collect();
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows: Vec<&RowId> = rows.iter().collect();
+    lock_own(session, model, &rows).await
 }
 
 /// Locks and returns what is parked for these rows (S2).

@@ -11,11 +11,10 @@ use super::{
     ApplyError,
     apply::Applier,
     copy::CopyBuffer,
-    counters,
+    counters, decide,
     deletes::key_fields,
     keys::{self, turns},
     parking::{self, Flags, Parked},
-    settle,
     transaction::Transaction,
     work::{Candidate, Fate, From, Obstacle, Outcome, Provenance, RowId},
 };
@@ -333,7 +332,7 @@ fn waiting(t: &Transaction<'_>, candidate: &Candidate, obstacle: Obstacle) -> Re
     let entry = t.model.table(root);
     let (entry, column, message) = match obstacle {
         Obstacle::Parent(_) | Obstacle::Row { .. } => {
-            let (entry, check) = settle::check(t.model, root, obstacle);
+            let (entry, check) = decide::check(t.model, root, obstacle);
             let message = format!(
                 "tried again, waits for the row of `{}` that `{}` points to",
                 check.parent, check.full_name
@@ -341,12 +340,12 @@ fn waiting(t: &Transaction<'_>, candidate: &Candidate, obstacle: Obstacle) -> Re
             (entry, check.column_name.clone(), message)
         }
         Obstacle::Foreign => {
-            let column = settle::key_names(&entry.table);
+            let column = decide::key_names(&entry.table);
             let message = "tried again, waits until no other collection has its key".to_owned();
             (entry, column, message)
         }
         Obstacle::Key => {
-            let column = settle::key_names(&entry.table);
+            let column = decide::key_names(&entry.table);
             let message = "tried again, waits until no other document has its key".to_owned();
             (entry, column, message)
         }

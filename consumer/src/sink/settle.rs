@@ -4,35 +4,40 @@
 //! child's batch does not see the parent. So every consumer looks again, in transactions of its own:
 //! it locks parked documents (leaving out those that somebody works on), then tries them through
 //! the same steps as a batch; what is held is the matter of [`super::held`].
-//! What still waits after its time is decided: a dead letter, or null where the mapping says so.
+//!
+//! A document whose parent is parked itself can only be placed after it, and is not given up before
+//! it. So a round tries those that wait for nothing parked, and then, wave after wave, those that
+//! waited for what it has placed: a whole tree follows its root at once, however much else waits.
+//! Documents that wait for each other in a circle are looked for, and tried together.
 
 use super::{
     ApplyError,
     apply::Applier,
     counters,
+    decide::{self, Letter, decides_null},
     keys::turns,
-    letters,
-    parking::{self, COLUMNS, Flags, Parked},
-    statement::ReferenceCheck,
+    parking::{self, Flags},
     transaction::Transaction,
-    work::{Candidate, Fate, From, Obstacle},
+    work::{Fate, From, RowId},
 };
 use crate::{
     dead_letter::DeadLetters,
-    model::{Model, TableModel},
-    orphan::{self, ControlState, Progress, Waiting},
-    transform::{Rows, TableId},
+    model::Model,
+    orphan::{ControlState, Progress},
+    transform::Rows,
 };
 use futures_util::future::join_all;
-use leafcutter_schemas::{
-    dead_letter::{Origin, Reason, Stage},
-    mapping::{OnMissing, Table},
-    version::Version,
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
 };
-use std::{sync::Arc, time::Duration};
 
-/// Parked documents tried in one transaction.
-const TRIED_MAX: i64 = 500;
+/// Waves of one round, so that what is held has its turn; the next round goes on.
+const WAVES_MAX: usize = 50;
+
+/// A look for circles follows every chain of what waits in tables that can have any, so it takes a tenth
+/// of the time at most; of a pause up to this nobody speaks.
+const QUICK: Duration = Duration::from_millis(100);
 
 /// What one round did.
 #[derive(Debug, Clone, Copy, Default)]
@@ -47,21 +52,6 @@ pub struct Settled {
     pub more: bool,
 }
 
-/// How long a dead letter's confirmation is waited for before other documents have their turn.
-const LETTER_WAIT: Duration = Duration::from_secs(10);
-
-/// Confirmed letters remembered from round to round.
-const CONFIRMED_MAX: usize = 10_000;
-
-/// A dead letter to be sent.
-struct Letter {
-    origin: Origin,
-    reason: Reason,
-    version: Version,
-    record_key: Vec<u8>,
-    record_value: Vec<u8>,
-}
-
 /// When a waiting document is given up.
 #[derive(Debug, Clone)]
 pub struct Patience {
@@ -73,11 +63,29 @@ pub struct Patience {
     pub progress: Progress,
 }
 
-/// Those that were not tried for longest: more than one round holds may wait for long. Not those of
-/// the tables in `$1`.
-const LOCK: &str = "\
-    where p.table_name <> all($1) and p.tried_at < now() - case when p.state = 'waiting' \
-    then interval '0.5 s' else interval '10 s' end order by p.tried_at";
+/// Which parked documents a transaction tries.
+#[derive(Debug, Clone, Copy)]
+enum Pick<'r> {
+    /// Those that wait for nothing that is parked.
+    Free,
+    /// Those that wait for these rows, which have been placed.
+    Behind(&'r [RowId]),
+    /// Those that wait for each other in a circle.
+    Circles,
+    /// Those that were not tried for long, whatever they wait for.
+    Rest,
+}
+
+/// What one transaction did.
+#[derive(Debug, Default)]
+struct Pass {
+    tried: usize,
+    placed: usize,
+    /// Rows that others may wait for.
+    rows: Vec<RowId>,
+    /// Dead letters to be sent.
+    letters: Vec<Letter>,
+}
 
 impl Applier {
     /// One round over what is parked.
@@ -90,34 +98,95 @@ impl Applier {
         patience: &Patience,
         letters: &DeadLetters,
     ) -> Result<Settled, ApplyError> {
-        let lock = format!(
-            "select {COLUMNS} from (select * from leafcutter.parked p {LOCK} limit {TRIED_MAX} \
-             for update skip locked) p"
-        );
-        let mut rows = Rows::default();
+        let mut settled = Settled::default();
         let mut owed = Vec::new();
-        let mut confirmed = std::mem::take(&mut self.confirmed);
+        for pick in [Pick::Free, Pick::Circles, Pick::Rest] {
+            // What can be placed goes first.
+            if settled.placed > 0 {
+                settled.more = true;
+                break;
+            }
+            let begun = Instant::now();
+            if matches!(pick, Pick::Circles) && begun < self.circles_after {
+                continue;
+            }
+            let pass = self.pass(model, patience, pick).await?;
+            if matches!(pick, Pick::Circles) {
+                let pause = Some(begun.elapsed() * 9).filter(|pause| *pause > QUICK);
+                self.circles_after = Instant::now() + pause.unwrap_or_default();
+            }
+            settled.placed += pass.placed;
+            settled.more |= pass.tried >= parking::TRIED_MAX;
+            owed.extend(pass.letters);
+            self.follow(model, patience, pass.rows, &mut settled)
+                .await?;
+        }
+        settled.decided = self.send(model, letters, owed).await?;
+        // Whoever waits for those has its own turn now.
+        settled.more |= settled.decided > 0;
+        Ok(settled)
+    }
+
+    /// Tries what waited for these rows, and what waited for those.
+    async fn follow(
+        &mut self,
+        model: &Arc<Model>,
+        patience: &Patience,
+        mut rows: Vec<RowId>,
+        settled: &mut Settled,
+    ) -> Result<(), ApplyError> {
+        for _ in 0..WAVES_MAX {
+            if rows.is_empty() {
+                return Ok(());
+            }
+            let wave = self.pass(model, patience, Pick::Behind(&rows)).await?;
+            settled.placed += wave.placed;
+            // More may wait for the same rows than one transaction takes.
+            if wave.tried < parking::PULLED_MAX || wave.placed == 0 {
+                rows.clear();
+            }
+            rows.extend(wave.rows);
+        }
+        settled.more = true;
+        Ok(())
+    }
+
+    /// Tries some documents, in one transaction.
+    async fn pass(
+        &mut self,
+        model: &Arc<Model>,
+        patience: &Patience,
+        pick: Pick<'_>,
+    ) -> Result<Pass, ApplyError> {
+        let mut rows = Rows::default();
         let body = async |t: &mut Transaction<'_>| {
+            let mut pass = Pass::default();
             t.flags = Flags::read(t.session).await?;
             if !t.flags.parked {
-                return Ok(Settled::default());
+                return Ok(pass);
             }
             let busy = turns::attempt_all(t).await?;
-            let statement = t.session.prepared(&lock).await?;
-            let found = t.session.client().query(&statement, &[&busy]).await?;
-            let more = found.len() >= usize::try_from(TRIED_MAX).unwrap_or(usize::MAX);
-            for mut parked in found.iter().filter_map(|row| Parked::read(t.model, row)) {
+            let found = match pick {
+                Pick::Free => parking::lock_free(t.session, t.model, &busy).await?,
+                Pick::Circles => parking::lock_circles(t.session, t.model).await?,
+                Pick::Rest => parking::lock_rest(t.session, t.model, &busy).await?,
+                Pick::Behind(rows) => {
+                    t.pull_behind(rows.to_vec()).await?;
+                    Vec::new()
+                }
+            };
+            pass.tried = found.len() + t.pulled.len();
+            for mut parked in found {
+                if busy.contains(&t.model.table(parked.row.0).state_name) {
+                    continue;
+                }
                 parking::look_for_tombstones(t.session, t.model, &mut parked).await?;
-                let null = decides_null(t.model, &parked, patience);
+                let null = pick.decides() && decides_null(t.model, &parked, patience);
                 t.known.insert(parked.row.clone());
                 t.adopt(parked, null);
             }
             touch(t).await?;
             t.write(&[]).await?;
-            let mut settled = Settled {
-                more,
-                ..Settled::default()
-            };
             for index in 0..t.work.candidates.len() {
                 let candidate = t.work.candidates[index].clone();
                 let waits = match candidate.fate {
@@ -127,57 +196,63 @@ impl Applier {
                         let waits_on = (candidate.incomplete && candidate.lacks.is_some())
                             || (candidate.nulled && orphan);
                         let parked = matches!(candidate.from, From::Parked { .. });
-                        settled.placed += usize::from(parked && !waits_on);
+                        pass.placed += usize::from(parked && !waits_on);
                         // What still lacks a row is given up for that, with a dead letter.
                         if candidate.nulled && candidate.lacks.is_none() {
-                            mark_orphan(t, &candidate).await?;
+                            decide::mark_orphan(t, &(candidate.root, candidate.key.clone()))
+                                .await?;
                         }
                         candidate.lacks
                     }
                     Fate::Waits(obstacle) => Some(obstacle),
                     Fate::Open => None,
                 };
-                if let Some(obstacle) = waits {
-                    let Some(letter) = due(t, &candidate, obstacle, patience) else {
-                        continue;
-                    };
-                    if confirmed.remove(&letter.origin) {
-                        give_up(t, &candidate).await?;
-                        settled.decided += 1;
-                    } else {
-                        list(t, &candidate, &letter).await?;
-                        owed.push(letter);
-                    }
+                if let Some(obstacle) = waits
+                    && pick.decides()
+                {
+                    let letter = decide::decide(t, &candidate, obstacle, patience).await?;
+                    pass.letters.extend(letter);
                 }
             }
+            pass.rows = t.pointed_to(t.work.by_row.keys(), |fate| matches!(fate, Fate::Done(_)));
             counters::count_settled(t).await?;
-            Ok(settled)
+            Ok(pass)
         };
-        let settled = self.transact(&mut rows, body, model).await;
-        if settled.is_err() {
-            owed.clear();
+        self.transact(&mut rows, body, model).await
+    }
+
+    /// Sends listed letters, and gives up the documents of those that Kafka has. No lock is held while
+    /// it is waited for. Gives how many.
+    async fn send(
+        &mut self,
+        model: &Arc<Model>,
+        letters: &DeadLetters,
+        owed: Vec<Letter>,
+    ) -> Result<usize, ApplyError> {
+        if owed.is_empty() {
+            return Ok(0);
         }
-        // No lock is held while Kafka is waited for. The next round gives these documents up, if
-        // they still wait then.
-        let sends = owed.iter().map(async |letter| {
-            let sent = letters.send_original(
-                letter.origin.clone(),
-                &letter.reason,
-                Some(letter.version),
-                &letter.record_key,
-                Some(&letter.record_value),
-                None,
-            );
-            let confirmed = matches!(tokio::time::timeout(LETTER_WAIT, sent).await, Ok(Ok(())));
-            confirmed.then(|| letter.origin.clone())
-        });
-        // Others may have placed a document meanwhile; what is forgotten is only sent again.
-        if confirmed.len() > CONFIRMED_MAX {
-            confirmed.clear();
+        let confirmed = join_all(owed.iter().map(|letter| letter.send(letters))).await;
+        let sent = owed.into_iter().zip(confirmed);
+        let sent: Vec<Letter> = sent
+            .filter_map(|(letter, confirmed)| confirmed.then_some(letter))
+            .collect();
+        let body = async |t: &mut Transaction<'_>| {
+            let given_up = decide::give_up(t, &sent).await?;
+            counters::count_settled(t).await?;
+            Ok(given_up)
+        };
+        self.transact(&mut Rows::default(), body, model).await
+    }
+}
+
+impl Pick<'_> {
+    /// Whether documents may be given up that still wait: not where what they wait for may be parked.
+    fn decides(self) -> bool {
+        match self {
+            Self::Free | Self::Circles => true,
+            Self::Behind(_) | Self::Rest => false,
         }
-        confirmed.extend(join_all(sends).await.into_iter().flatten());
-        self.confirmed = confirmed;
-        settled
     }
 }
 
@@ -201,220 +276,4 @@ async fn touch(t: &mut Transaction<'_>) -> Result<(), ApplyError> {
         .execute(&statement, &[&tables, &keys])
         .await?;
     Ok(())
-}
-
-/// The reference that a parked document waits for, if its table still has it.
-fn reference<'m>(
-    model: &'m Model,
-    parked: &Parked,
-) -> Option<&'m leafcutter_schemas::mapping::Reference> {
-    let column = parked.wait_column.as_deref()?;
-    let children = &model.table(parked.row.0).children;
-    let mut tables = std::iter::once(&parked.row.0).chain(children);
-    tables.find_map(|&table| {
-        let entry = model.table(table);
-        let check = entry
-            .sql
-            .references
-            .iter()
-            .find(|c| c.full_name == column)?;
-        entry.table.columns[check.column].reference.as_ref()
-    })
-}
-
-fn waited_enough(parked: &Parked, patience: &Patience) -> bool {
-    parked.age_seconds >= patience.orphan_after.as_secs_f64()
-}
-
-fn parent_never_comes(model: &Model, parked: &Parked, patience: &Patience) -> bool {
-    let topics: Vec<&str> = model
-        .collections
-        .iter()
-        .filter(|c| {
-            let mut names = c.roots.iter().map(|&root| &model.table(root).table.name);
-            names.any(|name| name.to_string() == parked.wait_table)
-        })
-        .map(|c| c.topic.as_str())
-        .collect();
-    let waiting = Waiting {
-        as_of: parked.stamp.as_of,
-        topic: &model.collections[parked.provenance.collection].topic,
-        partition: parked.provenance.partition,
-        parent_topics: &topics,
-        parent_tombstone: parked.wait_tombstone,
-    };
-    orphan::is_orphan(&waiting, &patience.control, &patience.progress)
-}
-
-/// Whether its missing parent is to be left out. The conditions were read before the parent is
-/// looked for, which happens when the reference is set to null. What was decided before it waited for
-/// a row of its child tables is decided with that again, as it is of orphans: both would wait for
-/// each other otherwise.
-fn decides_null(model: &Model, parked: &Parked, patience: &Patience) -> bool {
-    let is_null = reference(model, parked).is_some_and(|r| r.on_missing == OnMissing::Null);
-    !parked.unique
-        && (is_null || parked.incomplete)
-        && waited_enough(parked, patience)
-        && parent_never_comes(model, parked, patience)
-}
-
-async fn mark_orphan(t: &mut Transaction<'_>, candidate: &Candidate) -> Result<(), ApplyError> {
-    let root = candidate.root;
-    let statement = t
-        .session
-        .prepared(
-            "update leafcutter.parked set state = 'orphan' \
-             where table_name = $1 and row_key = $2 and state = 'waiting'",
-        )
-        .await?;
-    let name = &t.model.table(root).state_name;
-    t.session
-        .client()
-        .execute(&statement, &[name, &candidate.key])
-        .await?;
-    Ok(())
-}
-
-/// The dead letter of a document that has waited long enough; none while it has not.
-fn due(
-    t: &Transaction<'_>,
-    candidate: &Candidate,
-    obstacle: Obstacle,
-    patience: &Patience,
-) -> Option<Letter> {
-    let From::Parked {
-        orphan: false,
-        pulled,
-    } = candidate.from
-    else {
-        return None;
-    };
-    let parked = &t.pulled[pulled];
-    let entry = t.model.table(parked.row.0);
-    if !waited_enough(parked, patience) {
-        return None;
-    }
-    let reason = match obstacle {
-        Obstacle::Parent(_) | Obstacle::Row { .. } => {
-            let (entry, check) = check(t.model, parked.row.0, obstacle);
-            // The look that parked it must be the one that the decision is about.
-            if parked.wait_column.as_deref() != Some(&check.full_name)
-                || !parent_never_comes(t.model, parked, patience)
-            {
-                return None;
-            }
-            let column = &check.column_name;
-            let message = format!(
-                "the row of `{}` that `{}` points to does not exist in the source",
-                check.parent, check.full_name
-            );
-            reason("orphan", &entry.state_name, column, message)
-        }
-        Obstacle::Foreign => {
-            let message = "a document of another collection has the same key".to_owned();
-            reason(
-                "unique",
-                &entry.state_name,
-                &key_names(&entry.table),
-                message,
-            )
-        }
-        Obstacle::Key => {
-            let message = "another document has the same key".to_owned();
-            reason(
-                "unique",
-                &entry.state_name,
-                &key_names(&entry.table),
-                message,
-            )
-        }
-        Obstacle::Unique(index) => {
-            let columns = &entry.sql.unique[index].columns;
-            let names: Vec<&str> = columns
-                .iter()
-                .map(|&c| entry.table.columns[c].name.as_str())
-                .collect();
-            let column = names.join(", ");
-            let message =
-                format!("another document has the same value in the unique column `{column}`");
-            reason("unique", &entry.state_name, &column, message)
-        }
-    };
-    Some(Letter {
-        origin: Origin {
-            topic: t.model.collections[parked.provenance.collection]
-                .topic
-                .clone(),
-            partition: parked.provenance.partition,
-            offset: parked.provenance.offset,
-            timestamp: parked.provenance.timestamp,
-        },
-        reason,
-        version: candidate.stamp.version,
-        record_key: parked.record_key.clone(),
-        record_value: parked.record_value.clone(),
-    })
-}
-
-/// Lists a dead letter before it is sent, so that nothing is in the topic of which the index does
-/// not know: whoever places the document from now on supersedes its letter, sent or not.
-async fn list(
-    t: &mut Transaction<'_>,
-    candidate: &Candidate,
-    letter: &Letter,
-) -> Result<(), ApplyError> {
-    letters::list(
-        t,
-        (&candidate.provenance, candidate.root),
-        &letter.reason,
-        Some(&candidate.key),
-        &letter.record_key,
-        Some(letter.version),
-    )
-    .await
-}
-
-/// A document whose dead letter is confirmed; the parked row stays as an orphan (O6).
-async fn give_up(t: &mut Transaction<'_>, candidate: &Candidate) -> Result<(), ApplyError> {
-    mark_orphan(t, candidate).await?;
-    // Of a document that is there, the record is counted as applied.
-    if !(candidate.incomplete || candidate.lacks.is_some()) {
-        t.settled_dead_letter(&candidate.provenance);
-    }
-    Ok(())
-}
-
-/// The names of a table's key columns.
-pub(super) fn key_names(table: &Table) -> String {
-    let names = table.key.iter().map(|&c| table.columns[c].name.as_str());
-    names.collect::<Vec<_>>().join(", ")
-}
-
-/// The reference whose parent is missing, of a document in that root table.
-pub(super) fn check(
-    model: &Model,
-    root: TableId,
-    obstacle: Obstacle,
-) -> (&TableModel, &ReferenceCheck) {
-    let (table, index) = match obstacle {
-        Obstacle::Row {
-            table, reference, ..
-        } => (table, reference),
-        Obstacle::Parent(index) | Obstacle::Unique(index) => (root, index),
-        Obstacle::Foreign | Obstacle::Key => (root, 0),
-    };
-    let entry = model.table(table);
-    (entry, &entry.sql.references[index])
-}
-
-fn reason(code: &'static str, table: &str, column: &str, message: String) -> Reason {
-    Reason {
-        stage: Stage::Settle,
-        code,
-        message,
-        table: Some(table.to_owned()),
-        column: Some(column.to_owned()),
-        path: None,
-        sqlstate: None,
-    }
 }

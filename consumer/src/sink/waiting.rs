@@ -37,7 +37,12 @@ impl Transaction<'_> {
                 self.overtaken.push(parked);
             }
         }
-        let mut parents: Vec<RowId> = self.upsert_rows(self.work.by_row.keys());
+        self.pull_behind(self.open_parents(self.work.by_row.keys()))
+            .await
+    }
+
+    /// Takes along what waits for these rows, and what waits for that.
+    pub(super) async fn pull_behind(&mut self, mut parents: Vec<RowId>) -> Result<(), ApplyError> {
         while !parents.is_empty() && self.pulled.len() < parking::PULLED_MAX {
             let wanted: Vec<&RowId> = parents.iter().collect();
             let waiting = parking::pull_waiters(self.session, self.model, &wanted).await?;
@@ -56,21 +61,29 @@ impl Transaction<'_> {
                     self.adopt(parked, false);
                 }
             }
-            parents = self.upsert_rows(next.iter());
+            parents = self.open_parents(next.iter());
         }
         // They come from other partitions, which may have had deletes where this one had none.
         self.tombstones |= !self.pulled.is_empty();
         Ok(())
     }
 
-    /// Of these, the rows that are to be written and that other rows may point to, by their keys; those
-    /// of documents that are looked up also by the documents' keys.
-    fn upsert_rows<'r>(&self, rows: impl Iterator<Item = &'r RowId>) -> Vec<RowId> {
+    fn open_parents<'r>(&self, rows: impl Iterator<Item = &'r RowId>) -> Vec<RowId> {
+        self.pointed_to(rows, |fate| fate == Fate::Open)
+    }
+
+    /// Of these, the rows to be written that have such a fate and that other rows may point to, by their
+    /// keys; those of documents that are looked up also by the documents' keys.
+    pub(super) fn pointed_to<'r>(
+        &self,
+        rows: impl Iterator<Item = &'r RowId>,
+        wanted: impl Fn(Fate) -> bool,
+    ) -> Vec<RowId> {
         rows.filter(|row| !self.model.table(row.0).sql.referenced_deletes.is_empty())
             .filter_map(|row| {
                 let candidate = &self.work.candidates[*self.work.by_row.get(row)?];
                 let key = candidate.row_key(self.rows);
-                let key = key.filter(|_| candidate.fate == Fate::Open)?;
+                let key = key.filter(|_| wanted(candidate.fate))?;
                 let told = self.model.table(row.0).told_by_id.then(|| row.clone());
                 Some([Some((row.0, key.to_vec())), told])
             })

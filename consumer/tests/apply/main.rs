@@ -17,6 +17,7 @@ mod filters;
 mod natural;
 mod newest;
 mod starts;
+mod trees;
 mod stories;
 mod generated;
 mod cascades;
