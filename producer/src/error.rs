@@ -127,8 +127,8 @@ impl Error {
                     format!("position {position}"),
                     why,
                     "The source has overwritten the changes that come next, so going on would \
-                     lose them in silence. Enlarge the oplog (`replSetResizeOplog`), then take \
-                     the snapshots again: `leafcutter resnapshot`.",
+                     lose them in silence. Enlarge the oplog (`replSetResizeOplog`), then begin \
+                     again: another `--prefix`, and the target emptied (README).",
                 ),
             ),
             Self::Halted { what, time } => Failure::one(
@@ -138,8 +138,8 @@ impl Error {
                     format!("{what} at cluster time {time}"),
                     "what is in PostgreSQL is left as it is; `--on-drop halt` says so",
                     "If it was meant: start with `--on-drop ignore` to go past it, or remove the \
-                     collection from the mapping. If the collection was created anew, take its \
-                     snapshot again: `leafcutter resnapshot`.",
+                     collection from the mapping. If the collection was created anew, begin \
+                     again: another `--prefix`, and the target emptied (README).",
                 ),
             ),
             Self::EventTooLarge { .. } => Failure::one(
@@ -148,8 +148,8 @@ impl Error {
                     "stopped at a change event that MongoDB cannot send",
                     "the change stream",
                     why,
-                    "Make the document smaller and take its collection's snapshot again: \
-                     `leafcutter resnapshot`.",
+                    "Make the document smaller, and begin again: another `--prefix`, and the \
+                     target emptied (README).",
                 ),
             ),
             Self::MalformedEvent { why } => Failure::one(

@@ -478,7 +478,7 @@ fn shorter(topic: &str) -> Fault {
         format!("topic `{topic}`"),
         "a partition ends before the offset of the last heartbeat: the topic was deleted and \
          created anew, or its broker has lost records",
-        "Take the snapshot of the collection again: `leafcutter resnapshot`.",
+        "Begin again: another `--prefix`, and the target emptied (README).",
     )
 }
 

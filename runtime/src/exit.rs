@@ -19,7 +19,7 @@ pub enum Exit {
     Settings = 3,
     /// A server is not as it has to be, or could not be reached at start.
     Preflight = 4,
-    /// The source no longer has the history needed to go on: `leafcutter resnapshot`.
+    /// The source no longer has the history needed to go on.
     HistoryLost = 5,
     /// Stopped on purpose: the breaker opened or a policy said so.
     Stopped = 6,

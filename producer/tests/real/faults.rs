@@ -119,7 +119,10 @@ async fn lost_history_stops_with_a_code_of_its_own_and_stays_lost() {
             fail(&world, &[commands], code, 1).await;
             let failure = producer.ended().await.expect_err("it stops by itself");
             assert_eq!(failure.exit, Exit::HistoryLost, "{failure}");
-            assert!(failure.to_string().contains("resnapshot"), "{failure}");
+            assert!(
+                failure.to_string().contains("another `--prefix`"),
+                "{failure}"
+            );
         }
         heal(&world).await;
         world.end().await;

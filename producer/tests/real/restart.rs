@@ -244,7 +244,10 @@ async fn lost_history_and_foreign_state_have_codes_of_their_own() {
         .await
         .expect_err("a broken token");
     assert_eq!(failure.exit, Exit::HistoryLost, "{failure}");
-    assert!(failure.to_string().contains("resnapshot"), "{failure}");
+    assert!(
+        failure.to_string().contains("another `--prefix`"),
+        "{failure}"
+    );
 
     forge(&world, |stream| {
         *stream = good.clone();
