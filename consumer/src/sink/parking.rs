@@ -134,6 +134,13 @@ fn split<'a>(model: &'a Model, rows: &[&'a RowId]) -> (Vec<&'a str>, Vec<&'a [u8
 /// Parked documents that the settling task tries in one transaction.
 pub const TRIED_MAX: usize = 500;
 
+/// How long a document is left alone after it was tried. A parent's own batch takes along what waits for
+/// it, so looking again is for those that both missed, and they were parked a moment ago: the longer one
+/// has waited the less there is to see, however many wait. A value that comes free is only seen here.
+const PAUSE: &str = "greatest(\
+    case when p.state = 'waiting' then interval '0.5 s' else interval '10 s' end, \
+    case when p.reason = 'parent' then least((now() - p.parked_at) / 10, interval '5 min') end)";
+
 /// Which tables' rows `wait_table` names: `$2` there, `$3` in `table_name`, which differ where several
 /// collections fill a table.
 const NAMED: &str = "unnest($2::text[], $3::text[]) as k(named, state)";
@@ -157,8 +164,7 @@ pub async fn lock_free(
     busy: &[String],
 ) -> Result<Vec<Parked>, ApplyError> {
     let condition = format!(
-        "p.tried_at < now() - case when p.state = 'waiting' then interval '0.5 s' \
-         else interval '10 s' end \
+        "p.tried_at < now() - {PAUSE} \
          and not (p.reason = 'parent' and exists (select 1 from {NAMED} join leafcutter.parked q \
          on q.table_name = k.state and q.row_key = p.wait_key \
          and q.state = 'waiting' and not q.incomplete where k.named = p.wait_table \
@@ -185,8 +191,8 @@ pub async fn lock_rest(
     model: &Model,
     busy: &[String],
 ) -> Result<Vec<Parked>, ApplyError> {
-    let condition = "p.tried_at < now() - interval '10 s'";
-    lock_some(session, model, condition, TRIED_MAX / 5, &[&busy]).await
+    let condition = format!("p.tried_at < now() - greatest({PAUSE}, interval '10 s')");
+    lock_some(session, model, &condition, TRIED_MAX / 5, &[&busy]).await
 }
 
 async fn lock_some(
