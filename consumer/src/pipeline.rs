@@ -36,7 +36,7 @@ use std::{
     net::SocketAddr,
     path::Path,
     sync::{Arc, atomic::AtomicUsize, mpsc as std_mpsc},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::sync::mpsc;
 use tokio_postgres::Config;
@@ -354,10 +354,13 @@ impl Settler {
 
     async fn run(mut self) -> Result<(), TaskError> {
         while !self.shutdown.is_triggered() {
+            let begun = Instant::now();
             match self.round().await {
                 Ok(true) => {}
                 Ok(false) => {
-                    self.shutdown.sleep(Self::PAUSE).await;
+                    // Where a great many wait, looking takes long, and half of the time is enough.
+                    let pause = Self::PAUSE.max(begun.elapsed());
+                    self.shutdown.sleep(pause).await;
                 }
                 Err(error) => {
                     tracing::warn!(error = %describe(&error), "settling waits");
