@@ -11,6 +11,8 @@ SETTLE = "consumer/src/sink/settle.rs"
 DECIDE = "consumer/src/sink/decide.rs"
 HELD = "consumer/src/sink/held.rs"
 PARKING = "consumer/src/sink/parking.rs"
+EXISTING = "consumer/src/sink/existing/mod.rs"
+EXISTING_COLUMNS = "consumer/src/sink/existing/columns.rs"
 FENCE = "consumer/src/sink/fence.rs"
 RETRY = "consumer/src/sink/retry.rs"
 ORPHAN = "consumer/src/orphan.rs"
@@ -281,6 +283,41 @@ MUTANTS = [
         [(FENCE, "set epoch = o.epoch + 1, owner", "set epoch = o.epoch, owner")],
         PROTOCOL,
         ["fence::"],
+    ),
+    mutant(
+        "F5",
+        "an owner frozen in the middle of a COPY is ended by its heir",
+        [(FENCE, "                evict(session, group, topic, partition, owner).await?;\n", "")],
+        PROTOCOL,
+        ["fence::"],
+    ),
+    mutant(
+        "E1",
+        "a column that takes null, or does not, is told of",
+        [(EXISTING_COLUMNS, "        all.extend(nullability(table, position, there));\n", "")],
+        APPLYING,
+        ["existing::each"],
+    ),
+    mutant(
+        "E2",
+        "a unique key that is missing, or unknown, is told of",
+        [(EXISTING, "    keys::unique(entry, found, all);\n", "")],
+        APPLYING,
+        ["existing::each"],
+    ),
+    mutant(
+        "E3",
+        "a missing index is told of",
+        [(EXISTING, "    keys::indexes(entry, found, all);\n", "")],
+        APPLYING,
+        ["existing::each"],
+    ),
+    mutant(
+        "E4",
+        "foreign keys that differ are told of",
+        [(EXISTING, "            keys::foreign(model, entry, found, &mut all);\n", "")],
+        APPLYING,
+        ["existing::each"],
     ),
     mutant(
         "P3",
