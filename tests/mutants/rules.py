@@ -10,7 +10,7 @@ DELETES = "consumer/src/sink/deletes.rs"
 SETTLE = "consumer/src/sink/settle.rs"
 DECIDE = "consumer/src/sink/decide.rs"
 HELD = "consumer/src/sink/held.rs"
-PARKING = "consumer/src/sink/parking.rs"
+PARKING = "consumer/src/sink/parking/pick.rs"
 EXISTING = "consumer/src/sink/existing/mod.rs"
 EXISTING_COLUMNS = "consumer/src/sink/existing/columns.rs"
 FENCE = "consumer/src/sink/fence.rs"
@@ -161,9 +161,37 @@ MUTANTS = [
     mutant(
         "S1f",
         "who waits for a row that is there is placed",
-        [(SETTLE, "[Pick::Free, Pick::Circles, Pick::Rest]", "[Pick::Free, Pick::Circles]")],
+        [(SETTLE, "[Pick::Circles, Pick::Free, Pick::Rest]", "[Pick::Circles, Pick::Free]")],
         APPLYING,
         ["trees::a_row"],
+    ),
+    mutant(
+        "S1g",
+        "who lacks child rows is there for others",
+        [(PARKING, "and q.state = 'waiting' and not q.incomplete where", "and q.state = 'waiting' where")],
+        APPLYING,
+        ["trees::a_document_that_lacks"],
+    ),
+    mutant(
+        "S1h",
+        "what has waited long for its parent is looked at less often",
+        [(PARKING, "(now() - p.parked_at) / 10", "interval '0'")],
+        APPLYING,
+        ["trees::what_has_waited"],
+    ),
+    mutant(
+        "S1i",
+        "a letter gives up its own record, and no newer one",
+        [(DECIDE, "and p.topic = k.t and p.partition = k.p and p.\\\"offset\\\" = k.o", "and (k.t, k.p, k.o) is not null")],
+        APPLYING,
+        ["trees::a_letter"],
+    ),
+    mutant(
+        "S1j",
+        "a circle is placed though one of it was given up",
+        [(PARKING, "where q.reason = 'parent')", "where q.reason = 'parent' and q.state = 'waiting')")],
+        APPLYING,
+        ["trees::a_circle"],
     ),
     mutant(
         "S1b",

@@ -3,7 +3,7 @@
 
 use super::{
     ApplyError, letters,
-    parking::{self, Parked},
+    parking::Parked,
     settle::Patience,
     statement::ReferenceCheck,
     transaction::Transaction,
@@ -50,16 +50,6 @@ impl Letter {
         );
         matches!(tokio::time::timeout(LETTER_WAIT, sent).await, Ok(Ok(())))
     }
-
-    /// Whether it is about this very record.
-    pub(super) fn is_of(&self, parked: &Parked, model: &Model) -> bool {
-        let topic = &model.collections[parked.provenance.collection].topic;
-        (
-            &self.origin.topic,
-            self.origin.partition,
-            self.origin.offset,
-        ) == (topic, parked.provenance.partition, parked.provenance.offset)
-    }
 }
 
 /// Decides what is due of a candidate that was tried: gives its letter, listed.
@@ -79,29 +69,51 @@ pub(super) async fn decide(
     Ok(Some(letter))
 }
 
-/// Gives documents up whose letters Kafka has, where they wait as they did. Their parked rows stay,
-/// as orphans.
+/// Gives documents up whose letters Kafka has, where the same record waits still. Their parked rows stay,
+/// as orphans. Gives how many.
 ///
 /// # Errors
 /// When PostgreSQL refuses or is lost.
 pub(super) async fn give_up(t: &mut Transaction<'_>, sent: &[Letter]) -> Result<usize, ApplyError> {
-    let rows: Vec<&RowId> = sent.iter().map(|letter| &letter.row).collect();
-    let found = parking::lock_own(t.session, t.model, &rows).await?;
-    let mut given_up = 0;
-    for parked in found.iter().filter(|parked| !parked.orphan) {
-        if sent
-            .iter()
-            .any(|letter| letter.row == parked.row && letter.is_of(parked, t.model))
+    // Locked in the order in which batches lock.
+    const GIVE_UP: &str = "\
+        with sent as (select p.table_name, p.row_key from leafcutter.parked p \
+        join unnest($1::text[], $2::bytea[], $3::text[], $4::int[], $5::bigint[]) as k(n, k, t, p, o) \
+        on p.table_name = k.n and p.row_key = k.k \
+        and p.topic = k.t and p.partition = k.p and p.\"offset\" = k.o \
+        where p.state = 'waiting' order by p.table_name, p.row_key for update of p) \
+        update leafcutter.parked p set state = 'orphan' from sent s \
+        where p.table_name = s.table_name and p.row_key = s.row_key \
+        returning p.topic, p.partition, p.incomplete";
+    let (tables, keys): (Vec<&str>, Vec<&[u8]>) = sent
+        .iter()
+        .map(|letter| {
+            let table = t.model.table(letter.row.0);
+            (table.state_name.as_str(), letter.row.1.as_slice())
+        })
+        .unzip();
+    let origins = || sent.iter().map(|letter| &letter.origin);
+    let topics: Vec<&str> = origins().map(|origin| origin.topic.as_str()).collect();
+    let partitions: Vec<i32> = origins().map(|origin| origin.partition).collect();
+    let offsets: Vec<i64> = origins().map(|origin| origin.offset).collect();
+    let statement = t.session.prepared(GIVE_UP).await?;
+    let given_up = t
+        .session
+        .client()
+        .query(
+            &statement,
+            &[&tables, &keys, &topics, &partitions, &offsets],
+        )
+        .await?;
+    for row in &given_up {
+        // Of a document that is there, the record is counted as applied.
+        if !row.get::<_, bool>(2)
+            && let Some(collection) = t.model.collection_of_topic(row.get(0))
         {
-            mark_orphan(t, &parked.row).await?;
-            given_up += 1;
-            // Of a document that is there, the record is counted as applied.
-            if !parked.incomplete {
-                t.settled_dead_letter(&parked.provenance);
-            }
+            t.settled_dead_letter((collection, row.get(1)));
         }
     }
-    Ok(given_up)
+    Ok(given_up.len())
 }
 
 /// Notes that a document is given up (O6).

@@ -100,8 +100,8 @@ impl Applier {
     ) -> Result<Settled, ApplyError> {
         let mut settled = Settled::default();
         let mut owed = Vec::new();
-        for pick in [Pick::Free, Pick::Circles, Pick::Rest] {
-            // What can be placed goes first.
+        for pick in [Pick::Circles, Pick::Free, Pick::Rest] {
+            // What was just placed may be waited for.
             if settled.placed > 0 {
                 settled.more = true;
                 break;

@@ -269,9 +269,7 @@ impl Transaction<'_> {
     }
 
     /// Notes that a parked document became a dead letter.
-    pub(super) fn settled_dead_letter(&mut self, provenance: &Provenance) {
-        self.settled
-            .entry((provenance.collection, provenance.partition))
-            .or_default()[2] += 1;
+    pub(super) fn settled_dead_letter(&mut self, partition: Partition) {
+        self.settled.entry(partition).or_default()[2] += 1;
     }
 }

@@ -20,6 +20,23 @@ collections:
     columns:
       id: { path: _id, type: bigint }
       node: { type: bigint, required: true, references: { table: nodes } }
+  bags:
+    table: bags
+    key: id
+    columns: { id: { path: _id, type: bigint } }
+    children:
+      - table: bag_nodes
+        from: nodes
+        key: [id, node]
+        columns:
+          id: { parent: id }
+          node: { path: ., type: bigint, required: true, references: { table: nodes } }
+  labels:
+    table: labels
+    key: id
+    columns:
+      id: { path: _id, type: bigint }
+      bag: { type: bigint, references: { table: bags } }
 ";
 
 /// More documents than one transaction of the settling task tries.
@@ -101,6 +118,10 @@ async fn a_circle_is_found() {
     world.apply(&[node(2, 3)]).await.unwrap();
     world.apply(&[node(3, 1)]).await.unwrap();
     other.batch_execute("rollback").await.unwrap();
+    // Its letter was sent before the others came.
+    world
+        .execute("update leafcutter.parked set state = 'orphan' where row_key = int8send(1) and table_name = 'nodes'")
+        .await;
     assert_eq!(world.text(COUNTS).await, "0|0|303|0");
     let settled = world.settle_at(1_000).await;
     assert_eq!((settled.placed, settled.decided), (303, 0));
@@ -131,5 +152,81 @@ async fn a_row_that_is_there_is_enough() {
     assert_eq!(world.text(COUNTS).await, "1|0|2|0");
     assert_eq!(world.settle().await.placed, 1);
     assert_eq!(world.text(COUNTS).await, "1|1|1|0");
+    world.end().await;
+}
+
+/// A document that waits for rows below it is there, and others may point to it.
+#[tokio::test]
+async fn a_document_that_lacks_child_rows_is_enough() {
+    let mut world = World::with(MAPPING).await;
+    world
+        .apply(&[put("labels", 1, doc! { "_id": 5, "bag": 1 })])
+        .await
+        .unwrap();
+    let other = session::connect(&world.config, "test").await.unwrap();
+    other
+        .batch_execute("begin; select * from leafcutter.parked for update")
+        .await
+        .unwrap();
+    world
+        .apply(&[put("bags", 1, doc! { "_id": 1, "nodes": [99] })])
+        .await
+        .unwrap();
+    other.batch_execute("rollback").await.unwrap();
+    // Too soon for those that are tried whatever they wait for.
+    world
+        .execute("update leafcutter.parked set tried_at = now() - interval '2 s'")
+        .await;
+    assert_eq!(world.settle_due().await.placed, 1);
+    assert_eq!(
+        world
+            .text("select (select count(*) from labels), (select count(*) from leafcutter.parked)")
+            .await,
+        "1|1"
+    );
+    world.end().await;
+}
+
+/// Nobody looks for the parent of what has waited an hour each second; a value may come free at any time.
+#[tokio::test]
+async fn what_has_waited_long_is_looked_at_less_often() {
+    let mut world = World::with(MAPPING).await;
+    let leaf = put("leaves", 1, doc! { "_id": 7, "node": 1 });
+    world.apply(&[leaf]).await.unwrap();
+    // As a batch that did not see it.
+    world
+        .execute("insert into nodes (id, lc_version) values (1, 1)")
+        .await;
+    for (tried, placed) in [("4 min", 0), ("6 min", 1)] {
+        world
+            .execute(&format!(
+                "update leafcutter.parked set parked_at = now() - interval '1 hour', \
+                 tried_at = now() - interval '{tried}'"
+            ))
+            .await;
+        assert_eq!(world.settle_due().await.placed, placed, "{tried} ago");
+    }
+    world.end().await;
+}
+
+/// While a letter is sent, a newer record of its document may be parked in the place of the one that it
+/// is about.
+#[tokio::test]
+async fn a_letter_gives_up_its_own_record_only() {
+    let mut world = World::with(MAPPING).await;
+    world.create_dead_letter_topics().await;
+    world.apply(&[node(1, 0)]).await.unwrap();
+    world
+        .execute_all(
+            "create function newer() returns trigger language plpgsql as $$ begin \
+             update leafcutter.parked set \"offset\" = new.\"offset\" + 1000 \
+             where table_name = new.table_name and row_key = new.row_key; return null; end $$; \
+             create trigger newer after update on leafcutter.parked \
+             for each row when (pg_trigger_depth() = 0) execute function newer()",
+        )
+        .await;
+    assert_eq!(world.settle_at(1_000).await.decided, 0);
+    let state = "select state, \"offset\" >= 1000 from leafcutter.parked";
+    assert_eq!(world.text(state).await, "waiting|t");
     world.end().await;
 }

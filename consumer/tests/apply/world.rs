@@ -189,12 +189,12 @@ impl World {
     }
 
     pub(crate) async fn settle(&mut self) -> Settled {
-        let patience = Patience {
-            orphan_after: Duration::from_secs(3600),
-            control: ControlState::default(),
-            progress: Progress::new(),
-        };
-        self.settle_with(patience).await
+        self.settle_with(for_long()).await
+    }
+
+    /// One round, of what is due by itself.
+    pub(crate) async fn settle_due(&mut self) -> Settled {
+        self.round(for_long()).await
     }
 
     /// One round, when the producer has just said that everything up to `time` is in the topics,
@@ -240,10 +240,14 @@ impl World {
     }
 
     async fn settle_with(&mut self, patience: Patience) -> Settled {
-        let model = Arc::clone(&self.model);
         // Everything is due at once.
         self.execute("update leafcutter.parked set tried_at = now() - interval '1 hour'")
             .await;
+        self.round(patience).await
+    }
+
+    async fn round(&mut self, patience: Patience) -> Settled {
+        let model = Arc::clone(&self.model);
         let mut settled = self
             .applier
             .settle_parked(&model, &patience, &self.letters)
@@ -404,4 +408,13 @@ pub(crate) fn progress(version: i64, number: u8, learner: u8) -> Made {
         version,
         doc! { "_id": id(number), "learner_id": id(learner), "date": day },
     )
+}
+
+/// Nothing is given up for long, and nothing is known of the source.
+fn for_long() -> Patience {
+    Patience {
+        orphan_after: Duration::from_secs(3600),
+        control: ControlState::default(),
+        progress: Progress::new(),
+    }
 }

@@ -156,18 +156,15 @@ impl TableSql {
         let n = &names;
         let all = list(table.columns.iter().map(|c| quote(&c.name)));
         let key = list(table.key.iter().map(|&p| quote(&n.column(p).name)));
+        let keys = table.key.iter();
+        let keys_of_x = list(keys.map(|&p| format!("x.{}", quote(&n.column(p).name))));
         let see_deletes = format!(
             "select d.lc_doc, x.lc_version from {} d join {} x on {}{} order by {}",
             n.deletes,
             n.target,
             n.same_key("d", "x"),
             n.own("x"),
-            list(
-                table
-                    .key
-                    .iter()
-                    .map(|&p| format!("x.{}", quote(&n.column(p).name)))
-            )
+            keys_of_x
         );
         let is_root = table.rows == RowSource::Document;
         let version = if is_root { ", lc_version" } else { "" };
@@ -212,12 +209,7 @@ impl TableSql {
                 n.temp,
                 n.target,
                 n.same_key("t", "x"),
-                list(
-                    table
-                        .key
-                        .iter()
-                        .map(|&p| format!("x.{}", quote(&n.column(p).name)))
-                )
+                keys_of_x
             ),
             references: reference_checks(n, tables),
             unique: table
@@ -237,21 +229,11 @@ impl TableSql {
                 n.key_bytes("t")
             ),
             forget_lost: [
-                forget_lost(n, &n.temp),
-                format!("{} and t.lc_doc = any($1)", forget_lost(n, &n.deletes)),
+                forget(n, "lost", &n.temp),
+                format!("{} and t.lc_doc = any($1)", forget(n, "lost", &n.deletes)),
             ],
-            forget_tombstones: format!(
-                "delete from leafcutter.tombstones s using {} t where s.table_name = {} and s.row_key = {}",
-                n.temp,
-                n.literal,
-                n.key_bytes("t")
-            ),
-            forget_held: format!(
-                "delete from leafcutter.held s using {} t where s.table_name = {} and s.row_key = {}",
-                n.temp,
-                n.literal,
-                n.key_bytes("t")
-            ),
+            forget_tombstones: forget(n, "tombstones", &n.temp),
+            forget_held: forget(n, "held", &n.temp),
             supersede_dead_letters: [supersede(n, &n.temp), supersede(n, &n.deletes)],
             see_deletes: see_deletes.clone(),
             lock_deletes: format!("{see_deletes} for update of x"),
@@ -265,24 +247,8 @@ impl TableSql {
             referenced_deletes: referenced_deletes(n, referrers),
             delete: delete(n, above),
             soft_delete: table.soft_delete.map(|column| soft_delete(n, column)),
-            write_tombstones: format!(
-                "insert into leafcutter.tombstones as s (table_name, row_key, version) \
-                 select {}, {}, d.lc_version from {} d where d.lc_doc = any($1) order by 2 \
-                 on conflict (table_name, row_key) do update set version = excluded.version \
-                 where s.version < excluded.version",
-                n.literal,
-                n.key_bytes("d"),
-                n.deletes
-            ),
-            hold: format!(
-                "insert into leafcutter.held as s (table_name, row_key, version) \
-                 select {}, {}, d.lc_version from {} d where d.lc_doc = any($1) order by 2 \
-                 on conflict (table_name, row_key) do update set version = excluded.version \
-                 where s.version < excluded.version",
-                n.literal,
-                n.key_bytes("d"),
-                n.deletes
-            ),
+            write_tombstones: remember(n, "tombstones"),
+            hold: remember(n, "held"),
             empty: [
                 format!("delete from {}", n.temp),
                 format!("truncate {}", n.temp),
@@ -300,9 +266,23 @@ fn supersede(n: &Names<'_>, temp: &str) -> String {
     )
 }
 
-fn forget_lost(n: &Names<'_>, temp: &str) -> String {
+/// Notes the versions of deleted rows in one of Leafcutter's tables.
+fn remember(n: &Names<'_>, state: &str) -> String {
     format!(
-        "delete from leafcutter.lost l using {temp} t where l.table_name = {} and l.row_key = {}",
+        "insert into leafcutter.{state} as s (table_name, row_key, version) \
+         select {}, {}, d.lc_version from {} d where d.lc_doc = any($1) order by 2 \
+         on conflict (table_name, row_key) do update set version = excluded.version \
+         where s.version < excluded.version",
+        n.literal,
+        n.key_bytes("d"),
+        n.deletes
+    )
+}
+
+/// Forgets what one of Leafcutter's tables says of these rows.
+fn forget(n: &Names<'_>, state: &str, temp: &str) -> String {
+    format!(
+        "delete from leafcutter.{state} s using {temp} t where s.table_name = {} and s.row_key = {}",
         n.literal,
         n.key_bytes("t")
     )
