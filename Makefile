@@ -3,7 +3,7 @@
 STACK := deploy/local/stack
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-kill test compose-test bench mutants lint stack-up stack-down
+.PHONY: help demo demo-kill test test-unit compose-test bench mutants lint stack-up stack-down
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,8 +14,11 @@ demo: ## migrate a live MongoDB from start to finish, on this machine
 demo-kill: ## the same, while each program and server is killed once
 	@deploy/local/demo --kill
 
-test: ## run every test, on real servers
-	@deploy/local/test
+test: ## run every test, on real servers: 15 minutes; T=name: one suite, file or test
+	@deploy/local/test $(T)
+
+test-unit: ## run the tests that need no server: 5 seconds, once they are built
+	@deploy/local/test unit
 
 compose-test: ## prove docker compose up, with kills and a comparison
 	@deploy/local/compose-test
@@ -26,7 +29,9 @@ bench: ## measure throughput and lag
 mutants: ## break the protocol's rules one by one and see the tests go red
 	@deploy/local/test mutants
 
-lint: ## check formatting, clippy (warnings are errors), and that every mutant fits
+lint: ## check formatting, clippy (warnings are errors), imports, mutants, and docs/faults.md
+	deploy/local/imports
+	docs/check
 	tests/mutants/run --check
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings

@@ -7,21 +7,30 @@
 //! when much does; its documents become rows here, while the writer is busy with the batch before.
 
 use crate::{
-    decode::{self, Record},
     gate::Gate,
     metrics,
-    model::Model,
-    sink::{ApplyError, apply::Applier, fence::Fence},
-    source::{
-        Delivery,
-        poll::{Command, Event, Partition},
-    },
-    transform::Rows,
+    pause::Pauses,
+    source::poll::{Command, Event, Expired},
 };
 use leafcutter_runtime::{
     admin::{Condition, Health},
     budget::Permit,
+    report::causes,
     shutdown::Shutdown,
+};
+use leafcutter_sink::{
+    ApplyError,
+    change::{Delivery, Record},
+    connection::Connection,
+    decode,
+    ids::Partition,
+    model::Model,
+    state::{
+        breakers::{self, BreakerRow},
+        offsets::Position,
+        schema::{self, LAYOUT},
+    },
+    transform::Rows,
 };
 use std::{
     collections::BTreeMap,
@@ -53,40 +62,14 @@ impl Batch {
             ..Self::default()
         }
     }
-
-    /// The fence rows of these records.
-    pub fn fences(&self, records: &[Record]) -> Vec<Fence> {
-        let mut fences: BTreeMap<Partition, Fence> = BTreeMap::new();
-        for record in records {
-            let Delivery {
-                collection,
-                partition,
-                offset,
-                ..
-            } = record.delivery;
-            let key = (collection, partition);
-            let epoch = self.epochs.get(&key).copied().unwrap_or_default();
-            fences
-                .entry(key)
-                .and_modify(|fence| fence.next = offset + 1)
-                .or_insert(Fence {
-                    collection,
-                    partition,
-                    epoch,
-                    expected: offset,
-                    next: offset + 1,
-                });
-        }
-        fences.into_values().collect()
-    }
 }
 
 /// What the writer tells the assembler.
 #[derive(Debug)]
-pub enum Told {
+pub enum WriterEvent {
     /// These positions are committed.
     Committed(Vec<(Partition, i64)>),
-    /// The partition, taken over under this epoch, is somebody else's now, or its records were
+    /// The partition, taken over under this epoch, is another consumer's now, or its records were
     /// given up: it has to be taken over again.
     Lost(Partition, i64),
 }
@@ -95,17 +78,19 @@ pub enum Told {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// To be taken over, not before this moment.
-    Owed(Instant),
+    Unclaimed(Instant),
     /// Taken over; the gate of its collection is closed.
     Gated,
     /// The poll thread was asked to read it.
     Seeking,
     /// Delivering.
     Reading,
+    /// Kafka has removed what comes next: left alone until somebody moves its position.
+    Expired(Expired),
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Held {
+struct AssignedPartition {
     state: State,
     generation: u64,
     epoch: i64,
@@ -128,6 +113,14 @@ pub enum AssembleError {
     /// Kafka no longer has what is to be read next.
     #[error("Kafka has no longer what is to be read next: {0}")]
     Lost(String),
+    /// Too many records in a row could not be applied, by this consumer or by another of its group.
+    #[error("too many records in a row cannot be applied")]
+    Breaker(Vec<BreakerRow>),
+    /// A newer Leafcutter has migrated the database meanwhile.
+    #[error(
+        "a newer Leafcutter has migrated it to layout {0}; this program knows layouts up to {LAYOUT}"
+    )]
+    Layout(usize),
     /// An offset is missing between two records.
     #[error(
         "topic `{topic}` partition {partition}: offset {expected} is missing, the next record is {found}"
@@ -147,13 +140,20 @@ pub enum AssembleError {
 /// The assembler.
 pub struct Assembler {
     model: Arc<Model>,
-    applier: Applier,
+    connection: Connection,
     gate: Gate,
-    partitions: BTreeMap<Partition, Held>,
+    pauses: Pauses,
+    partitions: BTreeMap<Partition, AssignedPartition>,
     generation: u64,
     limits: Limits,
     commands: std_mpsc::Sender<Command>,
     ready: Condition,
+    postgres: Condition,
+    retained: Condition,
+    /// Whether this group ever had an assignment.
+    joined: bool,
+    /// Whether an open breaker stops the program.
+    obeys_breaker: bool,
     health: Health,
     batch: Batch,
     bytes: usize,
@@ -168,33 +168,44 @@ impl std::fmt::Debug for Assembler {
     }
 }
 
-/// How often it is looked at where held partitions stand.
+/// How often it is looked at where assigned partitions stand.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(200);
-/// How long a partition that somebody else took is left alone while Kafka still names us (F3).
+/// How long a partition that another consumer took is left alone while Kafka still names us (F3).
 const LOST_WAIT: Duration = Duration::from_millis(500);
 
 impl Assembler {
-    /// An assembler that takes partitions over through `applier`.
+    /// An assembler that takes partitions over through `connection`.
     pub fn new(
         model: Arc<Model>,
-        applier: Applier,
+        connection: Connection,
         gate: Gate,
         limits: Limits,
         commands: std_mpsc::Sender<Command>,
         health: &Health,
+        obeys_breaker: bool,
     ) -> Self {
         let ready = health.condition("partitions");
         ready.set(false, "waiting for the consumer group");
+        // The preflight has just been there.
+        let postgres = health.condition("postgres");
+        postgres.set(true, "");
+        let retained = health.condition("retention");
+        retained.set(true, "");
         Self {
+            pauses: Pauses::new(Arc::clone(&model), health),
             model,
-            applier,
+            connection,
             gate,
             partitions: BTreeMap::new(),
             generation: 0,
             limits,
             commands,
             ready,
+            postgres,
+            retained,
+            joined: false,
+            obeys_breaker,
             health: health.clone(),
             batch: Batch::default(),
             bytes: 0,
@@ -202,12 +213,7 @@ impl Assembler {
         }
     }
 
-    /// How many partitions are held.
-    pub fn partitions(&self) -> usize {
-        self.partitions.len()
-    }
-
-    /// Runs until the shutdown. `present` is called at every tick with the number of partitions.
+    /// Runs until the shutdown; `partitions` has the number of partitions at every tick.
     ///
     /// # Errors
     /// When records are lost: see [`AssembleError`].
@@ -215,7 +221,7 @@ impl Assembler {
         mut self,
         mut events: mpsc::Receiver<Event>,
         batches: mpsc::Sender<Batch>,
-        mut told: mpsc::UnboundedReceiver<Told>,
+        mut writer: mpsc::UnboundedReceiver<WriterEvent>,
         shutdown: Shutdown,
         partitions: Arc<std::sync::atomic::AtomicUsize>,
     ) -> Result<(), AssembleError> {
@@ -226,10 +232,10 @@ impl Assembler {
             tokio::select! {
                 biased;
                 () = shutdown.wait() => break,
-                Some(told) = told.recv() => self.told(told),
+                Some(event) = writer.recv() => self.writer_event(event),
                 _ = tick.tick() => {
                     self.health.beat("assembler");
-                    self.tend().await;
+                    self.maintain().await?;
                     partitions.store(self.partitions.len(), std::sync::atomic::Ordering::Relaxed);
                 }
                 permit = batches.reserve(), if room => match permit {
@@ -257,8 +263,9 @@ impl Assembler {
         match event {
             Event::Assigned(list) => {
                 tracing::info!(partitions = list.len(), "assigned");
+                self.joined = true;
                 for partition in list {
-                    self.owe(partition, Instant::now());
+                    self.claim_later(partition, Instant::now());
                 }
             }
             Event::Revoked(list) => {
@@ -268,10 +275,10 @@ impl Assembler {
                 }
             }
             Event::Ready(partition, generation) => {
-                if let Some(held) = self.partitions.get_mut(&partition)
-                    && held.generation == generation
+                if let Some(assigned) = self.partitions.get_mut(&partition)
+                    && assigned.generation == generation
                 {
-                    held.state = State::Reading;
+                    assigned.state = State::Reading;
                 }
             }
             Event::Deliveries(list, permit) => {
@@ -280,58 +287,98 @@ impl Assembler {
                 }
                 self.batch.permits.push(permit);
             }
+            Event::Expired(expired) => {
+                if let Some(assigned) = self.partitions.get_mut(&expired.partition)
+                    && matches!(assigned.state, State::Reading | State::Seeking)
+                {
+                    assigned.state = State::Expired(expired);
+                    let topic = &self.model.collection(expired.partition.collection).topic;
+                    tracing::error!(
+                        topic,
+                        partition = expired.partition.number,
+                        next = expired.next,
+                        first = expired.first,
+                        "Kafka has removed records before they were applied; leaving the partition alone"
+                    );
+                    self.tell_expired();
+                }
+            }
             Event::Lost(why) => return Err(AssembleError::Lost(why)),
         }
         Ok(())
     }
 
-    fn owe(&mut self, partition: Partition, not_before: Instant) {
+    /// Says which collections lack records.
+    fn tell_expired(&self) {
+        let mut lacking: BTreeMap<&str, i64> = BTreeMap::new();
+        for assigned in self.partitions.values() {
+            if let State::Expired(expired) = assigned.state {
+                let name = &self.model.collection(expired.partition.collection).name;
+                *lacking.entry(name).or_default() += expired.first - expired.next;
+            }
+        }
+        let each = lacking.iter().map(|(name, records)| {
+            format!(
+                "Kafka has removed {records} records of {name} before they were applied; read it \
+                 again: leafcutter resnapshot {name}"
+            )
+        });
+        let each: Vec<String> = each.collect();
+        self.retained.set(each.is_empty(), each.join("; "));
+    }
+
+    fn claim_later(&mut self, partition: Partition, not_before: Instant) {
         self.generation += 1;
-        let held = Held {
-            state: State::Owed(not_before),
+        let assigned = AssignedPartition {
+            state: State::Unclaimed(not_before),
             generation: self.generation,
             epoch: 0,
             expected: 0,
             committed: 0,
         };
-        self.partitions.insert(partition, held);
+        self.partitions.insert(partition, assigned);
     }
 
     fn deliver(&mut self, delivery: Delivery) -> Result<(), AssembleError> {
-        let partition = (delivery.collection, delivery.partition);
-        let Some(held) = self.partitions.get_mut(&partition) else {
+        let (partition, offset) = (delivery.origin.partition, delivery.origin.offset);
+        let Some(assigned) = self.partitions.get_mut(&partition) else {
             return Ok(());
         };
-        if held.state != State::Reading || delivery.offset < held.expected {
+        if assigned.state != State::Reading || offset < assigned.expected {
             return Ok(());
         }
-        if delivery.offset > held.expected {
+        if offset > assigned.expected {
             return Err(AssembleError::Gap {
-                topic: self.model.collections[partition.0].topic.clone(),
-                partition: partition.1,
-                expected: held.expected,
-                found: delivery.offset,
+                topic: self.model.collection(partition.collection).topic.clone(),
+                partition: partition.number,
+                expected: assigned.expected,
+                found: offset,
             });
         }
-        held.expected += 1;
-        self.batch.epochs.insert(partition, held.epoch);
+        assigned.expected += 1;
+        self.batch.epochs.insert(partition, assigned.epoch);
         let value = delivery.value.as_deref();
         let rows_before = self.batch.rows.bytes();
-        let prepared = decode::prepare(&self.model, partition.0, value, &mut self.batch.rows);
-        // Both are held until the batch is committed.
+        let prepared = decode::prepare(
+            &self.model,
+            partition.collection,
+            value,
+            &mut self.batch.rows,
+        );
+        // Both are assigned until the batch is committed.
         self.bytes += delivery.bytes() + self.batch.rows.bytes() - rows_before;
         self.batch.records.push(Record { delivery, prepared });
         Ok(())
     }
 
-    fn told(&mut self, told: Told) {
-        match told {
-            Told::Committed(positions) => {
+    fn writer_event(&mut self, event: WriterEvent) {
+        match event {
+            WriterEvent::Committed(positions) => {
                 for (partition, next) in &positions {
-                    if let Some(held) = self.partitions.get_mut(partition)
-                        && held.state == State::Reading
+                    if let Some(assigned) = self.partitions.get_mut(partition)
+                        && assigned.state == State::Reading
                     {
-                        held.committed = *next;
+                        assigned.committed = *next;
                     }
                 }
                 // The thread outlives the assembler unless the program is ending.
@@ -339,120 +386,159 @@ impl Assembler {
                     .send(Command::Commit(positions))
                     .unwrap_or_default();
             }
-            Told::Lost(partition, epoch) => {
+            WriterEvent::Lost(partition, epoch) => {
                 if self
                     .partitions
                     .get(&partition)
-                    .is_some_and(|held| held.epoch == epoch)
+                    .is_some_and(|assigned| assigned.epoch == epoch)
                 {
-                    self.owe(partition, Instant::now() + LOST_WAIT);
+                    self.claim_later(partition, Instant::now() + LOST_WAIT);
                 }
             }
         }
     }
 
-    /// Takes over what is owed and opens gates.
-    async fn tend(&mut self) {
+    /// Takes over what is unclaimed and opens gates.
+    async fn maintain(&mut self) -> Result<(), AssembleError> {
         let now = Instant::now();
-        let owed: Vec<Partition> = self
+        let unclaimed: Vec<Partition> = self
             .partitions
             .iter()
-            .filter(|(_, held)| matches!(held.state, State::Owed(at) if at <= now))
+            .filter(|(_, assigned)| matches!(assigned.state, State::Unclaimed(at) if at <= now))
             .map(|(partition, _)| *partition)
             .collect();
-        for partition in owed {
-            match self.applier.take_over(partition.0, partition.1).await {
-                Ok((epoch, next)) => {
-                    if let Some(held) = self.partitions.get_mut(&partition) {
-                        held.epoch = epoch;
-                        held.expected = next;
-                        held.state = State::Gated;
+        for partition in unclaimed {
+            match self.connection.take_over(partition).await {
+                Ok(position) => {
+                    if let Some(assigned) = self.partitions.get_mut(&partition) {
+                        assigned.epoch = position.epoch;
+                        assigned.expected = position.next;
+                        assigned.state = State::Gated;
                     }
                 }
                 Err(error) => {
-                    self.ready
-                        .set(false, "cannot take partitions over in PostgreSQL");
-                    tracing::warn!(error = %describe(&error), "cannot take a partition over, trying again");
-                    return;
+                    let text = causes(&error);
+                    tracing::warn!(error = text, "cannot take a partition over, trying again");
+                    let why = format!("cannot take partitions over in PostgreSQL: {text}");
+                    self.ready.set(false, why);
+                    return self.check().await;
                 }
             }
         }
         self.open_gates().await;
-        self.check().await;
+        self.check().await
     }
 
-    /// Finds out about partitions that somebody else took, that a person rewound, or whose last
+    /// Finds out about partitions that another consumer took, that a person rewound, or whose last
     /// positions PostgreSQL lost in a crash: a writer learns that at its next batch, which may be
-    /// far away.
-    async fn check(&mut self) {
+    /// far away. Also whether PostgreSQL is there, though nothing comes; whether a newer Leafcutter has
+    /// migrated it, or another consumer's breaker is open.
+    async fn check(&mut self) -> Result<(), AssembleError> {
         if self.checked.elapsed() < CHECK_EVERY {
-            return;
+            return Ok(());
         }
         self.checked = Instant::now();
-        let standing = match self.applier.standing().await {
-            Ok(standing) => standing,
+        let (positions, layout, open) = match self.look().await {
+            Ok(found) => found,
             Err(error) => {
-                tracing::debug!(error = %describe(&error), "cannot look where partitions stand, trying again");
-                return;
+                let text = causes(&error);
+                tracing::debug!(
+                    error = text,
+                    "cannot look where partitions stand, trying again"
+                );
+                self.postgres.set(false, text);
+                return Ok(());
             }
         };
-        // A position that was told of is committed, so whoever looks later sees it or what follows.
+        self.postgres.set(true, "");
+        if layout > LAYOUT {
+            return Err(AssembleError::Layout(layout));
+        }
+        if self.obeys_breaker && !open.is_empty() {
+            return Err(AssembleError::Breaker(open));
+        }
+        // A position that was told of is committed, so a later look sees it or what follows.
         let lost: Vec<Partition> = self
             .partitions
             .iter()
-            .filter(|(partition, held)| {
-                !matches!(held.state, State::Owed(_))
-                    && standing.get(*partition).is_none_or(|standing| {
-                        standing.epoch != held.epoch || standing.next < held.committed
+            .filter(|(partition, assigned)| {
+                !matches!(assigned.state, State::Unclaimed(_))
+                    && positions.get(*partition).is_none_or(|position| {
+                        position.epoch != assigned.epoch || position.next < assigned.committed
                     })
             })
             .map(|(partition, _)| *partition)
             .collect();
         for partition in lost {
-            self.owe(partition, Instant::now() + LOST_WAIT);
+            self.claim_later(partition, Instant::now() + LOST_WAIT);
+        }
+        self.hold_paused();
+        Ok(())
+    }
+
+    /// Stops reading what a person has paused. Taken over again, it waits as before a closed gate, and what
+    /// was read and is not committed is fenced off.
+    fn hold_paused(&mut self) {
+        let read = |(partition, assigned): (&Partition, &AssignedPartition)| {
+            let is_read = matches!(assigned.state, State::Seeking | State::Reading);
+            (is_read && self.pauses.hold(partition.collection)).then_some(*partition)
+        };
+        let held: Vec<Partition> = self.partitions.iter().filter_map(read).collect();
+        for partition in held {
+            self.claim_later(partition, Instant::now());
+            self.commands
+                .send(Command::Hold(partition))
+                .unwrap_or_default();
         }
     }
 
+    async fn look(
+        &mut self,
+    ) -> Result<(BTreeMap<Partition, Position>, usize, Vec<BreakerRow>), ApplyError> {
+        let positions = self.connection.positions().await?;
+        let group = self.connection.group().to_owned();
+        let session = self.connection.session().await?;
+        let layout = schema::layout(session).await?;
+        let open = breakers::open(session, &group).await?;
+        self.pauses.refresh(&mut self.connection).await?;
+        Ok((positions, layout, open))
+    }
+
     async fn open_gates(&mut self) {
-        let gated = |held: &Held| held.state == State::Gated;
+        let gated = |assigned: &AssignedPartition| assigned.state == State::Gated;
         if self.partitions.values().any(gated) {
-            if let Err(error) = self.gate.refresh(&mut self.applier, &self.model).await {
-                tracing::warn!(error = %describe(&error), "cannot look at the gates, trying again");
+            if let Err(error) = self.gate.refresh(&mut self.connection).await {
+                tracing::warn!(error = %causes(&error), "cannot look at the gates, trying again");
                 return;
             }
-            for (partition, held) in &mut self.partitions {
-                if held.state == State::Gated && self.gate.is_open(partition.0) {
-                    held.state = State::Seeking;
+            if let Err(error) = self.pauses.refresh(&mut self.connection).await {
+                tracing::warn!(error = %causes(&error), "cannot look for pauses, trying again");
+                return;
+            }
+            for (partition, assigned) in &mut self.partitions {
+                let collection = partition.collection;
+                let may_go = self.gate.is_open(collection) && !self.pauses.hold(collection);
+                if assigned.state == State::Gated && may_go {
+                    assigned.state = State::Seeking;
                     let read = Command::Read {
                         partition: *partition,
-                        offset: held.expected,
-                        generation: held.generation,
+                        offset: assigned.expected,
+                        generation: assigned.generation,
                     };
                     self.commands.send(read).unwrap_or_default();
                 }
             }
         }
+        self.tell_expired();
         let waiting = self
             .partitions
             .values()
-            .filter(|held| matches!(held.state, State::Owed(_)))
+            .filter(|assigned| matches!(assigned.state, State::Unclaimed(_)))
             .count();
-        self.ready.set(
-            waiting == 0,
-            format!("{waiting} partitions are not taken over yet"),
-        );
+        if self.joined {
+            let why = format!("{waiting} partitions are not taken over yet");
+            self.ready.set(waiting == 0, why);
+        }
         metrics::partitions(self.partitions.len());
     }
-}
-
-/// An error with its causes, for a log line.
-pub fn describe(error: &ApplyError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -1,11 +1,11 @@
 //! The control topic, read by every consumer outside the group, from its beginning and on.
 
-use crate::orphan::ControlState;
 use leafcutter_runtime::{
     kafka::{CompactedReader, KafkaSettings},
     shutdown::Shutdown,
 };
 use leafcutter_schemas::control::Control;
+use leafcutter_sink::orphan::ControlState;
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,

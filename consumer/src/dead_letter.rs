@@ -1,21 +1,32 @@
 //! Definite failures into the dead-letter topic, confirmed before the position moves.
 //!
 //! Key, value and headers of the original go as they came; the partition is the original's, so that
-//! a letter can be traced by eye. A crash between the confirmation and the commit writes a letter
+//! a dead letter can be traced by eye. A crash between the confirmation and the commit writes it
 //! twice; its origin is its identity, so the index has it once.
 
-use crate::source::Delivery;
+use crate::metrics;
+use futures_util::future::join_all;
 use leafcutter_runtime::{kafka::KafkaSettings, report::Fault};
 use leafcutter_schemas::{
     dead_letter::{DeadLetter, Origin, Reason},
     name::dead_letter_topic,
     version::Version,
 };
+use leafcutter_sink::{
+    change::{Delivery, Headers, Prepared, Record, RecordOrigin},
+    ids::Partition,
+    model::Model,
+    settle::DueDeadLetter,
+};
 use rdkafka::{
     error::KafkaError,
     message::{Header, OwnedHeaders},
     producer::{FutureProducer, FutureRecord},
     util::Timeout,
+};
+use std::{
+    collections::HashSet,
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 /// The program that writes dead letters, for their headers.
@@ -26,6 +37,29 @@ pub const PROGRAM: &str = concat!("leafcutter-consumer ", env!("CARGO_PKG_VERSIO
 pub struct DeadLetters {
     producer: FutureProducer,
     mapping: String,
+}
+
+/// The records of which Kafka has the dead letters, so that later attempts and halves send none again.
+#[derive(Debug, Default)]
+pub struct Acknowledged(Mutex<HashSet<(Partition, i64)>>);
+
+impl Acknowledged {
+    /// Forgets them: their batch is done.
+    pub fn clear(&mut self) {
+        self.lock().clear();
+    }
+
+    fn has(&self, origin: &RecordOrigin) -> bool {
+        self.lock().contains(&(origin.partition, origin.offset))
+    }
+
+    fn add(&self, origin: &RecordOrigin) {
+        self.lock().insert((origin.partition, origin.offset));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<(Partition, i64)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl std::fmt::Debug for DeadLetters {
@@ -48,10 +82,10 @@ impl DeadLetters {
                 .create()
                 .map_err(|error: KafkaError| {
                     Fault::new(
-                        "start the writer of dead letters",
+                        "could not start the writer of dead letters",
                         "Kafka client",
                         error.to_string(),
-                        "check the `--kafka` properties",
+                        "Check the `--kafka` properties.",
                     )
                 })?;
         Ok(Self {
@@ -60,11 +94,38 @@ impl DeadLetters {
         })
     }
 
-    /// Sends the letter of a delivery and waits until the broker has it.
+    /// Sends the dead letters of the refused ones of these records and waits until the broker has them,
+    /// but for those that it has `acknowledged`, and adds to these.
     ///
     /// # Errors
-    /// When Kafka does not take it; the caller waits and tries again.
-    pub async fn send(
+    /// When Kafka does not take one; the caller waits and tries again.
+    pub async fn send_refused(
+        &self,
+        model: &Model,
+        records: &[Record],
+        acknowledged: &Acknowledged,
+    ) -> Result<(), KafkaError> {
+        let due = records.iter().filter_map(|record| match &record.prepared {
+            Prepared::Refused {
+                reason, version, ..
+            } if !acknowledged.has(&record.delivery.origin) => {
+                Some((&record.delivery, reason, *version))
+            }
+            Prepared::Refused { .. } | Prepared::Write { .. } | Prepared::Ignored => None,
+        });
+        let sends = due.map(async |(delivery, reason, version)| {
+            let topic = &model.collection(delivery.origin.partition.collection).topic;
+            self.send(topic, delivery, reason, version).await?;
+            metrics::dead_letter_written(reason.stage.as_str(), reason.code);
+            acknowledged.add(&delivery.origin);
+            Ok(())
+        });
+        // All of them are waited for, so that none is sent a second time because another failed.
+        let sent: Vec<Result<(), KafkaError>> = join_all(sends).await;
+        sent.into_iter().collect()
+    }
+
+    async fn send(
         &self,
         topic: &str,
         delivery: &Delivery,
@@ -73,33 +134,32 @@ impl DeadLetters {
     ) -> Result<(), KafkaError> {
         let origin = Origin {
             topic: topic.to_owned(),
-            partition: delivery.partition,
-            offset: delivery.offset,
-            timestamp: delivery.timestamp,
+            partition: delivery.origin.partition.number,
+            offset: delivery.origin.offset,
+            timestamp: delivery.origin.timestamp,
         };
-        self.send_original(
-            origin,
-            reason,
-            version,
-            &delivery.key,
-            delivery.value.as_deref(),
-            delivery.headers.as_ref(),
-        )
-        .await
+        let record = (&*delivery.key, delivery.value.as_deref(), &delivery.headers);
+        self.send_original(origin, reason, version, record).await
     }
 
-    /// Sends the letter of a record given in parts and waits until the broker has it.
+    /// Sends the dead letter of a document that was given up and waits until the broker has it.
     ///
     /// # Errors
-    /// When Kafka does not take it; the caller waits and tries again.
-    pub async fn send_original(
+    /// As [`DeadLetters::send`].
+    pub async fn send_due(&self, due: &DueDeadLetter) -> Result<(), KafkaError> {
+        let headers = Headers::new();
+        let record = (&*due.record_key, Some(&*due.record_value), &headers);
+        let version = Some(due.version);
+        self.send_original(due.origin.clone(), &due.reason, version, record)
+            .await
+    }
+
+    async fn send_original(
         &self,
         origin: Origin,
         reason: &Reason,
         version: Option<Version>,
-        key: &[u8],
-        value: Option<&[u8]>,
-        headers: Option<&OwnedHeaders>,
+        (key, value, headers): (&[u8], Option<&[u8]>, &Headers),
     ) -> Result<(), KafkaError> {
         let topic = dead_letter_topic(&origin.topic);
         let partition = origin.partition;
@@ -111,7 +171,13 @@ impl DeadLetters {
             mapping: self.mapping.clone(),
             program: PROGRAM.to_owned(),
         };
-        let mut all = headers.cloned().unwrap_or_default();
+        let mut all = OwnedHeaders::new_with_capacity(headers.len() + 16);
+        for (name, value) in headers {
+            all = all.insert(Header {
+                key: name,
+                value: value.as_ref(),
+            });
+        }
         for (name, value) in letter.headers() {
             all = all.insert(Header {
                 key: &name,

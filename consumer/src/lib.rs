@@ -2,26 +2,28 @@
 //! one consumer group and keep their positions in PostgreSQL, beside the rows.
 //!
 //! ```text
-//! Kafka ─► source/poll ─► assemble ─► decode ─► transform ─► write ─► sink/apply ─► PostgreSQL
-//!                            │ gate                             │
-//!                            └ positions, epochs                └ definite ─► dead_letter
+//! Kafka ─► source/poll ─► assemble ─► write ─► leafcutter_sink::batch ─► PostgreSQL
+//!                            │ gate     │
+//!                            │          └ definite ─► dead_letter
+//!                            └ positions, epochs      settle ─► leafcutter_sink::settle
 //! ```
 //!
-//! The modules stand in the order a record meets them.
+//! The modules stand in the order a record meets them. What becomes of a record's document in PostgreSQL
+//! is the matter of the sink; here is what has to do with Kafka.
 
 pub mod settings;
+pub mod mapping;
 pub mod preflight;
 pub mod pipeline;
 pub mod source;
 pub mod assemble;
 pub mod control;
+pub mod topics;
 pub mod gate;
-pub mod decode;
-pub mod transform;
-pub mod model;
+pub mod pause;
 pub mod write;
-pub mod sink;
-pub mod orphan;
+pub mod breaker;
 pub mod dead_letter;
+pub mod settle;
 pub mod presence;
 pub mod metrics;

@@ -1,6 +1,6 @@
-//! The consumer's metrics: every name, unit and label, once. `METRICS.md` says how to read them.
+//! The consumer's metrics: every name, unit and label, once. `docs/glossary.md` says how to read them.
 
-use crate::sink::work::{Counts, Outcome};
+use leafcutter_sink::change::{Counts, Outcome};
 use metrics::{counter, gauge, histogram};
 use std::time::Duration;
 
@@ -30,6 +30,12 @@ pub fn attempt_failed(class: &'static str) {
     counter!("leafcutter_attempts_failed_total", "class" => class).increment(1);
 }
 
+/// A round over what waits has ended.
+pub fn settling_round(succeeded: bool) {
+    let result = if succeeded { "done" } else { "failed" };
+    counter!("leafcutter_settling_rounds_total", "result" => result).increment(1);
+}
+
 /// Parked documents were placed.
 pub fn released(count: u64) {
     counter!("leafcutter_released_total").increment(count);
@@ -38,6 +44,12 @@ pub fn released(count: u64) {
 /// A dead letter was written.
 pub fn dead_letter_written(stage: &'static str, reason: &'static str) {
     counter!("leafcutter_dead_letters_total", "stage" => stage, "reason" => reason).increment(1);
+}
+
+/// Whether a person has paused a collection.
+pub fn paused(collection: &str, is_paused: bool) {
+    let value = if is_paused { 1.0 } else { 0.0 };
+    gauge!("leafcutter_paused", "collection" => collection.to_owned()).set(value);
 }
 
 /// Partitions held.

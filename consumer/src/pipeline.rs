@@ -3,43 +3,45 @@
 //! ```text
 //! poll thread ─ events ─► assembler ─ batches ─► writer ─► PostgreSQL
 //!      ▲                   │     ▲                  │
-//!      └──── commands ─────┘     └───── told ───────┘      control thread ─► gate, settler
+//!      └──── commands ─────┘     └──── events ──────┘      control thread ─► gate, settling task
 //! ```
 //!
 //! To stop, the assembler ends first; the batches that it handed over are written; with the
 //! assembler gone the poll thread leaves the group.
 
 use crate::{
-    assemble::{AssembleError, Assembler, Limits, describe},
+    assemble::{AssembleError, Assembler, Limits},
+    breaker,
     control::{self, SharedControl},
     dead_letter::DeadLetters,
-    gate::{self, Gate},
-    model::Model,
-    preflight,
+    gate::Gate,
+    mapping,
+    preflight::{self, Checked},
     presence::Presence,
-    settings::{RunSettings, SynchronousCommit},
-    sink::{apply::Applier, session, settle::Patience},
+    settings::{MappingSettings, RunSettings, SynchronousCommit},
+    settle::SettlingTask,
     source::poll::Poll,
-    write::{Breaker, WriteError, Writer},
+    topics::{TopicsError, TopicsWatch},
+    write::{WriteError, Writer},
 };
 use leafcutter_runtime::{
     admin::{AdminServer, Health},
     budget::Budget,
     exit::Exit,
     report::{Failure, Fault},
-    secret,
     shutdown::Shutdown,
     task::TaskSet,
 };
-use leafcutter_schemas::{mapping::parse, name::control_topic};
+use leafcutter_schemas::name::control_topic;
+use leafcutter_sink::{
+    batch::BatchWriter, connection::Connection, model::Model, session::Config, settle::Settler,
+};
 use std::{
     net::SocketAddr,
-    path::Path,
     sync::{Arc, atomic::AtomicUsize, mpsc as std_mpsc},
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tokio::sync::mpsc;
-use tokio_postgres::Config;
 use uuid::Uuid;
 
 /// Events between the poll thread and the assembler: 4 MiB, or as many large records. The writer
@@ -55,32 +57,10 @@ enum TaskError {
     Assemble(#[from] AssembleError),
     #[error(transparent)]
     Write(#[from] WriteError),
+    #[error(transparent)]
+    Topics(#[from] TopicsError),
     #[error("the Kafka consumer ended")]
     Poll(#[from] rdkafka::error::KafkaError),
-}
-
-/// Loads and compiles the mapping.
-///
-/// # Errors
-/// Every fault of the file.
-pub fn load_model(file: &Path, prefix: &str) -> Result<Model, Failure> {
-    let place = file.display().to_string();
-    let settings = |why: String, next: &str| {
-        Failure::one(
-            Exit::Settings,
-            Fault::new("read the mapping", &place, why, next),
-        )
-    };
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| settings(error.to_string(), "check --mapping"))?;
-    let mapping = parse::load(&text, &place)
-        .map_err(|faults| settings(faults.to_string(), "correct these lines"))?;
-    Model::compile(mapping, prefix).map_err(|error| {
-        settings(
-            error.to_string(),
-            "rename a collection's topic prefix, or correct the mapping",
-        )
-    })
 }
 
 /// Runs a consumer until it is stopped.
@@ -88,33 +68,23 @@ pub fn load_model(file: &Path, prefix: &str) -> Result<Model, Failure> {
 /// # Errors
 /// Why it could not start, or why it stopped by itself.
 pub async fn run(settings: RunSettings, shutdown: Shutdown) -> Result<Exit, Failure> {
-    let model = Arc::new(load_model(
-        &settings.mapping.mapping,
-        &settings.mapping.prefix,
-    )?);
-    let uri = secret::resolve(
-        settings.postgres_uri.clone(),
-        settings.postgres_uri_file.clone(),
-        "--postgres-uri",
-    )
-    .map_err(|why| {
-        let next = "give --postgres-uri or LEAFCUTTER_POSTGRES_URI, or a file that holds it";
-        Failure::one(
-            Exit::Settings,
-            Fault::new("read the settings", "--postgres-uri", why, next),
-        )
-    })?;
-    let config = session::config(&uri).map_err(|error| {
-        let next = "write it as postgres://user:password@host:port/database";
-        let why = preflight::causes(&error);
-        Failure::one(
-            Exit::Settings,
-            Fault::new("read the settings", "--postgres-uri", why, next),
-        )
-    })?;
-    preflight::run(&settings, &model, &config, &uri).await?;
-    Pipeline::new(settings, model, config, shutdown)?
-        .run()
+    let MappingSettings { mapping, prefix } = &settings.mapping;
+    let model = Arc::new(mapping::load(mapping, prefix)?);
+    let (config, place) = settings.postgres.config()?;
+    let health = Health::new(BEAT_AGE);
+    // Served from the first second, so that one can see what the start waits for.
+    let admin = AdminServer::start(&settings.admin, health.clone(), shutdown.clone())
+        .await
+        .map_err(|fault| Failure::one(Exit::Preflight, fault))?;
+    let start = health.condition("start");
+    let checked = preflight::run(&settings, &model, (&config, &place), &start, &shutdown).await?;
+    if checked == Checked::Stopped {
+        tracing::info!("stopped");
+        return Ok(Exit::Done);
+    }
+    start.set(true, "");
+    Pipeline::new(settings, model, config, health, shutdown)?
+        .run(admin)
         .await
 }
 
@@ -125,7 +95,7 @@ struct Pipeline {
     shutdown: Shutdown,
     health: Health,
     id: String,
-    letters: DeadLetters,
+    dead_letters: DeadLetters,
     control: SharedControl,
 }
 
@@ -134,26 +104,27 @@ impl Pipeline {
         settings: RunSettings,
         model: Arc<Model>,
         config: Config,
+        health: Health,
         shutdown: Shutdown,
     ) -> Result<Self, Failure> {
         let id = format!("consumer-{}", &Uuid::new_v4().simple().to_string()[..12]);
-        let letters = DeadLetters::new(&settings.kafka, &id, &model.mapping.hash)
+        let dead_letters = DeadLetters::new(&settings.kafka, &id, &model.mapping.hash)
             .map_err(|fault| Failure::one(Exit::Settings, fault))?;
         Ok(Self {
             settings,
             model,
             config,
             shutdown,
-            health: Health::new(BEAT_AGE),
+            health,
             id,
-            letters,
+            dead_letters,
             control: SharedControl::default(),
         })
     }
 
-    fn applier(&self, name: &str) -> Applier {
+    fn connection(&self, name: &str) -> Connection {
         let name = format!("leafcutter {name} {}", self.id);
-        Applier::new(
+        Connection::new(
             self.config.clone(),
             &name,
             &self.settings.group,
@@ -162,23 +133,16 @@ impl Pipeline {
         )
     }
 
-    /// One that writes rows. Who takes a partition over waits for the disk in any case.
-    fn row_applier(&self, name: &str) -> Applier {
-        let applier = self.applier(name);
+    /// One that writes rows. What takes a partition over waits for the disk in any case.
+    fn row_connection(&self, name: &str) -> Connection {
+        let connection = self.connection(name);
         match self.settings.synchronous_commit {
-            SynchronousCommit::Off => applier.asynchronous(),
-            SynchronousCommit::On => applier,
+            SynchronousCommit::Off => connection.asynchronous(),
+            SynchronousCommit::On => connection,
         }
     }
 
-    async fn run(self) -> Result<Exit, Failure> {
-        let admin = AdminServer::start(
-            &self.settings.admin,
-            self.health.clone(),
-            self.shutdown.clone(),
-        )
-        .await
-        .map_err(|fault| Failure::one(Exit::Preflight, fault))?;
+    async fn run(self, admin: SocketAddr) -> Result<Exit, Failure> {
         tracing::info!(consumer = self.id, group = self.settings.group, admin = %admin, mapping = self.model.mapping.hash, "started");
         let mut tasks: TaskSet<TaskError> = TaskSet::new(self.shutdown.clone());
         let held = Arc::new(AtomicUsize::new(0));
@@ -191,8 +155,14 @@ impl Pipeline {
                 tracing::info!("stopped");
                 Ok(Exit::Done)
             }
-            Err(failure) => Err(failure.into_failure(explain)),
+            Err(failure) => Err(failure.into_failure(|error| explain(&self.model, error))),
         }
+    }
+
+    /// The topics of the collections, in their order.
+    fn topics(&self) -> Vec<String> {
+        let collections = self.model.collections.iter();
+        collections.map(|c| c.topic.clone()).collect()
     }
 
     /// The path of a record: poll, assemble, write.
@@ -205,60 +175,54 @@ impl Pipeline {
         let (commands, commands_out) = std_mpsc::channel();
         let (batches_in, batches) = mpsc::channel(1);
         // Unbounded, but at most one message per batch is under way.
-        let (told_in, told) = mpsc::unbounded_channel();
+        let (written_in, written) = mpsc::unbounded_channel();
         let settings = &self.settings;
         let config = settings
             .kafka
             .consumer_config(&settings.group, &self.id)
             .map_err(|fault| Failure::one(Exit::Settings, fault))?;
-        let names = self
-            .model
-            .collections
-            .iter()
-            .map(|c| c.topic.clone())
-            .collect();
-        let budget = Budget::new(settings.memory_mib * 1024 * 1024);
+        let names = self.topics();
+        let budget = Budget::new(settings.memory_budget);
         let poll =
             Poll::subscribe(&config, names, commands_out, events_in, budget).map_err(|error| {
                 let fault = Fault::new(
-                    "join the consumer group",
+                    "could not join the consumer group",
                     &settings.group,
                     error.to_string(),
-                    "check the `--kafka` properties",
+                    "Check the `--kafka` properties.",
                 );
                 Failure::one(Exit::Settings, fault)
             })?;
         let limits = Limits {
-            records: settings.batch_records,
-            bytes: settings.batch_mib * 1024 * 1024,
+            records: settings.batch_records.get(),
+            bytes: settings.batch_bytes,
         };
-        let gate = Gate::new(&settings.group, self.control.clone());
+        let gate = Gate::new(self.control.clone());
         let assembler = Assembler::new(
             Arc::clone(&self.model),
-            self.applier("assignment"),
+            self.connection("assignment"),
             gate,
             limits,
             commands,
             &self.health,
+            settings.breaker > 0,
         );
         let writer = Writer::new(
             Arc::clone(&self.model),
-            self.row_applier("writer"),
-            self.letters.clone(),
-            told_in,
+            batches,
+            BatchWriter::new(self.row_connection("writer")),
+            self.dead_letters.clone(),
+            written_in,
             self.shutdown.clone(),
             &self.health,
-            Breaker::new(settings.breaker),
+            settings.breaker,
         );
         let (shutdown, held) = (self.shutdown.clone(), Arc::clone(held));
         tasks.spawn_blocking_thread("poll", move || poll.run().map_err(TaskError::from));
         tasks.spawn("assembler", async move {
-            Ok(Box::pin(assembler.run(events, batches_in, told, shutdown, held)).await?)
+            Ok(Box::pin(assembler.run(events, batches_in, written, shutdown, held)).await?)
         });
-        tasks.spawn(
-            "writer",
-            async move { Ok(Box::pin(writer.run(batches)).await?) },
-        );
+        tasks.spawn("writer", async move { Ok(Box::pin(writer.run()).await?) });
         Ok(())
     }
 
@@ -276,22 +240,36 @@ impl Pipeline {
             control::follow(&kafka, &topic, &control, &shutdown);
             Ok(())
         });
-        let settler = Settler {
-            model: Arc::clone(&self.model),
-            applier: self.row_applier("settling"),
-            letters: self.letters.clone(),
+        let settling = SettlingTask {
+            settler: Settler::new(self.row_connection("settling")),
+            dead_letters: self.dead_letters.clone(),
             control: self.control.clone(),
-            group: self.settings.group.clone(),
             orphan_after: self.settings.orphan_after,
             shutdown: self.shutdown.clone(),
+            settling: self.health.condition("settling"),
         };
-        tasks.spawn("settling", Box::pin(settler.run()));
+        tasks.spawn(
+            "settling",
+            Box::pin(async {
+                settling.run().await;
+                Ok(())
+            }),
+        );
+        let watch = TopicsWatch {
+            kafka: self.settings.kafka.clone(),
+            topics: self.topics(),
+            control: self.control.clone(),
+            reachable: self.health.condition("kafka"),
+            shutdown: self.shutdown.clone(),
+        };
+        tasks.spawn_blocking_thread("topics", move || Ok(watch.run()?));
         let presence = Presence {
             config: self.config.clone(),
             id: self.id.clone(),
             group: self.settings.group.clone(),
             mapping: self.model.mapping.hash.clone(),
             admin,
+            health: self.health.clone(),
             held: Arc::clone(held),
             shutdown: self.shutdown.clone(),
         };
@@ -305,96 +283,58 @@ impl Pipeline {
     }
 }
 
-fn explain(error: TaskError) -> Failure {
+fn explain(model: &Model, error: TaskError) -> Failure {
     let why = error.to_string();
     match error {
-        TaskError::Assemble(AssembleError::Lost(_) | AssembleError::Gap { .. }) => Failure::one(
-            Exit::HistoryLost,
+        TaskError::Assemble(AssembleError::Breaker(open))
+        | TaskError::Write(WriteError::Breaker(open)) => breaker::failure(model, &open),
+        TaskError::Assemble(AssembleError::Layout(_)) => Failure::one(
+            Exit::StateMismatch,
             Fault::new(
-                "read on where this group stands",
-                "Kafka",
+                "could not go on with Leafcutter's schema",
+                "PostgreSQL, schema `leafcutter`",
                 why,
-                "records were removed before they were applied (retention, or the topic was recreated): snapshot the collection again",
+                "Start the newer Leafcutter in this one's place.",
             ),
         ),
-        TaskError::Write(WriteError::Breaker { .. }) => Failure::one(
-            Exit::Stopped,
+        TaskError::Topics(_) => Failure::one(
+            Exit::StateMismatch,
             Fault::new(
-                "apply records",
-                "PostgreSQL",
+                "could not go on with the topics",
+                "Kafka",
                 why,
-                "correct the mapping or the table, then start again; --breaker sets the limit",
+                "Records of one document may be in two partitions now. Stop all programs, and begin \
+                 again with another --prefix.",
+            ),
+        ),
+        TaskError::Assemble(AssembleError::Lost(_)) => Failure::one(
+            Exit::HistoryLost,
+            Fault::new(
+                "could not read on where this group stands",
+                "Kafka",
+                why,
+                "The topic was deleted and created anew: nobody knows what was in it. Begin again: \
+                 another --prefix, and the target emptied (README).",
+            ),
+        ),
+        TaskError::Assemble(AssembleError::Gap { .. }) => Failure::one(
+            Exit::HistoryLost,
+            Fault::new(
+                "could not read on where this group stands",
+                "Kafka",
+                why,
+                "Start again. If this stays so, read the collection again: leafcutter resnapshot \
+                 COLLECTION.",
             ),
         ),
         TaskError::Poll(_) => Failure::one(
             Exit::Bug,
             Fault::new(
-                "read from Kafka",
+                "could not read from Kafka",
                 "consumer group",
                 why,
-                "start again; please report this",
+                "Start again; please report this.",
             ),
         ),
-    }
-}
-
-/// Runs the settling task's rounds.
-struct Settler {
-    model: Arc<Model>,
-    applier: Applier,
-    letters: DeadLetters,
-    control: SharedControl,
-    group: String,
-    orphan_after: Duration,
-    shutdown: Shutdown,
-}
-
-impl Settler {
-    const PAUSE: Duration = Duration::from_millis(700);
-
-    async fn run(mut self) -> Result<(), TaskError> {
-        while !self.shutdown.is_triggered() {
-            let begun = Instant::now();
-            match self.round().await {
-                Ok(true) => {}
-                Ok(false) => {
-                    // Where a great many wait, looking takes long, and half of the time is enough.
-                    let pause = Self::PAUSE.max(begun.elapsed());
-                    self.shutdown.sleep(pause).await;
-                }
-                Err(error) => {
-                    tracing::warn!(error = %describe(&error), "settling waits");
-                    self.shutdown.sleep(Duration::from_secs(1)).await;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn round(&mut self) -> Result<bool, crate::sink::ApplyError> {
-        // Both are read before any parent is looked for.
-        let control = self.control.snapshot();
-        let progress = gate::progress(self.applier.session().await?, &self.group).await?;
-        let patience = Patience {
-            orphan_after: self.orphan_after,
-            control,
-            progress,
-        };
-        let model = Arc::clone(&self.model);
-        let settled = self
-            .applier
-            .settle_parked(&model, &patience, &self.letters)
-            .await?;
-        let let_go = self.applier.settle_held(&model, &patience).await?;
-        if settled.placed + settled.decided > 0 || let_go > 0 {
-            tracing::debug!(
-                placed = settled.placed,
-                decided = settled.decided,
-                let_go,
-                "settled"
-            );
-        }
-        // Of a great many held rows a round lets some go, and the next one follows at once.
-        Ok(settled.more || let_go > 0)
     }
 }

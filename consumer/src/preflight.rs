@@ -2,20 +2,30 @@
 //! as they should be and the dead-letter topics exist. Every fault is reported, all at once.
 
 use crate::{
-    model::Model,
+    breaker,
     settings::{Ddl, RunSettings},
-    sink::{
-        existing::{self, Disagreement},
-        migrations,
-        session::Session,
-    },
 };
 use leafcutter_runtime::{
+    admin::Condition,
     exit::Exit,
-    report::{Failure, Fault, Faults},
-    secret::{self, Secret},
+    kafka::explain,
+    report::{Failure, Fault, Faults, causes},
+    shutdown::Shutdown,
 };
 use leafcutter_schemas::name::{control_topic, dead_letter_topic};
+use leafcutter_sink::{
+    ApplyError,
+    model::Model,
+    session::{Config, Session},
+    state::{
+        breakers::{self, BreakerRow},
+        schema::MigrateError,
+    },
+    target::{
+        self,
+        compare::{self, Disagreement},
+    },
+};
 use rdkafka::{
     admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
     client::DefaultClientContext,
@@ -28,7 +38,6 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio_postgres::Config;
 
 const KAFKA_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between two looks for topics that are missing.
@@ -37,82 +46,126 @@ const TOPICS_PAUSE: Duration = Duration::from_millis(300);
 const DEAD_LETTER_ROOM: u64 = 1024 * 1024;
 const LIMIT_DEFAULT: u64 = 20 * 1024 * 1024;
 
-/// Runs all checks.
+/// How the checks ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Checked {
+    /// Everything is as it should be.
+    Passed,
+    /// The program was asked to end meanwhile.
+    Stopped,
+}
+
+/// Runs all checks. `start` says what they wait for.
 ///
 /// # Errors
 /// Every fault found.
 pub async fn run(
     settings: &RunSettings,
     model: &Model,
-    config: &Config,
-    uri: &Secret,
-) -> Result<(), Failure> {
+    (config, place): (&Config, &str),
+    start: &Condition,
+    shutdown: &Shutdown,
+) -> Result<Checked, Failure> {
     let mut faults = Faults::default();
-    let found = [
-        postgres(settings, model, config, uri).await,
-        kafka(settings, model).await,
-    ];
+    start.set(false, "looking at PostgreSQL");
+    let of_postgres = postgres(settings, model, config, place).await;
+    if of_postgres.as_ref().is_ok_and(Vec::is_empty) && settings.breaker > 0 {
+        let open = open_breakers(config, &settings.group, place).await?;
+        if !open.is_empty() {
+            return Err(breaker::failure(model, &open));
+        }
+    }
+    start.set(false, "looking at Kafka");
+    let of_kafka = tokio::select! {
+        biased;
+        () = shutdown.wait() => return Ok(Checked::Stopped),
+        found = kafka(settings, model, start) => found,
+    };
+    let found = [of_postgres, of_kafka];
     for fault in found {
         match fault {
             Ok(found) => found.into_iter().for_each(|fault| faults.push(fault)),
             Err(fault) => faults.push(fault),
         }
     }
-    faults.into_result(Exit::Preflight)
+    faults.into_result(Exit::Preflight)?;
+    Ok(Checked::Passed)
+}
+
+/// The collections of which too many records in a row could not be applied, until a person says that this is
+/// mended.
+async fn open_breakers(
+    config: &Config,
+    group: &str,
+    place: &str,
+) -> Result<Vec<BreakerRow>, Failure> {
+    let look = async {
+        let mut session = Session::open(config, "leafcutter-consumer preflight").await?;
+        Ok::<_, ApplyError>(breakers::open(&mut session, group).await?)
+    };
+    look.await.map_err(|error| {
+        let what = "could not look whether the breaker is open";
+        let fault = Fault::new(what, place, causes(&error), "Start again.");
+        Failure::one(Exit::Preflight, fault)
+    })
 }
 
 async fn postgres(
     settings: &RunSettings,
     model: &Model,
     config: &Config,
-    uri: &Secret,
+    place: &str,
 ) -> Result<Vec<Fault>, Fault> {
-    let place = secret::redact_uri(uri.expose());
     let mut session = Session::open(config, "leafcutter-consumer preflight")
         .await
         .map_err(|error| {
             Fault::new(
-                "connect to PostgreSQL",
-                &place,
+                "could not connect to PostgreSQL",
+                place,
                 causes(&error),
-                "check that the server runs, and host, port, user and password of --postgres-uri",
+                "Check that the server runs, and host, port, user and password in --postgres-uri.",
             )
         })?;
-    let row = session
-        .client()
-        .query_one("show server_version_num", &[])
-        .await;
+    let row = session.query_one("show server_version_num", &[]).await;
     let version = row
         .ok()
         .and_then(|row| row.get::<_, String>(0).parse::<u32>().ok())
         .unwrap_or(0);
     if version < 130_000 {
         return Err(Fault::new(
-            "use this PostgreSQL server",
-            &place,
+            "could not use this PostgreSQL server",
+            place,
             format!("its version is {version}, 13 or later is needed"),
-            "upgrade the server",
+            "Upgrade the server.",
         ));
     }
-    let migrated = migrations::migrate(&mut session, model, settings.ddl == Ddl::Create).await;
-    let migrated = migrated.map_err(|error| {
-        Fault::new(
-            "create Leafcutter's schema and the target's missing tables",
-            &place,
+    let migrated = target::migrate(&mut session, model, settings.ddl == Ddl::Create).await;
+    let migrated = migrated.map_err(|error| match error {
+        MigrateError::Newer { .. } => Fault::new(
+            "could not use Leafcutter's schema",
+            place,
             causes(&error),
-            "grant CREATE on the database and on the target's schema, or create what `leafcutter-consumer ddl` prints and use --ddl check",
-        )
+            "Run the newer Leafcutter, or restore the database from before its upgrade. Nothing \
+             was changed.",
+        ),
+        MigrateError::Refused(_) => Fault::new(
+            "could not create Leafcutter's schema and the target's missing tables",
+            place,
+            causes(&error),
+            "Grant CREATE on the database and on the target's schema; or create what \
+             `leafcutter plan` prints, and use --ddl check.",
+        ),
     });
     match migrated {
         Ok(()) => {
-            let found = tables(&session, model, &place).await?;
+            let found = tables(&mut session, model, place).await?;
             Ok(found.iter().map(fault).collect())
         }
         Err(failed) => {
             let mut faults = vec![failed];
             // What the tables are like may be why; what is only missing is not.
-            if session.client().batch_execute("rollback").await.is_ok() {
-                let found = tables(&session, model, &place).await.unwrap_or_default();
+            if session.batch("rollback").await.is_ok() {
+                let found = tables(&mut session, model, place).await.unwrap_or_default();
                 faults.extend(found.iter().filter(|found| !found.created).map(fault));
             }
             Ok(faults)
@@ -122,13 +175,16 @@ async fn postgres(
 
 /// Compares the mapping with the tables that are there: gives what stops the consumer, and logs what
 /// it can live with.
-async fn tables(session: &Session, model: &Model, place: &str) -> Result<Vec<Disagreement>, Fault> {
-    let found = existing::look(session.client(), model)
-        .await
-        .map_err(|error| {
-            let next = "let this user read the target's tables, and try again";
-            Fault::new("look at the target's tables", place, causes(&error), next)
-        })?;
+async fn tables(
+    session: &mut Session,
+    model: &Model,
+    place: &str,
+) -> Result<Vec<Disagreement>, Fault> {
+    let found = compare::look(session, model).await.map_err(|error| {
+        let what = "could not look at the target's tables";
+        let next = "Let this user read the target's tables, and try again.";
+        Fault::new(what, place, causes(&error), next)
+    })?;
     let (faults, warnings): (Vec<_>, Vec<_>) = found.into_iter().partition(|d| d.kind.is_fault());
     for warning in warnings {
         tracing::warn!(
@@ -160,21 +216,25 @@ fn fault(disagreement: &Disagreement) -> Fault {
         (sql, None) => sql,
     };
     Fault::new(
-        "write to the target's table",
+        "could not write to the target's table",
         disagreement.place(),
         format!("the mapping says: {mapping}; PostgreSQL has: {postgres}; {means}"),
         next,
     )
 }
 
-async fn kafka(settings: &RunSettings, model: &Model) -> Result<Vec<Fault>, Fault> {
+async fn kafka(
+    settings: &RunSettings,
+    model: &Model,
+    start: &Condition,
+) -> Result<Vec<Fault>, Fault> {
     let brokers = settings.kafka.brokers.clone();
     let unreachable = |error: KafkaError| {
         Fault::new(
-            "reach Kafka",
+            "could not reach Kafka",
             &brokers,
-            error.to_string(),
-            "check that the brokers run and --kafka-brokers; a producer creates the topics",
+            explain(&error),
+            "Check that the brokers run, and --kafka-brokers.",
         )
     };
     let reader: BaseConsumer = settings
@@ -198,7 +258,8 @@ async fn kafka(settings: &RunSettings, model: &Model) -> Result<Vec<Fault>, Faul
             tokio::task::spawn_blocking(move || asked.fetch_metadata(None, KAFKA_TIMEOUT))
                 .await
                 .map_err(|error| {
-                    Fault::new("reach Kafka", &brokers, error.to_string(), "try again")
+                    let why = error.to_string();
+                    Fault::new("could not reach Kafka", &brokers, why, "Try again.")
                 })?
                 .map_err(&unreachable)?;
         let partitions: BTreeMap<String, usize> = metadata
@@ -216,12 +277,17 @@ async fn kafka(settings: &RunSettings, model: &Model) -> Result<Vec<Fault>, Faul
         }
         if began.elapsed() >= settings.topics_within {
             return Ok(vec![Fault::new(
-                "find the topics of the mapping",
+                "could not find the topics of the mapping",
                 &brokers,
                 format!("missing: {}", missing.join(", ")),
-                "start the producer, it creates them; or check --prefix",
+                "Start the producer, which creates them; or check --prefix.",
             )]);
         }
+        let topics = missing.join(", ");
+        start.set(
+            false,
+            format!("waiting for the producer to create the topics: {topics}"),
+        );
         if !said {
             tracing::info!(
                 missing = missing.len(),
@@ -245,15 +311,16 @@ async fn create_dead_letter_topics(
     let place = settings.kafka.brokers.clone();
     let fault = |why: String| {
         Fault::new(
-            "create the dead-letter topics",
+            "could not create the dead-letter topics",
             &place,
             why,
-            "allow this user to create topics, or create them by hand with as many partitions as their data topics",
+            "Allow this user to create topics, or create them by hand with as many partitions as \
+             their data topics.",
         )
     };
     let config = settings.kafka.admin_config("leafcutter-consumer-admin")?;
     let admin: AdminClient<DefaultClientContext> =
-        AdminClient::from_config(&config).map_err(|error| fault(error.to_string()))?;
+        AdminClient::from_config(&config).map_err(|error| fault(explain(&error)))?;
     let options = AdminOptions::new().operation_timeout(Some(KAFKA_TIMEOUT));
     let wanted: Vec<_> = model
         .collections
@@ -290,7 +357,7 @@ async fn create_dead_letter_topics(
     let results = admin
         .create_topics(&topics, &options)
         .await
-        .map_err(|e| fault(e.to_string()))?;
+        .map_err(|error| fault(explain(&error)))?;
     for result in results {
         match result {
             Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
@@ -320,16 +387,4 @@ async fn topic_limit(
                 .ok()
         })
         .unwrap_or(LIMIT_DEFAULT)
-}
-
-/// An error with its causes.
-pub fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -1,16 +1,19 @@
-//! A process's line in `leafcutter.consumers`, by which `leafcutter status` finds it.
+//! A process's presence in PostgreSQL, by which `leafcutter status` finds it.
 
-use crate::{dead_letter::PROGRAM, sink::session::Session};
-use leafcutter_runtime::shutdown::Shutdown;
+use crate::dead_letter::PROGRAM;
+use leafcutter_runtime::{admin::Health, shutdown::Shutdown};
+use leafcutter_sink::{
+    session::{Config, Session},
+    state::consumers,
+};
 use std::{
     net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
-use tokio_postgres::Config;
 
 /// Tells that this process is here.
 #[derive(Debug)]
@@ -25,6 +28,8 @@ pub struct Presence {
     pub mapping: String,
     /// Where its health and metrics are served.
     pub admin: SocketAddr,
+    /// Why it does not get on, if it does not.
+    pub health: Health,
     /// How many partitions it holds.
     pub held: Arc<AtomicUsize>,
     /// When it ends.
@@ -33,23 +38,36 @@ pub struct Presence {
 
 impl Presence {
     const EVERY: Duration = Duration::from_secs(5);
+    /// How soon it is seen that it does not get on, or does again.
+    const LOOK: Duration = Duration::from_secs(1);
     const END: Duration = Duration::from_secs(5);
 
-    /// Shows it every few seconds, until the shutdown.
+    /// Shows it every few seconds, and what its problem is at once, until the shutdown.
     pub async fn run(self) {
         let mut session: Option<Session> = None;
+        let mut shown: Option<(Vec<String>, Instant)> = None;
         while !self.shutdown.is_triggered() {
+            let missing = self.health.missing();
+            let same = |(before, at): &(Vec<String>, Instant)| {
+                *before == missing && at.elapsed() < Self::EVERY
+            };
+            if shown.as_ref().is_some_and(same) {
+                self.shutdown.sleep(Self::LOOK).await;
+                continue;
+            }
             if session.is_none() {
                 session = Session::open(&self.config, "leafcutter presence")
                     .await
                     .ok();
             }
-            if let Some(open) = &session
-                && self.show(open).await.is_err()
-            {
-                session = None;
+            if let Some(open) = &mut session {
+                if self.show(open, &missing.join("; ")).await.is_ok() {
+                    shown = Some((missing, Instant::now()));
+                } else {
+                    session = None;
+                }
             }
-            self.shutdown.sleep(Self::EVERY).await;
+            self.shutdown.sleep(Self::LOOK).await;
         }
     }
 
@@ -57,9 +75,8 @@ impl Presence {
     /// disk: everything before it is there then, too.
     pub async fn end(config: &Config, id: &str) {
         let ended = async {
-            let session = Session::open(config, "leafcutter presence").await.ok()?;
-            let gone = "delete from leafcutter.consumers where id = $1";
-            session.client().execute(gone, &[&id]).await.ok()
+            let mut session = Session::open(config, "leafcutter presence").await.ok()?;
+            consumers::remove(&mut session, id).await.ok()
         };
         // Others find out by themselves that it is gone.
         if !matches!(tokio::time::timeout(Self::END, ended).await, Ok(Some(_))) {
@@ -67,7 +84,11 @@ impl Presence {
         }
     }
 
-    async fn show(&self, session: &Session) -> Result<(), tokio_postgres::Error> {
+    async fn show(
+        &self,
+        session: &mut Session,
+        missing: &str,
+    ) -> Result<(), tokio_postgres::Error> {
         let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
         let host = host.trim();
         // Of all addresses of a container, the one that others can use is its name.
@@ -76,16 +97,16 @@ impl Presence {
         } else {
             self.admin.to_string()
         };
-        let partitions = i32::try_from(self.held.load(Ordering::Relaxed)).unwrap_or(i32::MAX);
-        session
-            .client()
-            .execute(
-                "insert into leafcutter.consumers (id, consumer_group, host, program, mapping, partitions, admin, started_at, seen_at) \
-                 values ($1, $2, $3, $4, $5, $6, $7, now(), now()) \
-                 on conflict (id) do update set partitions = excluded.partitions, seen_at = now()",
-                &[&self.id, &self.group, &host, &PROGRAM, &self.mapping, &partitions, &admin],
-            )
-            .await?;
-        Ok(())
+        let consumer = consumers::Presence {
+            id: &self.id,
+            group: &self.group,
+            host,
+            program: PROGRAM,
+            mapping: &self.mapping,
+            partitions: i32::try_from(self.held.load(Ordering::Relaxed)).unwrap_or(i32::MAX),
+            admin: &admin,
+            problem: (!missing.is_empty()).then_some(missing),
+        };
+        consumers::write(session, &consumer).await
     }
 }

@@ -2,9 +2,16 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use leafcutter_runtime::{
-    admin::AdminSettings, kafka::KafkaSettings, secret::Secret, telemetry::LogSettings,
+    admin::AdminSettings,
+    exit::Exit,
+    kafka::KafkaSettings,
+    report::{Failure, Fault, causes},
+    secret::{self, Secret},
+    telemetry::LogSettings,
+    units,
 };
-use std::{path::PathBuf, time::Duration};
+use leafcutter_sink::session::{self, Config};
+use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 /// Kafka to PostgreSQL: turns each document into rows of several tables, each document once
 /// whatever fails.
@@ -38,8 +45,6 @@ Example:
 Two consumers of one group share the partitions. Stop one with SIGTERM: the
 others take over where it stood.")]
     Run(Box<RunSettings>),
-    /// Print the tables, indexes and constraints that the mapping needs, as SQL
-    Ddl(MappingSettings),
 }
 
 /// Where the mapping is.
@@ -51,6 +56,49 @@ pub struct MappingSettings {
     /// What every topic's name begins with
     #[arg(long, env = "LEAFCUTTER_PREFIX", default_value = "leafcutter")]
     pub prefix: String,
+}
+
+/// Where PostgreSQL is.
+#[derive(Debug, Args)]
+pub struct PostgresSettings {
+    /// Where PostgreSQL is: `postgres://user@host:port/database`
+    #[arg(
+        long,
+        env = "LEAFCUTTER_POSTGRES_URI",
+        hide_env_values = true,
+        value_name = "URI"
+    )]
+    pub postgres_uri: Option<Secret>,
+    /// A file that holds the PostgreSQL URI
+    #[arg(long, env = "LEAFCUTTER_POSTGRES_URI_FILE", value_name = "FILE")]
+    pub postgres_uri_file: Option<PathBuf>,
+}
+
+impl PostgresSettings {
+    /// How to connect, and the server as it may be shown.
+    ///
+    /// # Errors
+    /// When there is no URI, or it is none.
+    pub fn config(&self) -> Result<(Config, String), Failure> {
+        let wrong = |why: String, next: &str| {
+            let fault = Fault::new("could not read the settings", "--postgres-uri", why, next);
+            Failure::one(Exit::Settings, fault)
+        };
+        let uri = secret::resolve(
+            self.postgres_uri.clone(),
+            self.postgres_uri_file.clone(),
+            "--postgres-uri",
+        )
+        .map_err(|why| {
+            let next = "Give --postgres-uri or LEAFCUTTER_POSTGRES_URI, or a file that holds it.";
+            wrong(why, next)
+        })?;
+        let config = session::config(&uri).map_err(|error| {
+            let next = "Write it as postgres://user:password@host:port/database.";
+            wrong(causes(&error), next)
+        })?;
+        Ok((config, secret::redact_uri(uri.expose())))
+    }
 }
 
 /// Who creates tables.
@@ -80,17 +128,9 @@ pub struct RunSettings {
     /// Where Kafka is.
     #[command(flatten)]
     pub kafka: KafkaSettings,
-    /// Where PostgreSQL is: `postgres://user@host:port/database`
-    #[arg(
-        long,
-        env = "LEAFCUTTER_POSTGRES_URI",
-        hide_env_values = true,
-        value_name = "URI"
-    )]
-    pub postgres_uri: Option<Secret>,
-    /// A file that holds the PostgreSQL URI
-    #[arg(long, env = "LEAFCUTTER_POSTGRES_URI_FILE", value_name = "FILE")]
-    pub postgres_uri_file: Option<PathBuf>,
+    /// Where PostgreSQL is.
+    #[command(flatten)]
+    pub postgres: PostgresSettings,
     /// The consumer group
     #[arg(long, env = "LEAFCUTTER_GROUP", default_value = "leafcutter")]
     pub group: String,
@@ -101,69 +141,83 @@ pub struct RunSettings {
     #[arg(long, env = "LEAFCUTTER_SYNCHRONOUS_COMMIT", value_enum, default_value_t = SynchronousCommit::Off)]
     pub synchronous_commit: SynchronousCommit,
     /// How long a row waits for its parent or its unique value at least
-    #[arg(long, env = "LEAFCUTTER_ORPHAN_AFTER", default_value = "10m", value_parser = duration)]
+    #[arg(long, env = "LEAFCUTTER_ORPHAN_AFTER", default_value = "10m", value_name = "TIME",
+        value_parser = units::duration)]
     pub orphan_after: Duration,
     /// Records in one transaction at most
-    #[arg(long, env = "LEAFCUTTER_BATCH_RECORDS", default_value_t = 6_000, value_parser = at_least_one)]
-    pub batch_records: usize,
-    /// Mebibytes of records and their rows in one transaction at most
-    #[arg(long, env = "LEAFCUTTER_BATCH_MIB", default_value_t = 8, value_parser = at_least_one)]
-    pub batch_mib: usize,
-    /// Mebibytes of records in memory at most
-    #[arg(long, env = "LEAFCUTTER_MEMORY_MIB", default_value_t = 48, value_parser = at_least_one)]
-    pub memory_mib: usize,
-    /// Bad records in a row after which the program stops; 0: never
-    #[arg(long, env = "LEAFCUTTER_BREAKER", default_value_t = 1_000)]
+    #[arg(
+        long,
+        env = "LEAFCUTTER_BATCH_RECORDS",
+        default_value = "6000",
+        value_name = "COUNT"
+    )]
+    pub batch_records: NonZeroUsize,
+    /// Bytes of records and their rows in one transaction at most; at least 1MiB
+    #[arg(long, env = "LEAFCUTTER_BATCH_BYTES", default_value = "8MiB", value_name = "BYTES",
+        value_parser = a_mebibyte_or_more)]
+    pub batch_bytes: usize,
+    /// Bytes of records from Kafka in memory at most; at least 1MiB. What waits in PostgreSQL is taken up beside
+    /// them, twice 16 MiB at most
+    #[arg(long, env = "LEAFCUTTER_MEMORY_BUDGET", default_value = "48MiB", value_name = "BYTES",
+        value_parser = a_mebibyte_or_more)]
+    pub memory_budget: usize,
+    /// Bad records of a collection in a row, over all consumers, after which they stop; 0: never
+    #[arg(
+        long,
+        env = "LEAFCUTTER_BREAKER",
+        default_value_t = 1_000,
+        value_name = "COUNT"
+    )]
     pub breaker: u32,
     /// How long to wait at the start for topics that the producer creates
-    #[arg(long, env = "LEAFCUTTER_TOPICS_WITHIN", default_value = "60s", value_parser = duration)]
+    #[arg(long, env = "LEAFCUTTER_TOPICS_WITHIN", default_value = "60s", value_name = "TIME",
+        value_parser = units::duration)]
     pub topics_within: Duration,
     /// How long a clean stop may take
-    #[arg(long, env = "LEAFCUTTER_DRAIN", default_value = "20s", value_parser = duration)]
+    #[arg(long, env = "LEAFCUTTER_DRAIN", default_value = "20s", value_name = "TIME",
+        value_parser = units::duration)]
     pub drain: Duration,
     /// Where health and metrics are served.
     #[command(flatten)]
     pub admin: AdminSettings,
 }
 
-/// Reads `500ms`, `3s`, `10m`, `2h`.
-///
-/// # Errors
-/// When the text is none of these.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    let split = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let number: u64 = number
-        .parse()
-        .map_err(|_| "expected a number and a unit, as in `3s`".to_owned())?;
-    match unit {
-        "ms" => Ok(Duration::from_millis(number)),
-        "s" => Ok(Duration::from_secs(number)),
-        "m" => Ok(Duration::from_secs(number * 60)),
-        "h" => Ok(Duration::from_secs(number * 3600)),
-        _ => Err("the unit is one of ms, s, m, h, as in `10m`".to_owned()),
-    }
+/// Variables of earlier versions that are not read any more, and what took their places.
+const REPLACED: [(&str, &str); 2] = [
+    ("LEAFCUTTER_MEMORY_MIB", "LEAFCUTTER_MEMORY_BUDGET=48MiB"),
+    ("LEAFCUTTER_BATCH_MIB", "LEAFCUTTER_BATCH_BYTES=8MiB"),
+];
+
+/// What to say of an environment that still has such variables.
+pub fn replaced(is_set: impl Fn(&str) -> bool) -> Option<String> {
+    let left = REPLACED.iter().filter(|(old, _)| is_set(old));
+    let left: Vec<String> = left
+        .map(|(old, new)| format!("{old} is not read any more: write {new}, with a unit"))
+        .collect();
+    (!left.is_empty()).then(|| left.join("; "))
 }
 
-fn at_least_one(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) | Err(_) => Err("expected a whole number above 0".to_owned()),
-        Ok(number) => Ok(number),
+/// A number alone would be bytes: too few for any document, and hardly meant.
+fn a_mebibyte_or_more(text: &str) -> Result<usize, String> {
+    match units::bytes(text)? {
+        0..0x10_0000 => Err("expected at least 1MiB".to_owned()),
+        bytes => Ok(bytes),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::CommandFactory as _;
 
     #[test]
-    fn durations_have_a_unit() {
-        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(duration("10m"), Ok(Duration::from_secs(600)));
-        assert!(duration("10").is_err());
-        assert!(duration("m").is_err());
-        assert!(at_least_one("0").is_err());
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_size_needs_its_unit() {
+        assert_eq!(a_mebibyte_or_more("48MiB"), Ok(48 << 20));
+        assert!(a_mebibyte_or_more("48").is_err());
     }
 }

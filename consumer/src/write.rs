@@ -1,131 +1,123 @@
 //! The writer: batches into PostgreSQL, whatever happens.
 //!
-//! Transient errors wait and try the same batch again, for as long as it takes. A definite error is
-//! isolated by halving the batch, each half a transaction with positions of its own, until the
-//! record stands alone; it becomes a dead letter, confirmed by Kafka before the position moves. When
-//! too many records in a row are definite, a systemic fault is likelier than bad data, and the
-//! program stops rather than drain a topic into the dead letters.
+//! Errors of the world wait and try the same batch again, for as long as it takes. A record that cannot be
+//! applied is isolated by halving the batch, each half a transaction with positions of its own, until it
+//! stands alone; it becomes a dead letter, confirmed by Kafka before the position moves, and is sent once,
+//! however often its transaction is tried. A refused record that cannot even be listed waits, and says so.
+//! When too many records of a collection in a row cannot be applied, a systemic fault is likelier than bad
+//! data, and the program stops rather than drain a topic into the dead letters.
 
 use crate::{
-    assemble::{Batch, Told, describe},
-    dead_letter::DeadLetters,
-    decode::{Prepared, Record},
+    assemble::{Batch, WriterEvent},
+    breaker::Breaker,
+    dead_letter::{Acknowledged, DeadLetters},
     metrics,
-    model::Model,
-    sink::{ApplyError, apply::Applied, apply::Applier},
-    source::poll::Partition,
-    transform::Rows,
 };
 use leafcutter_runtime::{
     admin::{Condition, Health},
+    report::causes,
     retry::Backoff,
     shutdown::Shutdown,
 };
 use leafcutter_schemas::dead_letter::Reason;
+use leafcutter_sink::{
+    ApplyError,
+    batch::{Applied, BatchWriter, Fence},
+    change::{Counts, Record},
+    decode,
+    ids::{CollectionId, Partition},
+    isolate::{AfterError, Attempts, Isolated, Parts},
+    model::Model,
+    state::breakers::BreakerRow,
+};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::sync::mpsc;
 
-/// Attempts at a batch whose target changes under it, before the batch is halved.
-const AGAIN_MAX: u32 = 8;
-
 /// The writer.
 pub struct Writer {
     model: Arc<Model>,
-    applier: Applier,
-    letters: DeadLetters,
-    told: mpsc::UnboundedSender<Told>,
+    batches: BatchWriter,
+    dead_letters: DeadLetters,
+    events: mpsc::UnboundedSender<WriterEvent>,
     shutdown: Shutdown,
-    database: Condition,
+    applying: Condition,
     health: Health,
     breaker: Breaker,
+    acknowledged: Acknowledged,
+    batches_in: mpsc::Receiver<Batch>,
+    /// Taken from the channel already.
+    next: Option<Batch>,
 }
 
 impl std::fmt::Debug for Writer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Writer")
-            .field("applier", &self.applier)
+            .field("batches", &self.batches)
             .finish_non_exhaustive()
-    }
-}
-
-/// Counts definite failures in a row, per partition.
-#[derive(Debug)]
-pub struct Breaker {
-    limit: u32,
-    row: HashMap<Partition, u32>,
-}
-
-impl Breaker {
-    /// A breaker that opens after so many in a row; 0 never.
-    pub fn new(limit: u32) -> Self {
-        Self {
-            limit,
-            row: HashMap::new(),
-        }
-    }
-
-    /// Notes a record; whether the breaker opens.
-    pub fn note(&mut self, partition: Partition, definite: bool) -> bool {
-        let count = self.row.entry(partition).or_default();
-        *count = if definite { *count + 1 } else { 0 };
-        self.limit > 0 && *count >= self.limit
     }
 }
 
 /// Why the writer stops.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// Too many records in a row can never be applied.
-    #[error(
-        "{limit} records in a row of topic `{topic}`, partition {partition}, can never be applied; the last one: {last}"
-    )]
-    Breaker {
-        /// The limit.
-        limit: u32,
-        /// The topic.
-        topic: String,
-        /// The partition.
-        partition: i32,
-        /// The last one's reason.
-        last: String,
-    },
+    /// Too many records in a row cannot be applied.
+    #[error("too many records in a row cannot be applied")]
+    Breaker(Vec<BreakerRow>),
 }
 
-/// How an attempt ended.
+/// How the attempts at some records ended.
 enum Step {
     Done,
+    /// The breakers are open.
+    Open(Vec<BreakerRow>),
+    /// To be tried again, fewer at a time.
+    Fewer,
     /// To be tried again with these records only: others' partitions are lost.
     Without(Vec<Partition>),
-    Halve(Option<Box<Reason>>),
+    Isolate(Option<Box<Reason>>),
+    /// To be tried again together with the batch that follows.
+    TakeIn,
     Stop,
 }
 
+/// How long dead letters are waited for before that is a condition; the same for those under way after a
+/// signal.
+const LETTERS_WAIT: Duration = Duration::from_secs(3);
+
 impl Writer {
-    /// A writer.
+    /// A writer of the batches that come in.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a stage has what it takes, what it gives, and where it writes"
+    )]
     pub fn new(
         model: Arc<Model>,
-        applier: Applier,
-        letters: DeadLetters,
-        told: mpsc::UnboundedSender<Told>,
+        batches_in: mpsc::Receiver<Batch>,
+        batches: BatchWriter,
+        dead_letters: DeadLetters,
+        events: mpsc::UnboundedSender<WriterEvent>,
         shutdown: Shutdown,
         health: &Health,
-        breaker: Breaker,
+        breaker: u32,
     ) -> Self {
-        let database = health.condition("postgres");
-        database.set(true, "");
+        let applying = health.condition("applying");
+        applying.set(true, "");
         Self {
             model,
-            applier,
-            letters,
-            told,
+            batches: batches.with_breaker(breaker),
+            dead_letters,
+            events,
             shutdown,
-            database,
+            applying,
             health: health.clone(),
-            breaker,
+            breaker: Breaker::new(breaker),
+            acknowledged: Acknowledged::default(),
+            batches_in,
+            next: None,
         }
     }
 
@@ -133,218 +125,264 @@ impl Writer {
     ///
     /// # Errors
     /// When the breaker opens.
-    pub async fn run(mut self, mut batches: mpsc::Receiver<Batch>) -> Result<(), WriteError> {
+    pub async fn run(mut self) -> Result<(), WriteError> {
         loop {
             self.health.beat("writer");
-            let next = tokio::time::timeout(Duration::from_secs(1), batches.recv());
-            match next.await {
-                Err(_) => {}
-                Ok(None) => return Ok(()),
-                Ok(Some(mut batch)) => {
-                    let mut records = std::mem::take(&mut batch.records);
-                    let mut rows = std::mem::take(&mut batch.rows);
-                    self.check_breaker(&records)?;
-                    self.write(&batch, &mut records, &mut rows).await;
+            let batch = match self.next.take() {
+                Some(batch) => batch,
+                None => {
+                    let next = self.batches_in.recv();
+                    match tokio::time::timeout(Duration::from_secs(1), next).await {
+                        Err(_) => continue,
+                        Ok(None) => return Ok(()),
+                        Ok(Some(batch)) => batch,
+                    }
                 }
-            }
+            };
+            self.acknowledged.clear();
+            self.write(batch).await?;
         }
     }
 
-    fn check_breaker(&mut self, records: &[Record]) -> Result<(), WriteError> {
-        for record in records {
-            let partition = (record.delivery.collection, record.delivery.partition);
-            let reason = match &record.prepared {
-                Prepared::Refused { reason, .. } => Some(&reason.message),
-                Prepared::Write { .. } | Prepared::Ignored => None,
-            };
-            if self.breaker.note(partition, reason.is_some()) {
-                return Err(WriteError::Breaker {
-                    limit: self.breaker.limit,
-                    topic: self.model.collections[partition.0].topic.clone(),
-                    partition: partition.1,
-                    last: reason.cloned().unwrap_or_default(),
-                });
+    /// Applies records, in halves where one of them is definite. Partitions that are lost on the
+    /// way are told to the assembler and left out.
+    async fn write(&mut self, mut batch: Batch) -> Result<(), WriteError> {
+        let mut parts = Parts::of(std::mem::take(&mut batch.records));
+        let mut attempts_made: Option<Attempts> = None;
+        let mut lost: Vec<Partition> = Vec::new();
+        let mut pauses = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+        while let Some(mut part) = parts.next_part() {
+            part.retain(|record| !lost.contains(&record.delivery.origin.partition));
+            if part.is_empty() {
+                continue;
+            }
+            let room = self.breaker.room(&part);
+            let mut part = parts.cut(part, room);
+            let attempts = attempts_made.take();
+            let mut attempts = attempts.unwrap_or_else(|| parts.attempts(&part));
+            let is_last = parts.is_empty();
+            let attempted = self.attempt_until(&mut batch, &mut attempts, &part, is_last);
+            match attempted.await {
+                Step::Done => {}
+                Step::Open(open) => return Err(WriteError::Breaker(open)),
+                Step::Stop => return Ok(()),
+                Step::TakeIn => {
+                    self.take_in(&mut batch, &mut part);
+                    attempts_made = Some(attempts);
+                    parts.again(part);
+                }
+                Step::Fewer => parts.again(part),
+                Step::Without(gone) => {
+                    for partition in &gone {
+                        let epoch = batch.epochs.get(partition).copied().unwrap_or_default();
+                        self.tell(WriterEvent::Lost(*partition, epoch));
+                    }
+                    lost.extend(gone);
+                    parts.again(part);
+                }
+                Step::Isolate(reason) => {
+                    let stuck = self.stuck(&part, reason.as_deref());
+                    if parts.isolate(part, reason) == Isolated::Stuck {
+                        tracing::warn!("{stuck}");
+                        self.applying.set(false, stuck);
+                        metrics::attempt_failed("refused");
+                        if !self.pause(pauses.next_delay()).await {
+                            return Ok(());
+                        }
+                    }
+                }
             }
         }
         Ok(())
     }
 
-    /// Applies records, in halves where one of them is definite. Partitions that are lost on the
-    /// way are told to the assembler and left out. An explicit stack takes the place of recursion.
-    async fn write(&mut self, batch: &Batch, records: &mut Vec<Record>, rows: &mut Rows) {
-        let mut stack: Vec<Vec<Record>> = vec![std::mem::take(records)];
-        let mut lost: Vec<Partition> = Vec::new();
-        while let Some(mut part) = stack.pop() {
-            part.retain(|r| !lost.contains(&(r.delivery.collection, r.delivery.partition)));
-            if part.is_empty() {
-                continue;
-            }
-            match self.attempt_until(batch, &part, rows).await {
-                Step::Done => {}
-                Step::Stop => return,
-                Step::Without(gone) => {
-                    for partition in &gone {
-                        let epoch = batch.epochs.get(partition).copied().unwrap_or_default();
-                        self.told
-                            .send(Told::Lost(*partition, epoch))
-                            .unwrap_or_default();
-                    }
-                    lost.extend(gone);
-                    stack.push(part);
-                }
-                Step::Halve(reason) => {
-                    if part.len() == 1 {
-                        part[0].refuse(reason);
-                        stack.push(part);
-                    } else {
-                        let second = part.split_off(part.len() / 2);
-                        stack.push(second);
-                        stack.push(part);
-                    }
-                }
-            }
-        }
+    /// What is said where a refused record cannot be passed by.
+    fn stuck(&self, part: &[Record], reason: Option<&Reason>) -> String {
+        let Some(record) = part.first() else {
+            return String::new();
+        };
+        let origin = &record.delivery.origin;
+        let topic = &self.model.collection(origin.partition.collection).topic;
+        let (state, why) = reason.map_or(("", "unknown"), |reason| {
+            let state = reason.sqlstate.as_deref().unwrap_or_default();
+            (state, reason.message.as_str())
+        });
+        format!(
+            "a refused record cannot be listed in the index of dead letters, {topic}/{}/{}: {state} {why}",
+            origin.partition.number, origin.offset
+        )
     }
 
-    async fn attempt_until(&mut self, batch: &Batch, records: &[Record], rows: &mut Rows) -> Step {
-        let fences = batch.fences(records);
+    /// The assembler outlives the writer unless the program is ending.
+    fn tell(&self, event: WriterEvent) {
+        self.events.send(event).unwrap_or_default();
+    }
+
+    /// Waits, alive; false when the program ends.
+    async fn pause(&self, delay: Duration) -> bool {
+        self.health.beat("writer");
+        self.shutdown.sleep(delay).await
+    }
+
+    /// Whether the batch that follows has come, and follows these partitions without a gap: what was read
+    /// under another epoch may begin elsewhere (F5).
+    fn has_next(&mut self, batch: &Batch) -> bool {
+        if self.next.is_none() {
+            self.next = self.batches_in.try_recv().ok();
+        }
+        self.next.as_ref().is_some_and(|next| {
+            let mut epochs = next.epochs.iter();
+            epochs.all(|(partition, epoch)| {
+                let known = batch.epochs.get(partition);
+                known.is_none_or(|known| known == epoch)
+            })
+        })
+    }
+
+    /// Takes the records of the batch that follows in: one of them may be newer than the one in doubt, and
+    /// mend it. Their rows are made anew, behind those of this batch.
+    fn take_in(&mut self, batch: &mut Batch, part: &mut Vec<Record>) {
+        let Some(next) = self.next.take() else {
+            return;
+        };
+        batch.epochs.extend(next.epochs);
+        batch.permits.extend(next.permits);
+        part.extend(next.records.into_iter().map(|Record { delivery, .. }| {
+            let collection = delivery.origin.partition.collection;
+            let value = delivery.value.as_deref();
+            let prepared = decode::prepare(&self.model, collection, value, &mut batch.rows);
+            Record { delivery, prepared }
+        }));
+    }
+
+    async fn attempt_until(
+        &mut self,
+        batch: &mut Batch,
+        attempts: &mut Attempts,
+        records: &[Record],
+        is_last: bool,
+    ) -> Step {
+        let fences = Fence::of(records, &batch.epochs);
         let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
-        let mut again = 0;
         let mut failed = 0;
-        let mut sent = false;
         loop {
             if self.shutdown.is_forced() {
                 return Step::Stop;
             }
             self.health.beat("writer");
             let started = Instant::now();
-            let result = match self.send_letters(records, &mut sent).await {
-                Ok(()) => self.applier.apply(records, rows, &fences).await,
+            let result = match self.send_dead_letters(records).await {
+                Ok(()) => self.batches.apply(records, &mut batch.rows, &fences).await,
                 Err(error) => Err(error),
             };
-            match result {
+            let error = match result {
                 Ok(applied) => {
-                    self.database.set(true, "");
+                    self.applying.set(true, "");
                     metrics::batch_applied(records.len(), started.elapsed());
                     self.report(&applied);
-                    let positions = fences
-                        .iter()
-                        .map(|f| ((f.collection, f.partition), f.next))
-                        .collect();
-                    self.told
-                        .send(Told::Committed(positions))
-                        .unwrap_or_default();
-                    return Step::Done;
-                }
-                Err(ApplyError::Fenced(lost)) => return Step::Without(lost),
-                Err(ApplyError::Definite(reason)) => return Step::Halve(Some(reason)),
-                Err(ApplyError::Again(reason)) => {
-                    metrics::attempt_failed("again");
-                    again += 1;
-                    if again > AGAIN_MAX {
-                        return Step::Halve(reason);
-                    }
-                }
-                Err(error @ ApplyError::Transient { .. }) => {
-                    metrics::attempt_failed("transient");
-                    failed += 1;
-                    // One failed attempt is daily life (a deadlock, a restart); more are news.
-                    if failed > 1 {
-                        self.database.set(false, "batches cannot be applied");
-                        tracing::warn!(error = %describe(&error), records = records.len(), attempts = failed, "batch waits");
+                    let positions = fences.iter().map(|f| (f.partition, f.next)).collect();
+                    self.tell(WriterEvent::Committed(positions));
+                    let open = self.breaker.take(&applied);
+                    return if open.is_empty() {
+                        Step::Done
                     } else {
-                        tracing::debug!(error = %describe(&error), records = records.len(), "batch waits");
+                        Step::Open(open)
+                    };
+                }
+                Err(ApplyError::TooMany {
+                    collection,
+                    failures,
+                    reason,
+                    open,
+                }) => {
+                    if open {
+                        let topic = self.model.collection(collection).topic.clone();
+                        return Step::Open(vec![BreakerRow {
+                            topic,
+                            failures,
+                            reason,
+                            open_seconds: Some(0),
+                        }]);
                     }
-                    let delay = backoff.next_delay(&mut rand::rng());
-                    if !self.shutdown.sleep(delay).await {
+                    self.breaker.leave(collection, failures);
+                    return Step::Fewer;
+                }
+                Err(error) => error,
+            };
+            match attempts.after(error) {
+                AfterError::Without(lost) => return Step::Without(lost),
+                AfterError::Isolate(reason) => return Step::Isolate(reason),
+                AfterError::AtOnce => metrics::attempt_failed("again"),
+                AfterError::AfterPause(error) => {
+                    failed += 1;
+                    self.note_wait(&error, records.len(), failed);
+                    if !self.pause(backoff.next_delay()).await {
                         return Step::Stop;
+                    }
+                    let in_doubt = matches!(error, ApplyError::Doubtful(_));
+                    if in_doubt && is_last && self.has_next(batch) {
+                        return Step::TakeIn;
                     }
                 }
             }
         }
     }
 
-    async fn send_letters(&self, records: &[Record], sent: &mut bool) -> Result<(), ApplyError> {
-        if *sent {
-            return Ok(());
+    /// One failed attempt is daily life (a deadlock, a restart); more are news.
+    fn note_wait(&self, error: &ApplyError, records: usize, attempts: u32) {
+        let class = match error {
+            ApplyError::Doubtful(_) => "doubtful",
+            _ => "transient",
+        };
+        metrics::attempt_failed(class);
+        let error_text = causes(error);
+        if attempts > 1 {
+            tracing::warn!(error = error_text, records, attempts, "batch waits");
+            self.applying
+                .set(false, format!("records cannot be applied: {error_text}"));
+        } else {
+            tracing::debug!(error = error_text, records, attempts, "batch waits");
         }
-        let letters = records.iter().filter_map(|record| match &record.prepared {
-            Prepared::Refused {
-                reason, version, ..
-            } => Some((record, reason, version)),
-            Prepared::Write { .. } | Prepared::Ignored => None,
-        });
-        let sends = letters.map(async |(record, reason, version)| {
-            let topic = &self.model.collections[record.delivery.collection].topic;
-            metrics::dead_letter_written(reason.stage.as_str(), reason.code);
-            self.letters
-                .send(topic, &record.delivery, reason, *version)
-                .await
-        });
-        futures_util::future::try_join_all(sends)
-            .await
-            .map_err(|error| ApplyError::Transient {
-                what: "cannot write dead letters".to_owned(),
-                source: error.into(),
-            })?;
-        *sent = true;
-        Ok(())
+    }
+
+    /// Sends the dead letters of the refused records that Kafka has not confirmed yet, alive meanwhile.
+    async fn send_dead_letters(&mut self, records: &[Record]) -> Result<(), ApplyError> {
+        let begun = Instant::now();
+        let (model, letters) = (&self.model, &self.dead_letters);
+        let send = letters.send_refused(model, records, &self.acknowledged);
+        tokio::pin!(send);
+        let sent = loop {
+            tokio::select! {
+                sent = &mut send => break sent,
+                () = tokio::time::sleep(Duration::from_secs(1)) => self.health.beat("writer"),
+            }
+            if begun.elapsed() > LETTERS_WAIT {
+                let what = "Kafka does not confirm dead letters";
+                self.applying.set(false, what);
+                if self.shutdown.is_triggered() {
+                    let source = "the program ends".into();
+                    let what = what.to_owned();
+                    return Err(ApplyError::Transient { what, source });
+                }
+            }
+        };
+        sent.map_err(|error| ApplyError::Transient {
+            what: "cannot write dead letters".to_owned(),
+            source: error.into(),
+        })
     }
 
     fn report(&self, applied: &Applied) {
-        let mut collections: BTreeMap<usize, crate::sink::work::Counts> = BTreeMap::new();
-        for ((collection, _), counts) in &applied.counts {
-            collections.entry(*collection).or_default().merge(counts);
+        let mut collections: BTreeMap<CollectionId, Counts> = BTreeMap::new();
+        for (partition, counts) in &applied.counts {
+            collections
+                .entry(partition.collection)
+                .or_default()
+                .merge(counts);
         }
         for (collection, counts) in collections {
-            metrics::records(&self.model.collections[collection].name, &counts);
+            metrics::records(&self.model.collection(collection).name, &counts);
         }
-        let released: i64 = applied.released.values().sum();
-        metrics::released(u64::try_from(released).unwrap_or(0));
-    }
-}
-
-impl Record {
-    /// Makes a record that PostgreSQL does not take a refused one.
-    fn refuse(&mut self, reason: Option<Box<Reason>>) {
-        let (key, stamp) = match &self.prepared {
-            Prepared::Write { stamp, parts } => (
-                parts.first().map(|part| part.key.clone()),
-                Some(stamp.version),
-            ),
-            Prepared::Refused { .. } | Prepared::Ignored => return,
-        };
-        let reason = reason.unwrap_or_else(|| {
-            Box::new(Reason {
-                stage: leafcutter_schemas::dead_letter::Stage::Apply,
-                code: "refused",
-                message: "the target changes under every attempt".to_owned(),
-                table: None,
-                column: None,
-                path: None,
-                sqlstate: None,
-            })
-        });
-        self.prepared = Prepared::Refused {
-            reason,
-            key,
-            version: stamp,
-        };
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn breaker_opens_after_a_row_of_definite_records() {
-        let mut breaker = Breaker::new(3);
-        for definite in [true, true, false, true, true] {
-            assert!(!breaker.note((0, 0), definite));
-        }
-        assert!(!breaker.note((0, 1), true));
-        assert!(breaker.note((0, 0), true));
-        assert!((0..100).all(|_| !Breaker::new(0).note((0, 0), true)));
+        metrics::released(applied.released);
     }
 }

@@ -4,12 +4,16 @@
 //! control topic name are taken, which is enough for everything but gates.
 
 use crate::{connect::State, settings::Installation};
-use leafcutter_consumer::{model::Model, pipeline::load_model};
+use leafcutter_consumer::mapping;
 use leafcutter_runtime::{
     exit::Exit,
     report::{Failure, Fault},
 };
-use std::{path::Path, sync::Arc};
+use leafcutter_sink::{
+    model::Model,
+    state::{dead_letters, offsets},
+};
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 /// A collection and its topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,14 +39,22 @@ pub struct Catalog {
     pub model: Option<Arc<Model>>,
 }
 
+/// The topics that anything was applied or refused of.
+async fn topics(state: &mut State) -> Result<BTreeSet<String>, tokio_postgres::Error> {
+    let mut topics: BTreeSet<String> = BTreeSet::new();
+    topics.extend(offsets::topics(&mut state.session).await?);
+    topics.extend(dead_letters::topics(&mut state.session).await?);
+    Ok(topics)
+}
+
 impl Catalog {
     /// The collections of a mapping file; none yet without a file.
     ///
     /// # Errors
     /// Every fault of the file.
-    pub fn load(prefix: &str, mapping: Option<&Path>) -> Result<Self, Failure> {
-        let model = mapping
-            .map(|file| load_model(file, prefix))
+    pub fn load(prefix: &str, file: Option<&Path>) -> Result<Self, Failure> {
+        let model = file
+            .map(|file| mapping::load(file, prefix))
             .transpose()?
             .map(Arc::new);
         let collections = model
@@ -52,7 +64,7 @@ impl Catalog {
                 database: c.database.clone(),
                 name: c.name.clone(),
                 topic: c.topic.clone(),
-                parents: c.parents.clone(),
+                parents: c.parents.iter().map(|parent| parent.0).collect(),
             });
         Ok(Self {
             prefix: prefix.to_owned(),
@@ -65,17 +77,11 @@ impl Catalog {
     ///
     /// # Errors
     /// Every fault of the file, or when PostgreSQL cannot be asked.
-    pub async fn of(installation: &Installation, state: &State) -> Result<Self, Failure> {
-        const TOPICS: &str = "\
-            select topic from leafcutter.offsets union select topic from leafcutter.dead_letters \
-            order by 1";
+    pub async fn of(installation: &Installation, state: &mut State) -> Result<Self, Failure> {
         let mut catalog = Self::load(&installation.prefix, installation.mapping.as_deref())?;
-        let rows = state
-            .client
-            .query(TOPICS, &[])
-            .await
-            .map_err(|error| state.lost(&error))?;
-        catalog.add_topics(rows.iter().map(|row| row.get(0)));
+        let topics = topics(state).await;
+        let topics = topics.map_err(|error| state.lost(&error))?;
+        catalog.add_topics(topics.iter().map(String::as_str));
         Ok(catalog)
     }
 

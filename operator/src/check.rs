@@ -8,12 +8,10 @@ use crate::{
     settings::CheckSettings,
     show::{Show, cut, left},
 };
-use leafcutter_consumer::model::Model;
-use leafcutter_runtime::{
-    exit::Exit,
-    report::{Failure, Fault},
-};
+use leafcutter_consumer::{mapping, settings::MappingSettings};
+use leafcutter_runtime::{exit::Exit, file, report::Failure};
 use leafcutter_schemas::mapping::{Mapping, MappingFault, parse, tier};
+use leafcutter_sink::model::Model;
 use serde::Serialize;
 use std::{collections::BTreeSet, fmt::Write as _};
 
@@ -25,6 +23,8 @@ struct Summary {
     collections: Vec<CollectionSummary>,
     tables: usize,
     references: usize,
+    /// Tables in which two documents can have one key, though it follows from `_id`.
+    shared_keys: Vec<SharedKey>,
     /// What the tables in PostgreSQL are like, where it was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     postgres: Option<tables::Report>,
@@ -44,6 +44,12 @@ struct CollectionSummary {
 }
 
 #[derive(Debug, Serialize)]
+struct SharedKey {
+    table: String,
+    key: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
 struct FaultLine<'a> {
     file: &'a str,
     line: usize,
@@ -58,17 +64,12 @@ struct FaultLine<'a> {
 /// # Errors
 /// Every fault of the file, each with its line; that PostgreSQL cannot be asked.
 pub async fn run(settings: &CheckSettings, show: &mut Show<'_>) -> Result<Exit, Failure> {
-    let file = settings.mapping.display().to_string();
-    let text = std::fs::read_to_string(&settings.mapping).map_err(|error| {
-        let next = "Check --mapping or LEAFCUTTER_MAPPING.";
-        let fault = Fault::new(
-            "could not read the mapping",
-            format!("`{file}`"),
-            error.to_string(),
-            next,
-        );
-        Failure::one(Exit::Settings, fault)
-    })?;
+    let MappingSettings {
+        mapping: path,
+        prefix,
+    } = &settings.mapping;
+    let file = path.display().to_string();
+    let text = file::read("mapping", path).map_err(|fault| Failure::one(Exit::Settings, fault))?;
     let mapping = match parse::load(&text, &file) {
         Ok(mapping) => mapping,
         Err(faults) => {
@@ -76,16 +77,7 @@ pub async fn run(settings: &CheckSettings, show: &mut Show<'_>) -> Result<Exit, 
             return Ok(Exit::Settings);
         }
     };
-    let model = Model::compile(mapping, &settings.prefix).map_err(|error| {
-        let next = "Correct the mapping, or choose another --prefix.";
-        let fault = Fault::new(
-            "could not use the mapping",
-            format!("`{file}`"),
-            error.to_string(),
-            next,
-        );
-        Failure::one(Exit::Settings, fault)
-    })?;
+    let model = mapping::compile(mapping, path, prefix)?;
     let mut summary = summary(&model);
     if settings.postgres {
         summary.postgres = Some(tables::look(settings, &model).await?);
@@ -156,8 +148,43 @@ fn summary(model: &Model) -> Summary {
         tables: names.len(),
         collections,
         references,
+        shared_keys: shared_keys(&model.mapping),
         postgres: None,
     }
+}
+
+fn shared_keys(mapping: &Mapping) -> Vec<SharedKey> {
+    let tables = mapping.tables().map(|(_, table)| table);
+    let shared = tables.filter(|table| table.documents_may_share_key());
+    let shared = shared.map(|table| SharedKey {
+        table: table.name.to_string(),
+        key: table
+            .key
+            .iter()
+            .map(|&position| table.columns[position].name.clone())
+            .collect(),
+    });
+    let mut shared: Vec<SharedKey> = shared.collect();
+    shared.sort_by(|one, other| one.table.cmp(&other.table));
+    shared.dedup_by(|one, other| one.table == other.table);
+    shared
+}
+
+/// Keys that are shown of those that two documents can have.
+const SHARED_SHOWN: usize = 3;
+
+/// What follows where two documents can have one key.
+fn render_shared(shared: &[SharedKey]) -> String {
+    let shown = shared.iter().take(SHARED_SHOWN);
+    let shown = shown.map(|shared| format!("{} ({})", shared.table, shared.key.join(", ")));
+    let mut names = shown.collect::<Vec<_>>().join(", ");
+    if let more @ 1.. = shared.len().saturating_sub(SHARED_SHOWN) {
+        write!(names, " and {more} more").unwrap_or_default();
+    }
+    format!(
+        "\nTwo documents with different `_id`s can have one key in\n  {names}.\n\
+         Each row says whose it is; another document waits until it is free.\n"
+    )
 }
 
 fn render(summary: &Summary, mapping: &Mapping, file: &str) -> String {
@@ -194,6 +221,9 @@ fn render(summary: &Summary, mapping: &Mapping, file: &str) -> String {
         }
         let text = cut(&text, 80 - 31);
         writeln!(out, "{:>4}  {} {text}", line.tier, left(&cut(name, 24), 24)).unwrap_or_default();
+    }
+    if !summary.shared_keys.is_empty() {
+        out.push_str(&render_shared(&summary.shared_keys));
     }
     out
 }

@@ -1,23 +1,14 @@
 //! Numbers, times and bars as a person reads them.
 
+use indicatif::{DecimalBytes, HumanCount};
 use leafcutter_schemas::version::Version;
 use time::{OffsetDateTime, macros::format_description};
 
 /// `1,203,441`.
 #[must_use]
 pub fn count(number: i64) -> String {
-    let digits = number.unsigned_abs().to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3 + 1);
-    if number < 0 {
-        out.push('-');
-    }
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
+    let sign = if number < 0 { "-" } else { "" };
+    format!("{sign}{}", HumanCount(number.unsigned_abs()))
 }
 
 /// [`count`] in at most `width` characters: in thousands or millions where it is longer.
@@ -82,22 +73,10 @@ pub fn percent(part: i64, whole: i64) -> i64 {
     i64::try_from(exact).unwrap_or(99).clamp(1, 99)
 }
 
-/// `512 B`, `1.4 kB`, `20 MB`.
+/// `512 B`, `1.45 kB`, `20.97 MB`.
 #[must_use]
 pub fn bytes(number: usize) -> String {
-    let tenths = |unit: usize| {
-        let tenths = number * 10 / unit;
-        if tenths >= 100 {
-            (tenths / 10).to_string()
-        } else {
-            format!("{}.{}", tenths / 10, tenths % 10)
-        }
-    };
-    match number {
-        0..1_000 => format!("{number} B"),
-        1_000..1_000_000 => format!("{} kB", tenths(1_000)),
-        _ => format!("{} MB", tenths(1_000_000)),
-    }
+    DecimalBytes(u64::try_from(number).unwrap_or(u64::MAX)).to_string()
 }
 
 /// Milliseconds since 1970 as `2025-11-21 11:02:25 UTC`.
@@ -204,8 +183,8 @@ mod tests {
     #[test]
     fn sizes_and_times_are_short() {
         assert_eq!(bytes(999), "999 B");
-        assert_eq!(bytes(1_449), "1.4 kB");
-        assert_eq!(bytes(20_971_520), "20 MB");
+        assert_eq!(bytes(1_449), "1.45 kB");
+        assert_eq!(bytes(20_971_520), "20.97 MB");
         assert_eq!(utc(0), "1970-01-01 00:00:00 UTC");
         assert_eq!(utc(i64::MAX), format!("{} ms since 1970", i64::MAX));
     }

@@ -6,6 +6,7 @@
 //!
 //! One file per verb; what they share comes before them.
 
+pub mod installation;
 pub mod settings;
 pub mod show;
 pub mod figures;
@@ -16,15 +17,23 @@ pub mod envelope;
 pub mod status;
 pub mod dead_letters;
 pub mod replay;
+pub mod resnapshot;
+pub mod pause;
+pub mod resume;
 pub mod peek;
+pub mod draft;
 pub mod check;
+pub mod plan;
+pub mod list;
+pub mod verify;
 
+use dead_letters::settings::DeadLettersVerb;
 use leafcutter_runtime::{
     exit::Exit,
     report::Failure,
     telemetry::{self, LogFormat},
 };
-use settings::{Cli, DeadLettersVerb, Verb};
+use settings::{Cli, Verb};
 use show::Show;
 
 /// Does what the command line asks for.
@@ -42,9 +51,17 @@ pub async fn run(cli: Cli, show: &mut Show<'_>) -> Result<Exit, Failure> {
             DeadLettersVerb::Retry(settings) => {
                 Box::pin(dead_letters::retry::run(settings, show)).await
             }
+            DeadLettersVerb::Discard(settings) => dead_letters::discard::run(&settings, show).await,
         },
+        Verb::Verify(settings) => Box::pin(verify::run(*settings, show)).await,
         Verb::Replay(settings) => Box::pin(replay::run(settings, show)).await,
+        Verb::Resnapshot(settings) => Box::pin(resnapshot::run(*settings, show)).await,
+        Verb::Pause(settings) => pause::run(&settings, show).await,
+        Verb::Resume(settings) => resume::run(&settings, show).await,
         Verb::Peek(settings) => Box::pin(peek::run(settings, show)).await,
+        Verb::Draft(settings) => Box::pin(draft::run(*settings, show)).await,
         Verb::Check(settings) => check::run(&settings, show).await,
+        Verb::List(settings) => Box::pin(list::run(&settings, show)).await,
+        Verb::Plan(settings) => plan::run(&settings, show),
     }
 }

@@ -1,12 +1,17 @@
 //! `leafcutter`: flags, run, exit code.
 
-use clap::Parser as _;
 use leafcutter_operator::{run, settings::Cli, show::Show};
-use leafcutter_runtime::program;
+use leafcutter_runtime::{
+    pages::{self, Shown},
+    program,
+};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli: Cli = match pages::parse(Shown::Listed) {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
     program::run(async {
         let mut out = std::io::stdout().lock();
         let mut show = Show::on_stdout(&mut out, cli.json);

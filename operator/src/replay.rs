@@ -1,8 +1,8 @@
 //! `leafcutter replay`: topics once more from their start, while the consumers run.
 //!
-//! The group's positions in these topics are set to 0 under a new epoch, in one transaction with
+//! The group's positions in these topics are rewound to 0 under a new epoch, in one transaction with
 //! their counters. Whoever owns the partitions is fenced by that, takes them over again as after any
-//! loss, and reads from where PostgreSQL says: the start (`PROTOCOL.md` F3, F4). Records are applied
+//! loss, and reads from where PostgreSQL says: the start (`docs/protocol.md`, F3, F4). Records are applied
 //! by the live rule, so what is the same is not written. A replay always runs to the present end of
 //! the topic; waiting for it is a courtesy, the consumers go on without this program.
 
@@ -13,12 +13,17 @@ use crate::{
     kafka::{Topics, ask},
     settings::ReplaySettings,
     show::{Show, cut, left, right, wrap},
-    status::{facts::OUTCOMES, report::outcome_words},
+    status::report::outcome_words,
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use leafcutter_runtime::{
     exit::Exit,
     report::{Failure, Fault},
+};
+use leafcutter_sink::{
+    change::{Counts, Outcome},
+    session::Session,
+    state::{consumers, offsets},
 };
 use serde::Serialize;
 use std::{
@@ -66,17 +71,17 @@ struct Told<'a> {
 /// can confirm.
 pub async fn run(settings: ReplaySettings, show: &mut Show<'_>) -> Result<Exit, Failure> {
     let mut state = State::open(&settings.postgres).await?;
-    let catalog = Catalog::of(&settings.installation, &state).await?;
+    let catalog = Catalog::of(&settings.installation, &mut state).await?;
     let group = settings.installation.group.clone();
     let indices = meant(&settings, &catalog)?;
-    let positions = positions(&state, &group).await?;
+    let positions = positions(&mut state, &group).await?;
     let parts = parts(&settings, &catalog, &indices, positions).await?;
     if parts.is_empty() {
         let why = format!("group `{group}` has not applied anything of these collections yet");
         let next = "There is nothing to replay; check --group and --prefix.";
         return Err(usage("could not replay", "PostgreSQL", why, next));
     }
-    let consumers = consumers(&state, &group).await?;
+    let consumers = consumers(&mut state, &group).await?;
     if !show.json {
         show.text(&plan(&parts, &group, consumers));
     }
@@ -96,12 +101,12 @@ pub async fn run(settings: ReplaySettings, show: &mut Show<'_>) -> Result<Exit, 
         show.line("nothing was changed");
         return Ok(Exit::Done);
     }
-    let epochs = set_back(&mut state, &group, &parts).await?;
+    let epochs = rewind(&mut state, &group, &parts).await?;
     let done = if settings.no_wait {
         false
     } else {
         Wait {
-            state: &state,
+            state: &mut state,
             group: &group,
             parts: &parts,
             epochs,
@@ -110,7 +115,7 @@ pub async fn run(settings: ReplaySettings, show: &mut Show<'_>) -> Result<Exit, 
         .await?
     };
     let outcomes = if done {
-        outcomes(&state, &group, &parts).await?
+        outcomes(&mut state, &group, &parts).await?
     } else {
         BTreeMap::new()
     };
@@ -150,28 +155,17 @@ fn meant(settings: &ReplaySettings, catalog: &Catalog) -> Result<Vec<usize>, Fai
 
 /// The group's positions, by topic and partition.
 async fn positions(
-    state: &State,
+    state: &mut State,
     group: &str,
 ) -> Result<BTreeMap<String, BTreeMap<i32, i64>>, Failure> {
-    const POSITIONS: &str =
-        "select topic, partition, next_offset from leafcutter.offsets where consumer_group = $1";
-    let rows = state.client.query(POSITIONS, &[&group]).await;
-    let mut positions: BTreeMap<String, BTreeMap<i32, i64>> = BTreeMap::new();
-    for row in rows.map_err(|error| state.lost(&error))? {
-        positions
-            .entry(row.get(0))
-            .or_default()
-            .insert(row.get(1), row.get(2));
-    }
-    Ok(positions)
+    let positions = offsets::progress(&mut state.session, group).await;
+    positions.map_err(|error| state.lost(&error))
 }
 
-async fn consumers(state: &State, group: &str) -> Result<i64, Failure> {
-    const ALIVE: &str = "\
-        select count(*) from leafcutter.consumers \
-        where consumer_group = $1 and seen_at > now() - interval '15 s'";
-    let row = state.client.query_one(ALIVE, &[&group]).await;
-    Ok(row.map_err(|error| state.lost(&error))?.get(0))
+async fn consumers(state: &mut State, group: &str) -> Result<i64, Failure> {
+    let alive = consumers::alive(&mut state.session, group).await;
+    let alive = alive.map_err(|error| state.lost(&error))?;
+    Ok(i64::try_from(alive.len()).unwrap_or(i64::MAX))
 }
 
 /// Asks Kafka how far each topic reaches, and whether its start is still there.
@@ -278,59 +272,30 @@ async fn confirmed(show: &mut Show<'_>) -> Result<bool, Failure> {
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
-/// Sets the positions back; gives the epochs under which nobody works yet.
-async fn set_back(
+/// Rewinds the positions; gives the epochs under which nobody works yet.
+async fn rewind(
     state: &mut State,
     group: &str,
     parts: &[Part],
 ) -> Result<BTreeMap<(String, i32), i64>, Failure> {
     let topics: Vec<&str> = parts.iter().map(|part| part.topic.as_str()).collect();
-    match set_back_all(state, group, &topics).await {
-        Ok(epochs) => Ok(epochs),
-        Err(error) => Err(state.lost(&error)),
-    }
+    let rewound = rewind_all(&mut state.session, group, &topics).await;
+    rewound.map_err(|error| state.lost(&error))
 }
 
-async fn set_back_all(
-    state: &mut State,
+async fn rewind_all(
+    session: &mut Session,
     group: &str,
     topics: &[&str],
 ) -> Result<BTreeMap<(String, i32), i64>, tokio_postgres::Error> {
-    // In the order in which batches lock them.
-    const LOCK: &str = "\
-        select 1 from leafcutter.offsets where consumer_group = $1 and topic = any($2) \
-        order by topic, partition for update";
-    const SET_BACK: &str = "\
-        update leafcutter.offsets set next_offset = 0, epoch = epoch + 1, owner = null, \
-        source_time = 0, applied = 0, unchanged = 0, stale = 0, deleted = 0, held = 0, \
-        filtered = 0, parked = 0, ignored = 0, dead_lettered = 0, updated_at = now() \
-        where consumer_group = $1 and topic = any($2) returning topic, partition, epoch";
-    const FORGET: &str =
-        "delete from leafcutter.settled where consumer_group = $1 and topic = any($2)";
-    // What is parked now will be parked again and then count as overtaken: counted off beforehand,
-    // so that parked less settled is what waits, now and then. What only lacks child rows is there,
-    // and was never counted.
-    const COUNT_OFF: &str = "\
-        insert into leafcutter.settled \
-        (consumer_group, topic, partition, consumer, stale, dead_lettered) \
-        select $1, topic, partition, 'replay', -count(distinct \"offset\"), \
-        count(distinct \"offset\") filter (where state = 'orphan') \
-        from leafcutter.parked where consumer_group = $1 and topic = any($2) and not incomplete \
-        group by 2, 3";
-    let transaction = state.client.transaction().await?;
-    transaction.query(LOCK, &[&group, &topics]).await?;
-    let rows = transaction.query(SET_BACK, &[&group, &topics]).await?;
-    transaction.execute(FORGET, &[&group, &topics]).await?;
-    transaction.execute(COUNT_OFF, &[&group, &topics]).await?;
-    transaction.commit().await?;
-    Ok(rows
-        .iter()
-        .map(|row| ((row.get(0), row.get(1)), row.get(2)))
-        .collect())
+    session.batch("begin").await?;
+    let epochs = offsets::rewind(session, group, topics).await?;
+    session.batch("commit").await?;
+    Ok(epochs)
 }
 
 struct Wait<'a> {
-    state: &'a State,
+    state: &'a mut State,
     group: &'a str,
     parts: &'a [Part],
     epochs: BTreeMap<(String, i32), i64>,
@@ -338,7 +303,7 @@ struct Wait<'a> {
 
 impl Wait<'_> {
     /// Waits until the ends are applied; false when the person does not want to wait any more.
-    async fn until_done(&self, show: &mut Show<'_>) -> Result<bool, Failure> {
+    async fn until_done(&mut self, show: &mut Show<'_>) -> Result<bool, Failure> {
         let whole: i64 = self.parts.iter().map(|part| part.records).sum();
         let bar = bar(whole, show);
         let begun = Instant::now();
@@ -379,21 +344,18 @@ impl Wait<'_> {
     }
 
     /// Records applied again, and partitions that nobody has taken over since.
-    async fn look(&self) -> Result<(i64, usize), Failure> {
-        const LOOK: &str = "\
-            select topic, partition, next_offset, epoch from leafcutter.offsets \
-            where consumer_group = $1";
-        let rows = self.state.client.query(LOOK, &[&self.group]).await;
+    async fn look(&mut self) -> Result<(i64, usize), Failure> {
+        let positions = offsets::positions(&mut self.state.session, self.group).await;
+        let positions = positions.map_err(|error| self.state.lost(&error))?;
         let mut applied = 0;
         let mut unnoticed = 0;
-        for row in rows.map_err(|error| self.state.lost(&error))? {
-            let (topic, partition): (String, i32) = (row.get(0), row.get(1));
-            let part = self.parts.iter().find(|part| part.topic == topic);
-            let Some(end) = part.and_then(|part| part.ends.get(&partition)) else {
+        for (partition, position) in positions {
+            let part = self.parts.iter().find(|part| part.topic == partition.0);
+            let Some(end) = part.and_then(|part| part.ends.get(&partition.1)) else {
                 continue;
             };
-            applied += row.get::<_, i64>(2).min(*end);
-            let same = self.epochs.get(&(topic, partition)) == Some(&row.get(3));
+            applied += position.next.min(*end);
+            let same = self.epochs.get(&partition) == Some(&position.epoch);
             unnoticed += usize::from(same && *end > 0);
         }
         Ok((applied, unnoticed))
@@ -421,25 +383,20 @@ fn bar(whole: i64, show: &Show<'_>) -> ProgressBar {
 
 /// What became of the records that were applied again.
 async fn outcomes(
-    state: &State,
+    state: &mut State,
     group: &str,
     parts: &[Part],
 ) -> Result<BTreeMap<&'static str, i64>, Failure> {
-    const SUMS: &str = "\
-        select coalesce(sum(applied), 0)::bigint, coalesce(sum(unchanged), 0)::bigint, \
-        coalesce(sum(stale), 0)::bigint, coalesce(sum(deleted), 0)::bigint, \
-        coalesce(sum(held), 0)::bigint, coalesce(sum(filtered), 0)::bigint, \
-        coalesce(sum(parked), 0)::bigint, coalesce(sum(ignored), 0)::bigint, \
-        coalesce(sum(dead_lettered), 0)::bigint \
-        from leafcutter.offsets where consumer_group = $1 and topic = any($2)";
-    let topics: Vec<&str> = parts.iter().map(|part| part.topic.as_str()).collect();
-    let row = state.client.query_one(SUMS, &[&group, &topics]).await;
-    let row = row.map_err(|error| state.lost(&error))?;
-    Ok(OUTCOMES
-        .iter()
-        .enumerate()
-        .map(|(index, name)| (*name, row.get(index)))
-        .collect())
+    let rows = offsets::rows(&mut state.session, group).await;
+    let rows = rows.map_err(|error| state.lost(&error))?;
+    let mut counts = Counts::default();
+    for row in rows {
+        if parts.iter().any(|part| part.topic == row.topic) {
+            counts.merge(&row.outcomes);
+        }
+    }
+    let all = Outcome::ALL.map(|outcome| (outcome.column(), counts.of(outcome)));
+    Ok(BTreeMap::from(all))
 }
 
 fn tell(show: &mut Show<'_>, told: &Told<'_>) {
@@ -450,21 +407,9 @@ fn tell(show: &mut Show<'_>, told: &Told<'_>) {
     let text = if told.dry_run {
         "a dry run: nothing was changed".to_owned()
     } else if told.done {
-        let each = OUTCOMES
-            .iter()
-            .map(|name| (*name, told.outcomes.get(name).copied()));
-        let each = each.filter_map(|(name, number)| Some((name, number.filter(|&n| n > 0)?)));
-        let each: Vec<String> = each
-            .map(|(name, number)| outcome_words(name, number))
-            .collect();
-        format!(
-            "done: {}",
-            if each.is_empty() {
-                "no records".to_owned()
-            } else {
-                each.join(", ")
-            }
-        )
+        let each = outcome_words(&told.outcomes);
+        let none = each.is_empty();
+        format!("done: {}", if none { "no records" } else { &each })
     } else {
         "it goes on in the consumers: leafcutter status --watch".to_owned()
     };

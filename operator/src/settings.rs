@@ -1,9 +1,17 @@
 //! What a person tells the tool: verbs, and flags with the daemons' environment variables.
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use leafcutter_consumer::settings::Ddl;
-use leafcutter_runtime::{kafka::KafkaSettings, secret::Secret};
-use std::path::PathBuf;
+pub use crate::installation::Installation;
+use crate::{
+    dead_letters::settings::DeadLettersVerb,
+    draft::settings::{DraftSettings, HELP as DRAFT_HELP},
+    list::ListSettings,
+    pause::PauseSettings,
+    resnapshot::ResnapshotSettings,
+};
+use clap::{Args, Parser, Subcommand};
+use leafcutter_consumer::settings::{Ddl, MappingSettings, PostgresSettings};
+use leafcutter_runtime::{kafka::KafkaSettings, units};
+use std::{path::PathBuf, time::Duration};
 
 /// Look after a move from MongoDB to PostgreSQL.
 #[derive(Debug, Parser)]
@@ -25,17 +33,26 @@ What happened, and which command:
   how far is it, may I cut over    leafcutter status
   records that cannot be applied   leafcutter dead-letters list
   ... and the cause is mended      leafcutter dead-letters retry
+  ... and nothing will mend it     leafcutter dead-letters discard
   the mapping changed              leafcutter replay
+  rows differ, history is lost     leafcutter resnapshot
+  nothing is to be written now     leafcutter pause, later leafcutter resume
+  the consumers stopped (exit 6)   leafcutter resume, once the cause is mended
+  did everything arrive            leafcutter verify
   what is in a topic               leafcutter peek
+  there is no mapping yet          leafcutter draft
+  which tables, how many rows      leafcutter list
   is this mapping file sound       leafcutter check
   do the tables agree with it      leafcutter check --postgres
+  which tables does it need        leafcutter plan
 
 Exit codes:
-  0  done                                4  a server is not as it has to be
-  1  done, and there is something to     5  Kafka no longer has what is needed
+  0  done                                5  Kafka no longer has what is needed
+  1  done, and there is something to     6  more rows would be deleted than may
      look at                             7  state does not fit the mapping
   2  usage                              70  a bug
-  3  settings or mapping";
+  3  settings or mapping
+  4  a server is not as it has to be";
 
 /// What the tool can do.
 #[derive(Debug, Subcommand)]
@@ -46,18 +63,45 @@ pub enum Verb {
     /// Records that could not be applied
     #[command(subcommand)]
     DeadLetters(Box<DeadLettersVerb>),
+    /// Compare every document with its rows, while both sides are written to
+    #[command(after_help = crate::verify::settings::HELP)]
+    Verify(Box<crate::verify::settings::VerifySettings>),
     /// Apply topics again from their start, while the consumers run
     #[command(
         after_help = REPLAY_HELP,
         override_usage = "leafcutter replay [OPTIONS] <COLLECTION…|--all>"
     )]
     Replay(ReplaySettings),
+    /// Read collections of MongoDB again, and delete what it no longer has
+    #[command(
+        after_help = crate::resnapshot::settings::HELP,
+        override_usage = "leafcutter resnapshot [OPTIONS] <COLLECTION…>"
+    )]
+    Resnapshot(Box<ResnapshotSettings>),
+    /// Keep the consumers from applying anything, of all collections or of some
+    #[command(
+        after_help = crate::pause::HELP,
+        override_usage = "leafcutter pause --reason <TEXT> <COLLECTION…|--all>"
+    )]
+    Pause(PauseSettings),
+    /// Let the consumers go on, after a pause or too many records that failed
+    #[command(after_help = RESUME_HELP)]
+    Resume(ResumeSettings),
+    /// Which collection becomes which tables, and how many there are on both sides
+    #[command(after_help = crate::list::HELP)]
+    List(Box<ListSettings>),
     /// Show records of a topic
     #[command(after_help = PEEK_HELP)]
     Peek(PeekSettings),
+    /// Look at a MongoDB database, and write a mapping for it that runs as it is
+    #[command(after_help = DRAFT_HELP)]
+    Draft(Box<DraftSettings>),
     /// Check a mapping file, and whether the tables that exist agree with it
     #[command(after_help = CHECK_HELP)]
     Check(CheckSettings),
+    /// Print the tables, indexes and constraints that the mapping needs, as SQL
+    #[command(after_help = PLAN_HELP)]
+    Plan(PlanSettings),
 }
 
 const STATUS_HELP: &str = "\
@@ -87,6 +131,19 @@ Examples:
 Exit codes: 0; 2 when nobody can confirm and --yes is missing; 4; 5 when Kafka
 no longer has the first records of a topic.";
 
+const RESUME_HELP: &str = "\
+Consumers stop with exit code 6 when too many records of a collection in a row
+cannot be applied (--breaker), and stop again at every start: a fault of the
+mapping or of a table must not drain a topic into the dead letters. Once it is
+mended, this lets them go on where they were. Start them afterwards.
+It ends what `leafcutter pause` began, too; those consumers go on by themselves.
+
+Examples:
+  leafcutter resume
+  leafcutter resume learners
+
+Exit codes: 0, also when nothing had stopped; 4.";
+
 const PEEK_HELP: &str = "\
 Without --offset, the newest records of all partitions. `control` and
 `checkpoints` stand for Leafcutter's own topics.
@@ -113,177 +170,32 @@ Examples:
 Exit codes: 0; 1 when there are warnings only; 3 when the mapping has faults,
 all of which are shown; 4 when a table has one, or PostgreSQL cannot be asked.";
 
-/// What can be done with dead letters.
-#[derive(Debug, Subcommand)]
-pub enum DeadLettersVerb {
-    /// Which records could not be applied, and why
-    #[command(after_help = "\
-Examples:
-  leafcutter dead-letters list
-  leafcutter dead-letters list --collection learners --reason wrong-type
-  leafcutter dead-letters list --state all --limit 0 --json")]
-    List(ListSettings),
-    /// One dead letter with its whole origin
-    #[command(
-        after_help = "\
-Examples:
-  leafcutter dead-letters show finlit.learners/3/1204
-  leafcutter dead-letters show learners/3/1204 --document",
-        override_usage = "leafcutter dead-letters show [OPTIONS] <LETTER>"
-    )]
-    Show(ShowSettings),
-    /// Try dead letters again under the present mapping
-    #[command(
-        after_help = "\
-A letter is applied only where it is newer than what is there, so trying again
-is always safe, and trying a second time changes nothing.
+const PLAN_HELP: &str = "\
+No server is asked. The statements may run on any database: what is there
+already stays. The consumers run them at their start; with --ddl check they run
+none, and you run these.
 
 Examples:
-  leafcutter dead-letters retry --all --dry-run
-  leafcutter dead-letters retry --collection learners --reason wrong-type
-  leafcutter dead-letters retry finlit.learners/3/1204
+  leafcutter plan --mapping mapping.yaml | psql
+  leafcutter plan --mapping mapping.yaml --out tables.sql
 
-Exit codes: 0 when nothing failed; 1 when some failed again or are not in their
-topic any more; 7 when the consumers run under another mapping.",
-        override_usage = "leafcutter dead-letters retry [OPTIONS] <LETTER…|--all>"
-    )]
-    Retry(RetrySettings),
-}
-
-/// Where PostgreSQL is.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Servers")]
-pub struct PostgresSettings {
-    /// Where PostgreSQL is: `postgres://user@host:port/database`
-    #[arg(
-        long,
-        env = "LEAFCUTTER_POSTGRES_URI",
-        hide_env_values = true,
-        value_name = "URI"
-    )]
-    pub postgres_uri: Option<Secret>,
-    /// A file that holds the PostgreSQL URI
-    #[arg(long, env = "LEAFCUTTER_POSTGRES_URI_FILE", value_name = "FILE")]
-    pub postgres_uri_file: Option<PathBuf>,
-}
-
-/// Which installation is meant.
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Installation")]
-pub struct Installation {
-    /// What every topic's name begins with
-    #[arg(long, env = "LEAFCUTTER_PREFIX", default_value = "leafcutter")]
-    pub prefix: String,
-    /// The consumer group
-    #[arg(long, env = "LEAFCUTTER_GROUP", default_value = "leafcutter")]
-    pub group: String,
-    /// The mapping file
-    #[arg(long, env = "LEAFCUTTER_MAPPING", value_name = "FILE")]
-    pub mapping: Option<PathBuf>,
-}
+Exit codes: 0; 3 when the mapping has faults or the file cannot be written.";
 
 /// The settings of `status`.
 #[derive(Debug, Args)]
 pub struct StatusSettings {
-    /// Show it again every so many seconds (2), until interrupted
-    #[arg(long, value_name = "SECS", num_args = 0..=1, default_missing_value = "2",
-        value_parser = clap::value_parser!(u64).range(1..=3600))]
-    pub watch: Option<u64>,
+    /// Show it again at this pace (2s), until interrupted
+    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "2s",
+        value_parser = pause)]
+    pub watch: Option<Duration>,
     /// Which installation is meant.
     #[command(flatten)]
     pub installation: Installation,
     /// Where Kafka is.
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Servers")]
     pub kafka: KafkaSettings,
     /// Where PostgreSQL is.
-    #[command(flatten)]
-    pub postgres: PostgresSettings,
-}
-
-/// In which state a dead letter is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LetterState {
-    /// Not mended yet
-    Open,
-    /// Something newer of the same document was applied
-    Superseded,
-    /// Tried again, and applied
-    Retried,
-    /// All of them
-    All,
-}
-
-/// The settings of `dead-letters list`.
-#[derive(Debug, Args)]
-pub struct ListSettings {
-    /// Only those of this collection
-    #[arg(long, value_name = "COLLECTION")]
-    pub collection: Option<String>,
-    /// Only those refused for this reason
-    #[arg(long, value_name = "REASON")]
-    pub reason: Option<String>,
-    /// Only those in this state
-    #[arg(long, value_enum, default_value_t = LetterState::Open)]
-    pub state: LetterState,
-    /// How many at most, the newest first; 0: all
-    #[arg(long, default_value_t = 20, value_name = "N")]
-    pub limit: u32,
-    /// Which installation is meant.
-    #[command(flatten)]
-    pub installation: Installation,
-    /// Where PostgreSQL is.
-    #[command(flatten)]
-    pub postgres: PostgresSettings,
-}
-
-/// The settings of `dead-letters show`.
-#[derive(Debug, Args)]
-pub struct ShowSettings {
-    /// Which one: TOPIC/PARTITION/OFFSET, as `list` shows it
-    #[arg(value_name = "LETTER")]
-    pub id: String,
-    /// Show the document too, as relaxed Extended JSON
-    #[arg(long)]
-    pub document: bool,
-    /// Which installation is meant.
-    #[command(flatten)]
-    pub installation: Installation,
-    /// Where Kafka is.
-    #[command(flatten)]
-    pub kafka: KafkaSettings,
-    /// Where PostgreSQL is.
-    #[command(flatten)]
-    pub postgres: PostgresSettings,
-}
-
-/// The settings of `dead-letters retry`.
-#[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("which").required(true).multiple(true)
-    .args(["ids", "collection", "reason", "all"]))]
-pub struct RetrySettings {
-    /// These: TOPIC/PARTITION/OFFSET, as `list` shows them
-    #[arg(value_name = "LETTER", conflicts_with = "all")]
-    pub ids: Vec<String>,
-    /// Only those of this collection
-    #[arg(long, value_name = "COLLECTION")]
-    pub collection: Option<String>,
-    /// Only those refused for this reason
-    #[arg(long, value_name = "REASON")]
-    pub reason: Option<String>,
-    /// All open ones
-    #[arg(long)]
-    pub all: bool,
-    /// Say what would become of each, and change nothing
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Which installation is meant.
-    #[command(flatten)]
-    pub installation: Installation,
-    /// Where Kafka is.
-    #[command(flatten)]
-    pub kafka: KafkaSettings,
-    /// Where PostgreSQL is.
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Servers")]
     pub postgres: PostgresSettings,
 }
 
@@ -310,10 +222,24 @@ pub struct ReplaySettings {
     #[command(flatten)]
     pub installation: Installation,
     /// Where Kafka is.
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Servers")]
     pub kafka: KafkaSettings,
     /// Where PostgreSQL is.
+    #[command(flatten, next_help_heading = "Servers")]
+    pub postgres: PostgresSettings,
+}
+
+/// The settings of `resume`.
+#[derive(Debug, Args)]
+pub struct ResumeSettings {
+    /// Only these collections
+    #[arg(value_name = "COLLECTION")]
+    pub collections: Vec<String>,
+    /// Which installation is meant.
     #[command(flatten)]
+    pub installation: Installation,
+    /// Where PostgreSQL is.
+    #[command(flatten, next_help_heading = "Servers")]
     pub postgres: PostgresSettings,
 }
 
@@ -339,19 +265,16 @@ pub struct PeekSettings {
     #[command(flatten)]
     pub installation: Installation,
     /// Where Kafka is.
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Servers")]
     pub kafka: KafkaSettings,
 }
 
 /// The settings of `check`.
 #[derive(Debug, Args)]
 pub struct CheckSettings {
-    /// The mapping file
-    #[arg(long, env = "LEAFCUTTER_MAPPING", value_name = "FILE")]
-    pub mapping: PathBuf,
-    /// What every topic's name begins with
-    #[arg(long, env = "LEAFCUTTER_PREFIX", default_value = "leafcutter")]
-    pub prefix: String,
+    /// Which mapping is meant.
+    #[command(flatten)]
+    pub mapping: MappingSettings,
     /// Look at the tables in PostgreSQL as well
     #[arg(long)]
     pub postgres: bool,
@@ -359,8 +282,28 @@ pub struct CheckSettings {
     #[arg(long, env = "LEAFCUTTER_DDL", value_enum, default_value_t = Ddl::Create)]
     pub ddl: Ddl,
     /// Where PostgreSQL is.
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Servers")]
     pub server: PostgresSettings,
+}
+
+/// The settings of `plan`.
+#[derive(Debug, Args)]
+pub struct PlanSettings {
+    /// Which mapping is meant.
+    #[command(flatten)]
+    pub mapping: MappingSettings,
+    /// Write the SQL into this file
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// Each look asks PostgreSQL and Kafka.
+fn pause(text: &str) -> Result<Duration, String> {
+    let pause = units::duration(text)?;
+    if pause < Duration::from_secs(1) {
+        return Err("expected at least 1s".to_owned());
+    }
+    Ok(pause)
 }
 
 #[cfg(test)]
@@ -406,6 +349,7 @@ mod tests {
         assert!(parse(&["replay", "--all", "learners"]).is_err());
         assert!(parse(&["replay", "learners", "--dry-run"]).is_ok());
         assert!(parse(&["status", "--watch"]).is_ok());
-        assert!(parse(&["status", "--watch", "0"]).is_err());
+        assert!(parse(&["status", "--watch", "5m"]).is_ok());
+        assert!(parse(&["status", "--watch", "0s"]).is_err());
     }
 }

@@ -4,6 +4,7 @@
 //! that went away (`leafcutter … | head`) wants no more: writing goes on into nothing and the verb
 //! ends when it looks.
 
+use leafcutter_runtime::report;
 use serde::Serialize;
 use std::io::{IsTerminal as _, Write};
 
@@ -167,29 +168,12 @@ pub fn cut(text: &str, width: usize) -> String {
     short
 }
 
-/// Writes `text` after `indent`, broken at blanks so that no line is longer than 80 columns.
+/// `text` on one paragraph, each line after `indent`, so that none is longer than 80 columns.
 #[must_use]
 pub fn wrap(indent: &str, text: &str) -> String {
-    let mut out = String::new();
-    let mut column = 0;
-    for word in text.split_whitespace() {
-        let width = word.chars().count();
-        if column == 0 {
-            out.push_str(indent);
-            column = indent.chars().count();
-        } else if column + 1 + width > 80 {
-            out.push('\n');
-            out.push_str(indent);
-            column = indent.chars().count();
-        } else {
-            out.push(' ');
-            column += 1;
-        }
-        out.push_str(word);
-        column += width;
-    }
-    out.push('\n');
-    out
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let wrapped = report::wrap(indent, indent, &words.join(" "));
+    format!("{}\n", wrapped.trim_end())
 }
 
 /// JSON as a person reads it: what fits on a line stays on it, the rest is indented below. The

@@ -48,11 +48,7 @@ pub async fn run(settings: StatusSettings, show: &mut Show<'_>) -> Result<Exit, 
     };
     match settings.watch {
         None => watch.once(show).await,
-        Some(seconds) => {
-            watch
-                .until_interrupted(show, Duration::from_secs(seconds))
-                .await
-        }
+        Some(pause) => watch.until_interrupted(show, pause).await,
     }
 }
 
@@ -125,7 +121,7 @@ impl Watch {
         })
         .await?;
         self.follower = Some(follower);
-        if self.state.client.is_closed() {
+        if self.state.session.is_closed() {
             self.state.reconnect().await?;
         }
         let facts = facts::gather(&mut self.state, &self.installation.group, control).await?;

@@ -7,10 +7,11 @@
 //! failed. A ticket that is dropped in any other way says nothing, so whatever goes wrong between
 //! reading and sending can only make the low-water mark stay behind.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-
 use leafcutter_runtime::budget::Permit;
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
 
 type Done = Box<dyn FnOnce() + Send>;
 

@@ -5,10 +5,11 @@
 //! The record's key is the canonical text of `_id`, so that everything about one document lands
 //! in one partition.
 
-use leafcutter_schemas::codec::avro;
-use leafcutter_schemas::envelope::{Envelope, Source};
-
 use crate::source::Change;
+use leafcutter_schemas::{
+    codec::avro,
+    envelope::{Envelope, Source},
+};
 
 /// Bytes a record takes beside its key and value: headers of the record and of its batch.
 pub(crate) const RECORD_OVERHEAD_BYTES: usize = 512;

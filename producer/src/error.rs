@@ -4,10 +4,11 @@
 //! error in this enum has ended a run. [`Error::class`] decides whether the next run begins at the
 //! checkpoint or the program stops; [`Error::into_failure`] words the stop.
 
-use leafcutter_runtime::exit::Exit;
-use leafcutter_runtime::report::{Failure, Fault};
-use leafcutter_schemas::class::Class;
-use leafcutter_schemas::version::Version;
+use leafcutter_runtime::{
+    exit::Exit,
+    report::{self, Failure, Fault},
+};
+use leafcutter_schemas::{class::Class, version::Version};
 
 /// Why a run ended.
 #[derive(Debug, thiserror::Error)]
@@ -25,8 +26,16 @@ pub enum Error {
     HistoryLost {
         /// The position that is lost.
         position: String,
+        /// The collections that cannot go on.
+        collections: Vec<String>,
         /// What the server says.
         source: mongodb::error::Error,
+    },
+    /// The source does not have an event any more that was read from it.
+    #[error("the source has another history than before: no event at {event}")]
+    HistoryReplaced {
+        /// The time of the event.
+        event: Version,
     },
     /// A collection was dropped or renamed, or the stream ended.
     #[error("stopped by policy: {what} at {time}")]
@@ -41,6 +50,14 @@ pub enum Error {
     EventTooLarge {
         /// What the server says.
         source: mongodb::error::Error,
+    },
+    /// A transaction has more events than can be held until it is whole.
+    #[error("a transaction of more than {events} events needs more than {limit} bytes")]
+    TransactionTooLarge {
+        /// Events that had room.
+        events: usize,
+        /// Bytes there are for them.
+        limit: usize,
     },
     /// The server sent something that is not a change event as documented.
     #[error("could not understand a change event: {why}")]
@@ -78,6 +95,14 @@ pub enum Error {
     /// A task of the run panicked or did not end.
     #[error("{0}")]
     Task(Box<Failure>),
+    /// A part of this program did what it cannot do.
+    #[error("{task} failed: {why}")]
+    Internal {
+        /// Which part.
+        task: &'static str,
+        /// What it did.
+        why: String,
+    },
     /// Draining took too long: records are still in flight.
     #[error("{in_flight} records were not acknowledged within the time for draining")]
     DrainDeadline {
@@ -95,6 +120,14 @@ impl Error {
         }
     }
 
+    /// A thread of this program ended without an answer.
+    pub(crate) fn internal(task: &'static str, why: impl ToString) -> Self {
+        Self::Internal {
+            task,
+            why: why.to_string(),
+        }
+    }
+
     /// What the error makes the program do: transient ones start the next run at the checkpoint.
     pub fn class(&self) -> Class {
         match self {
@@ -103,11 +136,14 @@ impl Error {
             | Self::Broker { .. }
             | Self::Unavailable(_) => Class::Transient,
             Self::HistoryLost { .. }
+            | Self::HistoryReplaced { .. }
             | Self::Halted { .. }
             | Self::EventTooLarge { .. }
+            | Self::TransactionTooLarge { .. }
             | Self::MalformedEvent { .. }
             | Self::Fault { .. }
             | Self::Task(_)
+            | Self::Internal { .. }
             | Self::DrainDeadline { .. } => Class::Fatal,
         }
     }
@@ -116,98 +152,132 @@ impl Error {
     pub fn into_failure(self) -> Failure {
         let message = self.to_string();
         let why = causes(&self);
-        match self {
-            Self::Fault { exit, fault } => Failure::one(exit, *fault),
-            Self::Unavailable(fault) => Failure::one(Exit::Preflight, *fault),
-            Self::Task(failure) => *failure,
-            Self::HistoryLost { position, .. } => Failure::one(
+        let (exit, fault) = match self {
+            Self::Task(failure) => return *failure,
+            Self::Fault { exit, fault } => (exit, *fault),
+            Self::Unavailable(fault) => (Exit::Preflight, *fault),
+            Self::Source { .. } => {
+                let next = "Check that the server is up and reachable.";
+                (Exit::Preflight, Fault::new(message, "MongoDB", why, next))
+            }
+            Self::Deliver { .. } | Self::Broker { .. } => {
+                let next = "Check that the brokers are up and reachable.";
+                (Exit::Preflight, Fault::new(message, "Kafka", why, next))
+            }
+            Self::HistoryLost {
+                position,
+                collections,
+                ..
+            } => (
                 Exit::HistoryLost,
-                Fault::new(
-                    "lost the change history",
-                    format!("position {position}"),
-                    why,
-                    "The source has overwritten the changes that come next, so going on would \
-                     lose them in silence. Enlarge the oplog (`replSetResizeOplog`), then begin \
-                     again: another `--prefix`, and the target emptied (README).",
-                ),
+                history_lost(&position, &collections, why),
             ),
-            Self::Halted { what, time } => Failure::one(
-                Exit::Stopped,
-                Fault::new(
-                    "stopped because the source changed its shape",
-                    format!("{what} at cluster time {time}"),
-                    "what is in PostgreSQL is left as it is; `--on-drop halt` says so",
-                    "If it was meant: start with `--on-drop ignore` to go past it, or remove the \
-                     collection from the mapping. If the collection was created anew, begin \
-                     again: another `--prefix`, and the target emptied (README).",
-                ),
-            ),
-            Self::EventTooLarge { .. } => Failure::one(
-                Exit::Stopped,
-                Fault::new(
-                    "stopped at a change event that MongoDB cannot send",
-                    "the change stream",
-                    why,
-                    "Make the document smaller, and begin again: another `--prefix`, and the \
-                     target emptied (README).",
-                ),
-            ),
-            Self::MalformedEvent { why } => Failure::one(
-                Exit::Stopped,
-                Fault::new(
-                    "stopped at a change event it does not understand",
-                    "the change stream",
-                    why,
-                    "A newer Leafcutter may know it; nothing is lost meanwhile as long as the \
-                     oplog reaches back.",
-                ),
-            ),
-            Self::DrainDeadline { .. } => Failure::one(
-                Exit::DrainDeadline,
-                Fault::new(
-                    "left before everything in hand was acknowledged",
-                    "Kafka",
-                    message,
-                    "Nothing is lost: the next start goes on from the last checkpoint.",
-                ),
-            ),
-            Self::Source { .. } => Failure::one(
-                Exit::Preflight,
-                Fault::new(
-                    message,
-                    "MongoDB",
-                    why,
-                    "Check that the server is up and reachable.",
-                ),
-            ),
-            Self::Deliver { .. } | Self::Broker { .. } => Failure::one(
-                Exit::Preflight,
-                Fault::new(
-                    message,
-                    "Kafka",
-                    why,
-                    "Check that the brokers are up and reachable.",
-                ),
-            ),
-        }
+            Self::HistoryReplaced { event } => (Exit::StateMismatch, history_replaced(event)),
+            Self::Halted { what, time } => (Exit::Stopped, halted(&what, time)),
+            Self::EventTooLarge { .. } => (Exit::Stopped, event_too_large(why)),
+            Self::TransactionTooLarge { .. } => (Exit::Stopped, transaction_too_large(message)),
+            Self::MalformedEvent { why } => (Exit::Stopped, malformed_event(why)),
+            Self::DrainDeadline { .. } => (Exit::DrainDeadline, drain_deadline(message)),
+            Self::Internal { task, why } => (Exit::Bug, internal(task, why)),
+        };
+        Failure::one(exit, fault)
     }
 }
 
-/// The chain of causes below an error, joined for people.
+fn history_lost(position: &str, collections: &[String], why: String) -> Fault {
+    let (words, names) = (collections.join(" "), collections.join(","));
+    Fault::new(
+        "lost the change history",
+        format!("position {position}, {}", collections.join(", ")),
+        why,
+        format!(
+            "The source has overwritten the changes that come next; going on would lose them in \
+             silence. Read again what is concerned, which finds the deletes of that time too: \
+             `leafcutter resnapshot {words} --lost-history`. As soon as it says so, start the \
+             producer as before. To go on with other collections until then: `--except {names}`. A \
+             larger oplog (`replSetResizeOplog`) survives longer outages."
+        ),
+    )
+}
+
+fn history_replaced(event: Version) -> Fault {
+    Fault::new(
+        "could not go on: the source has another history than before",
+        format!("the event at {event}, which the checkpoint names"),
+        "it was read from this source and is not in its oplog any more, as after a restore from a \
+         backup: what was written since the backup is in PostgreSQL, and not in MongoDB",
+        "Point the producer at the cluster it began with, or begin again: another `--prefix`, and \
+         the target emptied (README).",
+    )
+}
+
+fn halted(what: &str, time: Version) -> Fault {
+    Fault::new(
+        "stopped because the source changed its shape",
+        format!("{what} at cluster time {time}"),
+        "what is in PostgreSQL is left as it is; `--on-drop halt` says so",
+        "If it was meant: start with `--on-drop ignore` to go past it, or remove the collection \
+         from the mapping. If the collection was created anew, begin again: another `--prefix`, \
+         and the target emptied (README).",
+    )
+}
+
+fn event_too_large(why: String) -> Fault {
+    Fault::new(
+        "stopped at a change event that MongoDB cannot send",
+        "the change stream",
+        why,
+        "Make the document smaller, and begin again: another `--prefix`, and the target emptied \
+         (README).",
+    )
+}
+
+fn transaction_too_large(why: String) -> Fault {
+    Fault::new(
+        "stopped at a transaction that does not fit its memory",
+        "the change stream",
+        why,
+        "Start again with a larger `--memory-budget`: all events of a transaction have to be there \
+         before the first is published. Nothing is lost as long as the oplog reaches back.",
+    )
+}
+
+fn malformed_event(why: String) -> Fault {
+    Fault::new(
+        "stopped at a change event it does not understand",
+        "the change stream",
+        why,
+        "A newer Leafcutter may know it; nothing is lost meanwhile as long as the oplog reaches \
+         back.",
+    )
+}
+
+fn drain_deadline(why: String) -> Fault {
+    Fault::new(
+        "left before everything in hand was acknowledged",
+        "Kafka",
+        why,
+        "Nothing is lost: the next start goes on from the last checkpoint.",
+    )
+}
+
+fn internal(task: &str, why: String) -> Fault {
+    Fault::new(
+        "stopped because a part of this program failed",
+        task,
+        why,
+        "Please report this. Nothing is lost: the next start goes on from the last checkpoint.",
+    )
+}
+
+/// The causes below an error, joined for people.
 pub(crate) fn causes(error: &dyn std::error::Error) -> String {
-    let mut texts = Vec::new();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let text = match cause.downcast_ref::<mongodb::error::Error>() {
-            Some(error) => told(error),
-            None => cause.to_string(),
-        };
-        if texts.last() != Some(&text) {
-            texts.push(text);
-        }
-        next = cause.source();
-    }
-    texts.join(": ")
+    let words = |error: &(dyn std::error::Error + 'static)| {
+        let driver = error.downcast_ref::<mongodb::error::Error>();
+        driver.map_or_else(|| error.to_string(), told)
+    };
+    let cause = error.source();
+    cause.map_or_else(String::new, |cause| report::causes_by(cause, words))
 }
 
 /// What the driver says, without the server's whole reply, which its own text appends in hex.

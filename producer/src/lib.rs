@@ -27,18 +27,18 @@ pub mod progress;
 pub mod checkpoint;
 pub mod control;
 mod metrics;
-mod patience;
+pub mod liveness;
+pub mod again;
 pub mod error;
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use leafcutter_runtime::admin::{AdminServer, Health};
-use leafcutter_runtime::exit::Exit;
-use leafcutter_runtime::report::Failure;
-use leafcutter_runtime::shutdown::Shutdown;
-
+use leafcutter_runtime::{
+    admin::{AdminServer, Health},
+    exit::Exit,
+    report::Failure,
+    shutdown::Shutdown,
+};
 use settings::Settings;
+use std::{sync::Arc, time::Duration};
 
 /// A component that has not beaten for this long is stuck: longer than any single call may take.
 const STUCK: Duration = Duration::from_secs(60);

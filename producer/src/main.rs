@@ -1,19 +1,24 @@
 //! `leafcutter-producer`: see the library for all it does.
 
-use std::process::ExitCode;
-
-use clap::Parser;
 use leafcutter_producer::settings::{Cli, Settings};
-use leafcutter_runtime::exit::Exit;
-use leafcutter_runtime::report::Failure;
-use leafcutter_runtime::shutdown::Shutdown;
-use leafcutter_runtime::{program, telemetry};
+use leafcutter_runtime::{
+    exit::Exit,
+    pages::{self, Shown},
+    program,
+    report::Failure,
+    shutdown::Shutdown,
+    telemetry,
+};
+use std::process::ExitCode;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli: Cli = match pages::parse(Shown::Unlisted) {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
     program::run(async move {
         let settings = Settings::check(cli)?;
         let failed = |fault| Failure::one(Exit::Settings, fault);

@@ -1,8 +1,7 @@
 //! What the producer counts, as functions named after what happened. Names, units and labels
 //! exist once, here.
 
-use leafcutter_schemas::operation::Operation;
-use leafcutter_schemas::version::Version;
+use leafcutter_schemas::{operation::Operation, version::Version};
 use metrics::{counter, gauge};
 
 #[expect(

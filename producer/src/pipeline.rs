@@ -8,42 +8,55 @@
 mod drive;
 mod plan;
 
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
-
-use leafcutter_runtime::admin::{Condition, Health};
-use leafcutter_runtime::budget::Budget;
-use leafcutter_runtime::exit::Exit;
-use leafcutter_runtime::kafka::read_compacted;
-use leafcutter_runtime::report::{Failure, Fault};
-use leafcutter_runtime::shutdown::Shutdown;
-use leafcutter_runtime::task::TaskSet;
-use leafcutter_schemas::class::Class;
-use leafcutter_schemas::control::Control;
-use leafcutter_schemas::version::Version;
+use crate::{
+    checkpoint::{
+        Fingerprint, Stored, resume,
+        store::{self, Writer},
+    },
+    control::{
+        Announcer,
+        offsets::{EndOffsets, other_partitions},
+        shorter,
+    },
+    encode::Encoder,
+    error::{Error, causes},
+    liveness::Liveness,
+    metrics,
+    preflight::{self, Prepared},
+    progress::Progress,
+    publish::{Publisher, Route},
+    settings::{Capture, Polling, Settings, Verb},
+    source::{
+        change_stream::{ChangeStream, Query, Start},
+        clock::Clock,
+        hold::Position,
+        poll::Poll,
+        snapshot::{Pace, Snapshot, Task},
+        stream::{Relay, Stream},
+    },
+};
+use leafcutter_runtime::{
+    admin::{Condition, Health},
+    budget::Budget,
+    exit::Exit,
+    kafka::read_compacted,
+    report::Failure,
+    retry::Backoff,
+    shutdown::Shutdown,
+    task::TaskSet,
+};
+use leafcutter_schemas::{class::Class, control::Control, version::Version};
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::checkpoint::store::{self, Writer};
-use crate::checkpoint::{Fingerprint, Stored, resume};
-use crate::control::Announcer;
-use crate::control::offsets::EndOffsets;
-use crate::encode::Encoder;
-use crate::error::{Error, causes};
-use crate::metrics;
-use crate::patience::Patience;
-use crate::preflight::{self, Prepared};
-use crate::progress::Progress;
-use crate::publish::{Publisher, Route};
-use crate::settings::{Capture, Polling, Settings, Verb};
-use crate::source::change_stream::{ChangeStream, Query, Start};
-use crate::source::clock::Clock;
-use crate::source::hold::Position;
-use crate::source::poll::Poll;
-use crate::source::snapshot::{Pace, Snapshot, Task};
-use crate::source::stream::{Relay, Stream};
-
 /// The envelope's form on the wire, part of the fingerprint.
-const FORMAT: &str = "avro";
+pub(crate) const FORMAT: &str = "avro";
+/// The components that beat.
+const CHANGE_STREAM: &str = "change stream";
+const HEARTBEAT: &str = "heartbeat";
 /// Replies read ahead of the one in work.
 const REPLIES_AHEAD: usize = 1;
 
@@ -58,7 +71,7 @@ pub async fn run(
     ready: Condition,
     shutdown: Shutdown,
 ) -> Result<Exit, Failure> {
-    let mut patience = Patience::new(Duration::from_secs(1), Duration::from_secs(30));
+    let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
     let mut refused = false;
     loop {
         let run = uuid::Uuid::new_v4().simple().to_string();
@@ -78,17 +91,41 @@ pub async fn run(
             Err(error) => error,
         };
         if error.class() != Class::Transient || shutdown.is_triggered() {
-            return Err(error.into_failure());
+            return Err(told_of_all(error, &settings).into_failure());
         }
         refused = matches!(error, Error::Deliver { .. });
         ready.set(false, "beginning again at the checkpoint");
+        // Nothing of the run is left that could beat.
+        health.retire(CHANGE_STREAM);
+        health.retire(HEARTBEAT);
         metrics::run_restarted();
-        let pause = patience.pause();
+        let pause = backoff.next_delay();
         let cause = causes(&error);
         tracing::warn!(%error, cause, retry_in = ?pause, "the run ended; beginning again at the checkpoint");
         if !shutdown.sleep(pause).await {
             return Ok(Exit::Done);
         }
+    }
+}
+
+/// Where a stream loses its history while it is read, no collection can go on.
+fn told_of_all(error: Error, settings: &Settings) -> Error {
+    match error {
+        Error::HistoryLost {
+            position,
+            mut collections,
+            source,
+        } => {
+            if collections.is_empty() {
+                collections.extend(settings.collections.iter().map(|c| c.name.clone()));
+            }
+            Error::HistoryLost {
+                position,
+                collections,
+                source,
+            }
+        }
+        other => other,
     }
 }
 
@@ -204,15 +241,12 @@ impl Run {
         let topic = self.prepared.checkpoints_topic.clone();
         let name = self.settings.name.clone();
         let load = tokio::task::spawn_blocking(move || store::load(&kafka, &topic, &name));
-        load.await.unwrap_or_else(|error| {
-            Err(Error::MalformedEvent {
-                why: error.to_string(),
-            })
-        })
+        load.await
+            .unwrap_or_else(|error| Err(Error::internal("the reader of checkpoints", error)))
     }
 
     /// The last heartbeat knows how far each partition was. One that ends before that was deleted
-    /// and created anew, or has lost records.
+    /// and created anew, or has lost records; a new one takes documents from the others.
     async fn check_ends(&self, offsets: &EndOffsets) -> Result<(), Error> {
         let kafka = self.settings.kafka.clone();
         let topic = self.prepared.control_topic.clone();
@@ -220,7 +254,7 @@ impl Run {
         let records = match read {
             Ok(Ok(records)) => records,
             Ok(Err(error)) => return Err(Error::Unavailable(Box::new(error.into()))),
-            Err(_) => return Ok(()),
+            Err(error) => return Err(Error::internal("the reader of heartbeats", error)),
         };
         let last = records
             .iter()
@@ -244,6 +278,10 @@ impl Run {
                 .get(topic)
                 .map(Vec::as_slice)
                 .unwrap_or_default();
+            if !before.is_empty() && before.len() != ends.len() {
+                let fault = other_partitions(topic, ends.len(), before.len());
+                return Err(Error::fault(Exit::StateMismatch, fault));
+            }
             if ends.iter().zip(before).any(|(end, before)| end < before) {
                 return Err(Error::fault(Exit::StateMismatch, shorter(topic)));
             }
@@ -287,7 +325,7 @@ impl Run {
         outer: &Shutdown,
     ) -> Result<Changes, Error> {
         let (cluster, print) = (&self.prepared.cluster, self.fingerprint());
-        let left = stored.stream.as_ref();
+        let left = stored;
         let only_snapshot = self.settings.verb == Verb::Snapshot;
         match self.settings.capture {
             Capture::Poll(polling) => {
@@ -308,7 +346,21 @@ impl Run {
                 if only_snapshot {
                     return Ok(Changes::None);
                 }
-                let stream = self.open_stream(start, outer).await?;
+                let event = stored.last_event();
+                shared.progress.event_read(event);
+                let stream = match self.open_stream(start, event, outer).await {
+                    Err(Error::HistoryLost {
+                        position, source, ..
+                    }) => {
+                        let collections = self.without_history(stored).await;
+                        return Err(Error::HistoryLost {
+                            position,
+                            collections,
+                            source,
+                        });
+                    }
+                    other => other?,
+                };
                 Ok(stream.map_or(Changes::None, |stream| Changes::Stream(Box::new(stream))))
             }
         }
@@ -317,6 +369,7 @@ impl Run {
     async fn open_stream(
         &self,
         start: Start,
+        event: Version,
         outer: &Shutdown,
     ) -> Result<Option<ChangeStream>, Error> {
         tracing::debug!(%start, "opening the change stream");
@@ -326,15 +379,29 @@ impl Run {
             collections: names.collect(),
             post_images: self.prepared.post_images,
             batch: self.settings.lookup_batch,
+            event,
         };
+        let (client, sharded) = (&self.prepared.client, self.prepared.sharded);
         ChangeStream::open(
-            &self.prepared.client,
+            client,
             query,
             start,
-            self.prepared.sharded,
+            sharded,
+            &self.stream_liveness(),
             outer,
         )
         .await
+    }
+
+    /// Whether the source answers: it does, until a reader says otherwise.
+    fn answers(&self) -> Condition {
+        let answers = self.health.condition("mongodb");
+        answers.set(true, "");
+        answers
+    }
+
+    fn stream_liveness(&self) -> Liveness {
+        Liveness::new(&self.health, CHANGE_STREAM, self.answers())
     }
 
     fn route(&self, shared: &Shared) -> Route {
@@ -389,6 +456,7 @@ impl Run {
             pace: shared.pace.clone(),
             budget: shared.budget.clone(),
             progress: Arc::clone(&shared.progress),
+            answers: self.answers(),
             outlet: self.route(shared),
         }
     }
@@ -401,7 +469,7 @@ impl Run {
         shutdown: &Shutdown,
     ) {
         let (send, receive) = mpsc::channel(REPLIES_AHEAD);
-        let health = self.health.clone();
+        let liveness = self.stream_liveness();
         let budget = shared.budget.clone();
         sources.spawn(
             "change stream",
@@ -409,7 +477,7 @@ impl Run {
                 budget,
                 send,
                 self.settings.on_drop,
-                health,
+                liveness,
                 shutdown.clone(),
             ),
         );
@@ -427,6 +495,8 @@ impl Run {
     }
 
     fn announcer(&self, shared: &Shared, offsets: EndOffsets) -> Announcer {
+        let kafka = self.health.condition("kafka");
+        kafka.set(true, "");
         Announcer {
             client: self.prepared.client.clone(),
             clock: self.clock(),
@@ -439,7 +509,8 @@ impl Run {
             offsets,
             progress: Arc::clone(&shared.progress),
             budgets: [shared.budget.clone(), shared.lookups.clone()],
-            health: self.health.clone(),
+            liveness: Liveness::new(&self.health, HEARTBEAT, kafka),
+            told: Mutex::default(),
             noted: Mutex::new((Instant::now(), 0)),
         }
     }
@@ -472,15 +543,5 @@ fn keep_position(progress: &Progress, now: Version) {
     progress.stream_acknowledged(number);
 }
 
-fn shorter(topic: &str) -> Fault {
-    Fault::new(
-        "could not go on: a data topic is shorter than it was",
-        format!("topic `{topic}`"),
-        "a partition ends before the offset of the last heartbeat: the topic was deleted and \
-         created anew, or its broker has lost records",
-        "Begin again: another `--prefix`, and the target emptied (README).",
-    )
-}
-
 /// Bytes aimed at in one reply of a snapshot.
-const BATCH_BYTES: u64 = 2 << 20;
+pub(crate) const BATCH_BYTES: u64 = 2 << 20;

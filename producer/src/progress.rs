@@ -3,16 +3,14 @@
 //! Readers and delivery reports report to one [`Progress`]; checkpoint and heartbeat read it. All
 //! rules of PROTOCOL §5 and §7.1 about H and W are here, as plain functions over plain state.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
-
-use leafcutter_schemas::control::SnapshotProgress;
-use leafcutter_schemas::version::Version;
+use crate::source::{hold::Position, plan::Plan};
+use leafcutter_schemas::{control::SnapshotProgress, version::Version};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
 use tokio::sync::Notify;
-
-use crate::source::hold::Position;
-use crate::source::plan::Plan;
 
 /// Shared by all tasks of a run.
 #[derive(Debug, Default)]
@@ -42,6 +40,8 @@ struct Stream {
     claimed: Version,
     /// What the last written checkpoint holds.
     checkpointed: Version,
+    /// The newest event that was read.
+    event: Version,
 }
 
 impl Stream {
@@ -171,14 +171,20 @@ impl Progress {
         self.lock().stream.acknowledge(number);
     }
 
-    /// Batches not yet acknowledged.
-    pub fn stream_open(&self) -> usize {
-        self.lock().stream.open.len()
-    }
-
     /// The position up to which everything is acknowledged.
     pub fn stream_position(&self) -> Option<Position> {
         self.lock().stream.acknowledged.clone()
+    }
+
+    /// An event of this time was read from the source's history.
+    pub fn event_read(&self, time: Version) {
+        let event = &mut self.lock().stream.event;
+        *event = (*event).max(time);
+    }
+
+    /// The newest event that was read, by this run or one before it; zero for none.
+    pub fn last_event(&self) -> Version {
+        self.lock().stream.event
     }
 
     /// No heartbeat may claim a time below this one any more (H3).
@@ -336,7 +342,7 @@ mod tests {
         progress.stream_acknowledged(next);
         assert_eq!(progress.claim(), v(5));
         progress.stream_acknowledged(numbers[2]);
-        assert_eq!((progress.claim(), progress.stream_open()), (v(9), 0));
+        assert_eq!(progress.claim(), v(9));
     }
 
     #[test]

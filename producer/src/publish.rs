@@ -7,27 +7,37 @@
 //! its topic's limit is known before it is sent, and its key, version and reason go to the topic's
 //! dead letters.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-
+use crate::{
+    acknowledge::Ticket,
+    encode::{Encoder, RECORD_OVERHEAD_BYTES},
+    error::Error,
+    metrics,
+    source::{Change, Collection, Outlet},
+};
 use leafcutter_runtime::kafka::{KafkaSettings, context};
-use leafcutter_schemas::dead_letter::{DeadLetter, Origin, Reason, Stage};
-use leafcutter_schemas::name::dead_letter_topic;
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, Message, OwnedHeaders};
-use rdkafka::producer::{
-    BaseRecord, DeliveryResult, NoCustomPartitioner, Producer, ProducerContext, ThreadedProducer,
+use leafcutter_schemas::{
+    dead_letter::{DeadLetter, Origin, Reason, Stage},
+    envelope::AGAIN,
+    name::dead_letter_topic,
+};
+use rdkafka::{
+    client::ClientContext,
+    config::RDKafkaLogLevel,
+    error::{KafkaError, RDKafkaErrorCode},
+    message::{Header, Message, OwnedHeaders},
+    producer::{
+        BaseRecord, DeliveryResult, NoCustomPartitioner, Producer, ProducerContext,
+        ThreadedProducer,
+    },
+};
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 use tokio::sync::{Notify, oneshot};
-
-use crate::acknowledge::Ticket;
-use crate::encode::{Encoder, RECORD_OVERHEAD_BYTES};
-use crate::error::Error;
-use crate::metrics;
-use crate::source::{Change, Collection, Outlet};
 
 /// A longer key is cut in a dead letter, which has to fit its own topic.
 const DEAD_LETTER_KEY_BYTES_MAX: usize = 16 << 20;
@@ -233,6 +243,7 @@ pub struct Route {
     addresses: Arc<Vec<Address>>,
     encoder: Encoder,
     mapping: String,
+    again: bool,
 }
 
 impl Route {
@@ -250,6 +261,17 @@ impl Route {
             addresses,
             encoder,
             mapping: mapping.to_owned(),
+            again: false,
+        }
+    }
+
+    /// The same, of documents that a person has read again: their child rows are looked for although
+    /// their own rows are the same.
+    #[must_use]
+    pub fn again(self) -> Self {
+        Self {
+            again: true,
+            ..self
         }
     }
 }
@@ -265,17 +287,22 @@ impl Outlet for Route {
             self.collections.get(collection),
             self.addresses.get(collection),
         ) else {
-            return Err(Error::MalformedEvent {
-                why: "a collection without a topic".to_owned(),
-            });
+            let why = format!("no topic for the collection at position {collection}");
+            return Err(Error::internal("the publisher", why));
         };
         let value = self.encoder.encode(&source.name, &change);
         let key = change.key.as_str().as_bytes();
         let bytes = value.len() + key.len() + RECORD_OVERHEAD_BYTES;
         if bytes <= address.limit {
+            let headers = self.again.then(|| {
+                OwnedHeaders::new().insert(Header {
+                    key: AGAIN,
+                    value: Some("1"),
+                })
+            });
             return self
                 .publisher
-                .send(&address.topic, key, Some(value), None, ticket)
+                .send(&address.topic, key, Some(value), headers, ticket)
                 .await;
         }
         metrics::record_too_large(&source.name);
@@ -306,17 +333,13 @@ fn too_large(address: &Address, change: &Change<'_>, bytes: usize, mapping: &str
             offset: -1,
             timestamp: None,
         },
-        reason: Reason {
-            stage: Stage::Produce,
-            code: "too-large",
-            message: format!(
+        reason: Reason::new(
+            Stage::Produce,
+            "too-large",
+            format!(
                 "a record of {bytes} bytes does not fit the topic's max.message.bytes of {limit}"
             ),
-            table: None,
-            column: None,
-            path: None,
-            sqlstate: None,
-        },
+        ),
         version: Some(change.version.as_i64()),
         attempts: 1,
         mapping: mapping.to_owned(),

@@ -9,21 +9,16 @@
 //! It listens on loopback unless told otherwise: there is no password, and no page shows contents
 //! of documents. A program without any condition yet is not ready: it has not got that far.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
-
-use axum::Router;
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::routing::get;
+use crate::{memory, report::Fault, shutdown::Shutdown};
+use axum::{Router, extract::State, http::StatusCode, routing::get};
 use clap::Args;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-
-use crate::memory;
-use crate::report::Fault;
-use crate::shutdown::Shutdown;
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::{Duration, Instant},
+};
 
 /// Where the pages are served.
 #[derive(Debug, Clone, Args)]
@@ -140,6 +135,8 @@ impl Condition {
     /// Met or not; the reason is shown while it is not.
     pub fn set(&self, met: bool, reason: impl Into<String>) {
         let reason = (!met).then(|| reason.into());
+        let gauge = if met { 1.0 } else { 0.0 };
+        metrics::gauge!("leafcutter_condition_met", "condition" => self.name.clone()).set(gauge);
         lock(&self.state)
             .conditions
             .insert(self.name.clone(), reason);

@@ -10,7 +10,6 @@
 //! for the largest amount first and [`Permit::shrink_to`] what turned out smaller.
 
 use std::sync::Arc;
-
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The budget. Clones share it.

@@ -7,7 +7,9 @@
 //!
 //! - [`exit`] and [`report`]: how a program ends and what it says then.
 //! - [`secret`]: values that are never shown.
+//! - [`units`] and [`file`]: times, sizes and files as flags name them.
 //! - [`telemetry`]: log lines and the panic hook.
+//! - [`pages`]: completions for shells, and man pages.
 //! - [`program`]: the whole of `main`.
 //! - [`shutdown`] and [`task`]: who stops whom, and when.
 //! - [`retry`], [`budget`], [`memory`]: limits on time and on bytes.
@@ -17,7 +19,10 @@
 pub mod exit;
 pub mod report;
 pub mod secret;
+pub mod units;
+pub mod file;
 pub mod telemetry;
+pub mod pages;
 pub mod program;
 pub mod shutdown;
 pub mod task;

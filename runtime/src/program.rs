@@ -5,11 +5,11 @@
 //! hanging DNS look-up), so the runtime is left behind instead. What has to be finished before
 //! the end is joined by the future itself, through its [`crate::task::TaskSet`].
 
-use std::future::Future;
-use std::process::ExitCode;
-
-use crate::exit::Exit;
-use crate::report::{Failure, Fault, finish};
+use crate::{
+    exit::Exit,
+    report::{Failure, Fault, finish},
+};
+use std::{future::Future, process::ExitCode};
 
 /// Two cores are what a small container has; the programs wait more than they compute.
 const WORKERS: usize = 2;

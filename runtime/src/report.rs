@@ -5,11 +5,9 @@
 //! them at once. A fault never carries contents of documents, nor a secret: whoever builds one
 //! passes URIs through [`crate::secret::redact_uri`].
 
-use std::fmt;
-use std::io::Write;
-use std::process::ExitCode;
-
 use crate::exit::Exit;
+use std::{error::Error, fmt, io::Write, process::ExitCode};
+use textwrap::{Options, WordSplitter};
 
 /// Wide enough for a sentence, narrow enough for every terminal.
 const COLUMNS: usize = 80;
@@ -44,7 +42,7 @@ impl Fault {
     }
 
     fn write(&self, out: &mut fmt::Formatter<'_>, first: &str, indent: &str) -> fmt::Result {
-        wrap(out, first, indent, &self.what)?;
+        out.write_str(&wrap(first, indent, &self.what))?;
         let rows = [
             ("on", &self.place),
             ("because", &self.why),
@@ -54,7 +52,7 @@ impl Fault {
             out.write_str("\n")?;
             let lead = format!("{indent}  {label:<8} ");
             let rest = " ".repeat(lead.len());
-            wrap(out, &lead, &rest, text)?;
+            out.write_str(&wrap(&lead, &rest, text))?;
         }
         Ok(())
     }
@@ -66,7 +64,7 @@ impl fmt::Display for Fault {
     }
 }
 
-impl std::error::Error for Fault {}
+impl Error for Fault {}
 
 /// All that is wrong, in the order in which it was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -81,6 +79,11 @@ impl Faults {
     /// Keeps the value, or keeps the fault and gives nothing: the way to go on checking.
     pub fn keep<T>(&mut self, result: Result<T, Fault>) -> Option<T> {
         result.map_err(|fault| self.push(fault)).ok()
+    }
+
+    /// The same for a result with several faults.
+    pub fn keep_all<T>(&mut self, result: Result<T, Self>) -> Option<T> {
+        result.map_err(|faults| self.0.extend(faults.0)).ok()
     }
 
     /// Whether nothing is wrong.
@@ -147,7 +150,7 @@ impl fmt::Display for Failure {
     }
 }
 
-impl std::error::Error for Failure {}
+impl Error for Failure {}
 
 /// The last line of every `main`: prints a failure to stderr and gives the code.
 pub fn finish(result: Result<Exit, Failure>) -> ExitCode {
@@ -161,38 +164,45 @@ pub fn finish(result: Result<Exit, Failure>) -> ExitCode {
     }
 }
 
-/// Writes `text` after `first`, and after `indent` on every line that follows, breaking at blanks.
-/// A word longer than a line (a URI, a path) stays whole, so that it can be copied.
-fn wrap(out: &mut fmt::Formatter<'_>, first: &str, indent: &str, text: &str) -> fmt::Result {
-    out.write_str(first)?;
-    for (number, line) in text.lines().enumerate() {
-        if number > 0 {
-            write!(out, "\n{indent}")?;
+/// An error and its causes, joined for people. A text that repeats the one before it is left out.
+#[must_use]
+pub fn causes(error: &(dyn Error + 'static)) -> String {
+    causes_by(error, |error| error.to_string())
+}
+
+/// [`causes`] with other words for some errors.
+pub fn causes_by(
+    error: &(dyn Error + 'static),
+    words: impl Fn(&(dyn Error + 'static)) -> String,
+) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = words(error);
+        if texts.last() != Some(&text) {
+            texts.push(text);
         }
-        let mut column = first.chars().count();
-        let mut fresh = true;
-        for word in line.split_whitespace() {
-            let width = word.chars().count();
-            if !fresh && column + 1 + width > COLUMNS {
-                write!(out, "\n{indent}")?;
-                column = indent.chars().count();
-                fresh = true;
-            }
-            if !fresh {
-                out.write_str(" ")?;
-                column += 1;
-            }
-            out.write_str(word)?;
-            column += width;
-            fresh = false;
-        }
+        next = error.source();
     }
-    Ok(())
+    texts.join(": ")
+}
+
+/// `text` after `first`, and after `indent` on every line that follows, broken at blanks so that no
+/// line is longer than 80 columns. A word longer than a line (a URI, a path) stays whole, so that it can
+/// be copied, and so does one with hyphens (a flag).
+#[must_use]
+pub fn wrap(first: &str, indent: &str, text: &str) -> String {
+    let options = Options::new(COLUMNS)
+        .initial_indent(first)
+        .subsequent_indent(indent)
+        .break_words(false)
+        .word_splitter(WordSplitter::NoHyphenation);
+    textwrap::fill(text, options)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{COLUMNS, Failure, Fault, Faults, finish};
+    use super::{COLUMNS, Failure, Fault, Faults, causes, finish};
     use crate::exit::Exit;
 
     fn unreachable() -> Fault {
@@ -251,6 +261,17 @@ could not reach Kafka
         let failure = faults.into_result(Exit::Preflight).unwrap_err();
         assert_eq!((failure.exit, failure.faults.0.len()), (Exit::Preflight, 2));
         assert_eq!(Faults::default().into_result(Exit::Preflight), Ok(()));
+    }
+
+    #[test]
+    fn causes_are_told_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("{0}")]
+        struct Told(&'static str, #[source] Option<Box<Told>>);
+        let told = |text, cause: Option<Told>| Told(text, cause.map(Box::new));
+        let cause = told("refused", Some(told("port 1", None)));
+        let error = told("cannot connect", Some(told("refused", Some(cause))));
+        assert_eq!(causes(&error), "cannot connect: refused: port 1");
     }
 
     #[test]

@@ -8,10 +8,7 @@
 //! [`redact_uri`] is for messages that name a server. When in doubt about where a password ends
 //! it hides too much.
 
-use std::convert::Infallible;
-use std::fmt;
-use std::path::PathBuf;
-use std::str::FromStr;
+use std::{convert::Infallible, fmt, path::PathBuf, str::FromStr};
 
 /// What is shown in place of a secret.
 const HIDDEN: &str = "***";
@@ -89,6 +86,21 @@ pub fn redact_uri(uri: &str) -> String {
         None if uri.contains('=') => redact_pairs(uri),
         None => redact_rest(uri),
     }
+}
+
+/// Whether `text`, which somebody else wrote about `uri`, repeats a piece of the password in it. A
+/// parser that takes an unescaped `?` or `/` in a password for the end of something shows such pieces.
+/// In doubt it does.
+#[must_use]
+pub fn repeats_secret(text: &str, uri: &str) -> bool {
+    let rest = uri.split_once("://").map_or(uri, |(_, rest)| rest);
+    let user = rest
+        .rsplit_once('@')
+        .and_then(|(user, _)| user.split_once(':'));
+    let password = user.map_or("", |(_, password)| password);
+    let pieces = password.split(|c: char| !c.is_alphanumeric());
+    let mut pieces = pieces.filter(|piece| !piece.is_empty());
+    pieces.any(|piece| text.contains(piece))
 }
 
 /// Everything after the scheme. The user part ends at the *last* `@`: an unescaped `@`, `/` or
@@ -173,7 +185,7 @@ mod tests {
     use std::io::Write;
     use std::path::PathBuf;
 
-    use super::{Secret, redact_uri, resolve};
+    use super::{Secret, redact_uri, repeats_secret, resolve};
 
     #[test]
     fn a_secret_shows_nothing_of_itself() {
@@ -221,6 +233,20 @@ mod tests {
         for (uri, shown) in cases {
             assert_eq!(redact_uri(uri), shown, "{uri}");
         }
+    }
+
+    #[test]
+    fn what_repeats_a_piece_of_a_password_is_known() {
+        let uri = "mongodb://u:S3cr?et/x@h:27017/db";
+        for told in [
+            "the port must be an integer, got S3cr",
+            "no such option: et",
+        ] {
+            assert!(repeats_secret(told, uri), "{told}");
+        }
+        assert!(!repeats_secret("unknown option: tsl", uri));
+        assert!(!repeats_secret("the port is S3cr", "mongodb://h:27017/db"));
+        assert!(!repeats_secret("no user", "mongodb://u@h:27017/db"));
     }
 
     #[test]

@@ -4,13 +4,12 @@
 //! in hand — and *force* — leave now. The first SIGTERM or SIGINT means drain, the second means
 //! force. Both latch: whoever asks late gets the answer at once, so nobody can miss it.
 
-use std::future::Future;
-use std::time::Duration;
-
+use crate::{
+    exit::Exit,
+    report::{Failure, Fault},
+};
+use std::{future::Future, time::Duration};
 use tokio_util::sync::CancellationToken;
-
-use crate::exit::Exit;
-use crate::report::{Failure, Fault};
 
 /// A cheap handle on the two moments. All clones see the same.
 #[derive(Debug, Clone, Default)]

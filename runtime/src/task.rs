@@ -6,19 +6,23 @@
 //! mostly echoes of it. Nothing is detached: [`TaskSet::join_all`] returns only when every task
 //! has ended, or the deadline after the shutdown has passed and those left are named.
 
-use std::any::Any;
-use std::collections::HashMap;
-use std::fmt::Display;
-use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
-
-use tokio::sync::oneshot;
-use tokio::task::{Id, JoinError, JoinSet};
-
-use crate::exit::Exit;
-use crate::report::{Failure, Fault};
-use crate::shutdown::Shutdown;
+use crate::{
+    exit::Exit,
+    report::{Failure, Fault},
+    shutdown::Shutdown,
+};
+use std::{
+    any::Any,
+    collections::HashMap,
+    fmt::Display,
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
+use tokio::{
+    sync::oneshot,
+    task::{Id, JoinError, JoinSet},
+};
 
 /// How a task can fail.
 #[derive(Debug, Clone, PartialEq, Eq)]

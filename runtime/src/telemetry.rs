@@ -5,16 +5,14 @@
 //! unless the filter names them. A panic becomes one log line with its thread and place; the
 //! process goes on until the task set sees the panic and ends it in order.
 
-use std::fmt;
-use std::io::IsTerminal;
-
-use clap::{Args, ValueEnum};
-use time::OffsetDateTime;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::FormatTime;
-
 use crate::report::Fault;
+use clap::{Args, ValueEnum};
+use std::{fmt, io::IsTerminal};
+use time::OffsetDateTime;
+use tracing_subscriber::{
+    EnvFilter,
+    fmt::{format::Writer, time::FormatTime},
+};
 
 /// Libraries held at `warn`. What stands later in a filter wins, so a user's own words prevail.
 const QUIET: &str = "rdkafka=warn,librdkafka=warn,mongodb=warn,hyper=warn,tokio_postgres=warn,\

@@ -1,7 +1,7 @@
 //! Control records: what the producer says beside the data, on the compacted control topic.
 //!
 //! They are JSON, so that a person can read them; there is one key per collection and producer, so
-//! that compaction leaves the newest of each. What they may claim is PROTOCOL §5: a heartbeat with
+//! that compaction leaves the newest of each. What they may claim is `docs/protocol.md`, Heartbeats: a heartbeat with
 //! time H says that every event at or before H is acknowledged below its offsets, a statement that
 //! stays true for ever; `snapshot-complete` carries end offsets asked from the broker.
 
@@ -32,6 +32,20 @@ pub struct Heartbeat {
     /// The source is polled: it has no change stream, and deletes are not seen.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub polled: bool,
+}
+
+impl Heartbeat {
+    /// Who claims something, and of which topics: two producers of one name that follow different
+    /// collections do not speak for each other.
+    #[must_use]
+    pub fn scope(&self) -> String {
+        let topics = self.offsets.keys().map(String::as_str);
+        [self.producer.as_str()]
+            .into_iter()
+            .chain(topics)
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
 }
 
 /// How far the snapshot of one collection is.

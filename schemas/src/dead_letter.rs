@@ -39,6 +39,7 @@ impl Stage {
 
 /// Why a record cannot be applied, in the words of the person who has to repair it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Reason {
     /// Where it was refused.
     pub stage: Stage,
@@ -54,6 +55,66 @@ pub struct Reason {
     pub path: Option<String>,
     /// What PostgreSQL answered.
     pub sqlstate: Option<String>,
+}
+
+impl Reason {
+    /// A reason that names no place. Whoever made the texts, they can be stored and sent.
+    pub fn new(stage: Stage, code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            stage,
+            code,
+            message: readable(message.into()),
+            table: None,
+            column: None,
+            path: None,
+            sqlstate: None,
+        }
+    }
+
+    /// With the table and the column concerned, as far as they are known.
+    #[must_use]
+    pub fn at(
+        mut self,
+        table: impl Into<Option<String>>,
+        column: impl Into<Option<String>>,
+    ) -> Self {
+        self.table = table.into().map(readable);
+        self.column = column.into().map(readable);
+        self
+    }
+
+    /// With the path in the document, where there is one.
+    #[must_use]
+    pub fn path(mut self, path: impl Into<Option<String>>) -> Self {
+        self.path = path.into().map(readable);
+        self
+    }
+
+    /// With what PostgreSQL answered.
+    #[must_use]
+    pub fn sqlstate(mut self, sqlstate: impl Into<String>) -> Self {
+        self.sqlstate = Some(sqlstate.into());
+        self
+    }
+}
+
+/// Longest text of a reason, in characters. Some are made by others, and headers have to fit beside the
+/// record.
+const TEXT_MAX: usize = 1_000;
+
+/// A text that PostgreSQL takes, and a terminal: without NUL and other control characters, and not endless.
+fn readable(text: String) -> String {
+    let control = |c: char| c.is_control() && c != '\n';
+    if text.len() <= TEXT_MAX && !text.contains(control) {
+        return text;
+    }
+    let clean = |c| if control(c) { '\u{fffd}' } else { c };
+    let mut all = text.chars().map(clean);
+    let mut cut: String = all.by_ref().take(TEXT_MAX).collect();
+    if all.next().is_some() {
+        cut.push('…');
+    }
+    cut
 }
 
 /// Where a record was read.
@@ -151,6 +212,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn texts_of_others_can_be_stored_and_sent() {
+        let reason = Reason::new(Stage::Apply, "refused", "a\0b\u{1b}[31m")
+            .at("t\0".to_owned(), None)
+            .path("ä".repeat(5_000));
+        assert_eq!(reason.message, "a\u{fffd}b\u{fffd}[31m");
+        assert_eq!(reason.table.unwrap(), "t\u{fffd}");
+        assert_eq!(reason.path.unwrap().chars().count(), TEXT_MAX + 1);
+        let short = Reason::new(Stage::Apply, "refused", "line 1\nline 2");
+        assert_eq!(short.message, "line 1\nline 2");
+    }
+
+    #[test]
     fn headers_carry_the_whole_origin() {
         let letter = DeadLetter {
             origin: Origin {
@@ -159,15 +232,9 @@ mod tests {
                 offset: 9,
                 timestamp: Some(5),
             },
-            reason: Reason {
-                stage: Stage::Transform,
-                code: "too-long",
-                message: "text of 300 characters".into(),
-                table: Some("learners".into()),
-                column: Some("email".into()),
-                path: Some("email".into()),
-                sqlstate: None,
-            },
+            reason: Reason::new(Stage::Transform, "too-long", "text of 300 characters")
+                .at("learners".to_owned(), "email".to_owned())
+                .path("email".to_owned()),
             version: Some(7),
             attempts: 1,
             mapping: "abc".into(),

@@ -43,3 +43,7 @@ pub struct Source<'a> {
     /// `lsid:number` of the transaction that an event belongs to.
     pub transaction: Option<&'a str>,
 }
+
+/// The header of records of which a person has had the document read again: its child rows are looked for
+/// although its own row is there in the same version.
+pub const AGAIN: &str = "leafcutter-again";

@@ -1,13 +1,17 @@
 //! The document key: one text for every value of `_id` that MongoDB takes for the same key.
 //!
 //! It is the key of the Kafka record, so it decides the partition and thereby the order; and it is
-//! what `leafcutter.keys` looks rows up by. It reads `<type>:<canonical form>`: `objectId:507f…`,
+//! what the key map looks rows up by. It reads `<type>:<canonical form>`: `objectId:507f…`,
 //! `string:abc`, `number:1`. Numbers of equal value share one form, whatever their BSON type, and
 //! so do strings and symbols (manual, "Comparison/Sort Order"); inside an embedded document too.
 //! Two different keys never share a text: the prefix separates the types, and within documents
 //! strings and field names are quoted as JSON.
+//!
+//! What cannot be read, since its text is not UTF-8 ([`crate::id`]), is kept as raw bytes in hex:
+//! `broken:2:…` for an `_id` of type 2. What is nested deeper than MongoDB nests anything is kept so
+//! too, since keys are made of bytes of foreign writers, and each level takes a place on the stack.
 
-use crate::number::Number;
+use crate::{id, number::Number};
 use bson::{RawBsonRef, RawDocument, raw::RawArray, spec::BinarySubtype};
 use std::fmt::Write as _;
 use uuid::Uuid;
@@ -20,26 +24,35 @@ impl DocumentKey {
     /// The key of an `_id` value.
     pub fn of(id: RawBsonRef<'_>) -> Self {
         let mut text = String::with_capacity(40);
-        write_value(&mut text, id, false);
+        write_value(&mut text, id, None);
         Self(text)
     }
 
     /// The key of a document, or of a change event's `documentKey`; `None` where it has no `_id`
-    /// or is not readable as BSON.
+    /// or its structure is not that of BSON.
     pub fn of_document(document: &RawDocument) -> Option<Self> {
-        document.get("_id").ok().flatten().map(Self::of)
+        if let Ok(id) = document.get("_id") {
+            return id.map(Self::of);
+        }
+        let found = id::elements(document).find(|element| element.name == b"_id")?;
+        let alone = id::key_document(document)?;
+        // Only what stands before it cannot be read.
+        if let Ok(Some(id)) = alone.get("_id") {
+            return Some(Self::of(id));
+        }
+        let mut text = format!("broken:{}:", found.kind);
+        write_hex(&mut text, found.value);
+        Some(Self(text))
+    }
+
+    /// The key of a document that has no `_id`.
+    pub fn missing() -> Self {
+        Self("none:".to_owned())
     }
 
     /// The text; also the bytes of the Kafka record's key.
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-
-    /// A key read back from a Kafka record.
-    pub fn from_record_key(bytes: &[u8]) -> Option<Self> {
-        std::str::from_utf8(bytes)
-            .ok()
-            .map(|text| Self(text.to_owned()))
     }
 }
 
@@ -96,7 +109,12 @@ fn write_number(out: &mut String, number: &Number) {
     push(out, format_args!("number:{number}"));
 }
 
-fn write_value(out: &mut String, value: RawBsonRef<'_>, nested: bool) {
+/// MongoDB nests no deeper than 200 (`BSONDepth::kDefaultMaxAllowableDepth`).
+const DEPTH_MAX: usize = 250;
+
+/// Writes a value that lies so deep in an `_id`, or is the `_id` itself.
+fn write_value(out: &mut String, value: RawBsonRef<'_>, depth: Option<usize>) {
+    let below = depth.unwrap_or_default() + 1;
     match value {
         RawBsonRef::ObjectId(id) => {
             out.push_str("objectId:");
@@ -104,7 +122,7 @@ fn write_value(out: &mut String, value: RawBsonRef<'_>, nested: bool) {
         }
         RawBsonRef::String(text) | RawBsonRef::Symbol(text) => {
             out.push_str("string:");
-            if nested {
+            if depth.is_some() {
                 write_quoted(out, text);
             } else {
                 out.push_str(text);
@@ -124,11 +142,11 @@ fn write_value(out: &mut String, value: RawBsonRef<'_>, nested: bool) {
         RawBsonRef::Binary(binary) => write_binary(out, binary.subtype, binary.bytes),
         RawBsonRef::Document(document) => {
             out.push_str("document:");
-            write_document(out, document);
+            write_document(out, document, below);
         }
         RawBsonRef::Array(array) => {
             out.push_str("array:");
-            write_array(out, array);
+            write_array(out, array, below);
         }
         RawBsonRef::RegularExpression(regex) => {
             out.push_str("regex:");
@@ -142,7 +160,7 @@ fn write_value(out: &mut String, value: RawBsonRef<'_>, nested: bool) {
         RawBsonRef::JavaScriptCodeWithScope(code) => {
             out.push_str("codeWithScope:");
             write_quoted(out, code.code);
-            write_document(out, code.scope);
+            write_document(out, code.scope, below);
         }
         RawBsonRef::DbPointer(pointer) => push(out, format_args!("dbPointer:{pointer:?}")),
     }
@@ -177,13 +195,16 @@ fn write_binary(out: &mut String, subtype: BinarySubtype, bytes: &[u8]) {
     }
 }
 
-/// What follows a broken element is kept as raw bytes, so that the key stays unambiguous.
+/// What cannot be gone through is kept as raw bytes, so that the key stays unambiguous.
 fn write_broken(out: &mut String, bytes: &[u8]) {
     out.push_str("broken:");
     write_hex(out, bytes);
 }
 
-fn write_document(out: &mut String, document: &RawDocument) {
+fn write_document(out: &mut String, document: &RawDocument, depth: usize) {
+    if depth > DEPTH_MAX {
+        return write_broken(out, document.as_bytes());
+    }
     out.push('{');
     for (index, element) in document.iter().enumerate() {
         if index > 0 {
@@ -193,7 +214,7 @@ fn write_document(out: &mut String, document: &RawDocument) {
             Ok((name, value)) => {
                 write_quoted(out, name.as_str());
                 out.push(':');
-                write_value(out, value, true);
+                write_value(out, value, Some(depth));
             }
             Err(_) => {
                 write_broken(out, document.as_bytes());
@@ -204,14 +225,17 @@ fn write_document(out: &mut String, document: &RawDocument) {
     out.push('}');
 }
 
-fn write_array(out: &mut String, array: &RawArray) {
+fn write_array(out: &mut String, array: &RawArray, depth: usize) {
+    if depth > DEPTH_MAX {
+        return write_broken(out, array.as_bytes());
+    }
     out.push('[');
     for (index, element) in array.into_iter().enumerate() {
         if index > 0 {
             out.push(',');
         }
         match element {
-            Ok(value) => write_value(out, value, true),
+            Ok(value) => write_value(out, value, Some(depth)),
             Err(_) => {
                 write_broken(out, array.as_bytes());
                 break;
@@ -278,6 +302,59 @@ mod tests {
         let distinct: std::collections::BTreeSet<_> = keys.iter().collect();
         assert_eq!(distinct.len(), keys.len(), "{keys:#?}");
         assert_eq!(key(9_007_199_254_740_992.0), key(9_007_199_254_740_992i64));
+    }
+
+    /// `{ _id: "cafe" }` with the last letter as Latin-1 has it.
+    fn latin1(id: impl Into<Bson>) -> Vec<u8> {
+        let mut bytes = doc! { "_id": id.into() }.to_vec().unwrap();
+        let at = bytes.windows(4).position(|at| at == b"cafe").unwrap();
+        bytes[at + 3] = 0xe9;
+        bytes
+    }
+
+    #[test]
+    fn an_id_that_cannot_be_read_has_a_key_of_its_own() {
+        let key = |bytes: Vec<u8>| {
+            DocumentKey::of_document(&RawDocumentBuf::from_bytes(bytes).unwrap()).unwrap()
+        };
+        let text = key(latin1("cafe"));
+        assert_eq!(text.as_str(), "broken:2:05000000636166e900");
+        let others = [
+            key(latin1("a cafe")),
+            key(latin1(Bson::JavaScriptCode("cafe".into()))),
+            key(latin1(doc! { "cafe": 1 })),
+            key(latin1(doc! { "a": "cafe" })),
+            key(latin1(doc! { "a": "cafe", "b": 1 })),
+            key(doc! { "_id": "caf\u{fffd}" }.to_vec().unwrap()),
+        ];
+        let distinct: std::collections::BTreeSet<_> = others.iter().chain([&text]).collect();
+        assert_eq!(distinct.len(), 7, "{distinct:#?}");
+        // A name that cannot be read, before an `_id` that can.
+        let mut bytes = doc! { "cafe": 1, "_id": "x" }.to_vec().unwrap();
+        let at = bytes.windows(4).position(|at| at == b"cafe").unwrap();
+        bytes[at + 3] = 0xe9;
+        assert_eq!(key(bytes).as_str(), "string:x");
+    }
+
+    #[test]
+    fn an_id_of_any_depth_leaves_the_stack_alone() {
+        for kind in [3u8, 4] {
+            let mut inner = vec![5, 0, 0, 0, 0];
+            for _ in 0..100_000 {
+                let size = i32::try_from(inner.len() + 8).unwrap();
+                let mut outer = size.to_le_bytes().to_vec();
+                outer.extend_from_slice(&[kind, b'0', 0]);
+                outer.append(&mut inner);
+                outer.push(0);
+                inner = outer;
+                if inner.len() > 40_000 {
+                    break;
+                }
+            }
+            let document = RawDocument::from_bytes(&inner).unwrap();
+            let key = DocumentKey::of(RawBsonRef::Document(document));
+            assert!(key.as_str().contains("broken:"), "{kind}");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod name;
 pub mod operation;
 pub mod version;
 pub mod number;
+pub mod id;
 pub mod key;
 pub mod envelope;
 pub mod codec;

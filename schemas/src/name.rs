@@ -26,7 +26,10 @@ pub enum NameError {
         topic: String,
     },
     /// Two collections would share one topic.
-    #[error("collections `{first}` and `{second}` would both use topic `{topic}`")]
+    #[error(
+        "collections `{first}` and `{second}` would both use topic `{topic}`; Kafka takes names \
+         for one that differ only by `.` and `_`"
+    )]
     Collision {
         /// The topic both would use.
         topic: String,
@@ -96,7 +99,7 @@ pub fn data_topics<'a>(
             Err(fault) => faults.push(fault),
             Ok(topic) => {
                 let owner = format!("{database}.{collection}");
-                if let Some(first) = owners.insert(topic.clone(), owner.clone()) {
+                if let Some(first) = owners.insert(metric_name(&topic), owner.clone()) {
                     faults.push(NameError::Collision {
                         topic: topic.clone(),
                         first,
@@ -112,6 +115,11 @@ pub fn data_topics<'a>(
     } else {
         Err(faults)
     }
+}
+
+/// A topic's name as Kafka's metrics have it. Kafka refuses a topic whose name there is another's.
+pub fn metric_name(topic: &str) -> String {
+    topic.replace('.', "_")
 }
 
 /// Where records of `topic` go that can never be applied.
@@ -155,13 +163,15 @@ mod tests {
                 ("shop", long.as_str()),
                 ("shop", "a b"),
                 ("shop", "a_b"),
+                ("shop", "a.b"),
             ],
         )
         .unwrap_err();
-        assert_eq!(faults.len(), 3);
+        assert_eq!(faults.len(), 4);
         assert!(matches!(faults[0], NameError::Reserved { .. }));
         assert!(matches!(faults[1], NameError::TooLong { .. }));
         assert!(matches!(faults[2], NameError::Collision { .. }));
+        assert!(matches!(faults[3], NameError::Collision { .. }));
         assert!(data_topic("lc", "shop", "a.dead-letter").is_err());
     }
 }

@@ -6,18 +6,18 @@ use crate::{
     settings::CheckSettings,
     show::{Paint, left},
 };
-use leafcutter_consumer::{
-    model::Model,
-    preflight::causes,
-    settings::Ddl,
-    sink::existing::{self, Disagreement, Kind},
-};
+use leafcutter_consumer::settings::Ddl;
 use leafcutter_runtime::{
     exit::Exit,
-    report::{Failure, Fault},
+    report::{Failure, Fault, causes},
+};
+use leafcutter_sink::{
+    model::Model,
+    target::compare::{self, Disagreement, Kind},
 };
 use serde::Serialize;
 use std::fmt::Write as _;
+use textwrap::{core::Word, wrap_algorithms::wrap_first_fit};
 
 /// What was found.
 #[derive(Debug, Serialize)]
@@ -48,8 +48,8 @@ struct Line {
 
 /// Looks at the tables.
 pub(super) async fn look(settings: &CheckSettings, model: &Model) -> Result<Report, Failure> {
-    let (client, server) = connect::client(&settings.server).await?;
-    let found = existing::look(&client, model).await.map_err(|error| {
+    let (mut session, server) = connect::session(&settings.server).await?;
+    let found = compare::look(&mut session, model).await.map_err(|error| {
         let next = "Let this user read the tables of the mapping, and try again.";
         let what = "could not look at the tables";
         let fault = Fault::new(what, server.clone(), causes(&error), next);
@@ -115,7 +115,7 @@ impl Report {
         if self.to_create > 0 {
             writeln!(
                 out,
-                "the consumers create what is missing: {} (leafcutter-consumer ddl)",
+                "the consumers create what is missing: {} (leafcutter plan)",
                 number(self.to_create, "thing")
             )
             .unwrap_or_default();
@@ -154,31 +154,25 @@ impl Line {
 
 /// A label and its text, broken at blanks that are not within quotes: a name stays whole.
 fn row(out: &mut String, label: &str, text: &str) {
-    const INDENT: usize = 11;
-    let mut column = INDENT;
-    write!(out, "  {}", left(label, INDENT - 2)).unwrap_or_default();
-    for (index, word) in words(text).enumerate() {
-        let width = word.chars().count();
-        if index > 0 && column + 1 + width > 80 {
-            write!(out, "\n{}", " ".repeat(INDENT)).unwrap_or_default();
-            column = INDENT;
-        } else if index > 0 {
-            out.push(' ');
-            column += 1;
-        }
-        out.push_str(word);
-        column += width;
+    const WIDTH: f64 = 69.0;
+    let words: Vec<Word<'_>> = words(text).collect();
+    for (index, line) in wrap_first_fit(&words, &[WIDTH]).into_iter().enumerate() {
+        let label = if index == 0 { label } else { "" };
+        let line: Vec<&str> = line.iter().map(|word| word.word).collect();
+        writeln!(out, "  {} {}", left(label, 8), line.join(" ")).unwrap_or_default();
     }
-    out.push('\n');
 }
 
-fn words(text: &str) -> impl Iterator<Item = &str> {
+fn words(text: &str) -> impl Iterator<Item = Word<'_>> {
     let mut quoted = false;
     let words = text.split(move |c: char| {
         quoted ^= c == '"';
         c.is_whitespace() && !quoted
     });
-    words.filter(|word| !word.is_empty())
+    words.filter(|word| !word.is_empty()).map(|word| Word {
+        whitespace: " ",
+        ..Word::from(word)
+    })
 }
 
 #[cfg(test)]
@@ -188,7 +182,7 @@ mod tests {
     #[test]
     fn a_name_with_a_blank_stays_whole() {
         let sql = "alter table \"a  b\"\n  drop column \"c d\"";
-        let found: Vec<&str> = words(sql).collect();
+        let found: Vec<&str> = words(sql).map(|word| word.word).collect();
         assert_eq!(
             found,
             ["alter", "table", "\"a  b\"", "drop", "column", "\"c d\""]

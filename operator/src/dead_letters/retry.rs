@@ -7,30 +7,34 @@
 
 mod outcome;
 
-use super::{Filter, Letter, find, headers, original_offset, parse_id};
+use super::{
+    find, headers, original_offset,
+    select::{self, select},
+    settings::RetrySettings,
+};
 use crate::{
     catalog::Catalog,
     connect::State,
     kafka::{Next, Read, Topics, ask},
-    settings::RetrySettings,
     show::Show,
 };
 use indicatif::{ProgressBar, ProgressStyle};
-use leafcutter_consumer::{
-    decode::{self, Prepared, Record},
-    model::Model,
-    preflight::causes,
-    sink::{ApplyError, apply::Applier, retry::Retried},
-    source::Delivery,
-    transform::Rows,
-};
 use leafcutter_runtime::{
     exit::Exit,
-    report::{Failure, Fault},
+    report::{Failure, Fault, causes},
 };
-use leafcutter_schemas::{
-    dead_letter::{Reason, Stage},
-    name::dead_letter_topic,
+use leafcutter_schemas::{dead_letter::Reason, name::dead_letter_topic};
+use leafcutter_sink::{
+    ApplyError,
+    change::{Delivery, Record, RecordOrigin},
+    connection::Connection,
+    decode,
+    ids::Partition,
+    isolate::{AfterError, Attempts, Isolated, Parts},
+    model::Model,
+    retry::{Retried, Retrier},
+    state::{consumers, dead_letters::DeadLetterRow},
+    transform::Rows,
 };
 use outcome::{Line, Outcome, render};
 use std::{
@@ -43,22 +47,25 @@ use std::{
 const LETTERS_MAX: usize = 200;
 /// Their bytes at most, so that large documents do not add up.
 const BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Attempts at letters whose rows change at the same moment.
-const AGAIN_MAX: u32 = 8;
 
 /// Tries them.
 ///
 /// # Errors
 /// When a server cannot be asked, the mapping is not the consumers', or a name is unknown.
 pub async fn run(settings: RetrySettings, show: &mut Show<'_>) -> Result<Exit, Failure> {
-    let state = State::open(&settings.postgres).await?;
-    let catalog = Catalog::of(&settings.installation, &state).await?;
+    let mut state = State::open(&settings.postgres).await?;
+    let catalog = Catalog::of(&settings.installation, &mut state).await?;
     let model = catalog.model.clone().ok_or_else(no_mapping)?;
     if !settings.dry_run {
-        same_mapping(&state, &settings.installation.group, &model.mapping.hash).await?;
+        same_mapping(
+            &mut state,
+            &settings.installation.group,
+            &model.mapping.hash,
+        )
+        .await?;
     }
-    let (letters, closed) = wanted(&settings, &state, &catalog).await?;
-    let applier = Applier::new(
+    let (letters, closed) = wanted(&settings, &mut state, &catalog).await?;
+    let connection = Connection::new(
         state.config.clone(),
         "leafcutter retry",
         &settings.installation.group,
@@ -68,7 +75,7 @@ pub async fn run(settings: RetrySettings, show: &mut Show<'_>) -> Result<Exit, F
     let progress = progress(letters.len(), show);
     let mut retry = Retry {
         model,
-        applier,
+        retrier: Retrier::new(connection),
         place: state.place.clone(),
         dry_run: settings.dry_run,
         topics: Some(Topics::open(&settings.kafka)?),
@@ -103,19 +110,13 @@ fn no_mapping() -> Failure {
 }
 
 /// Rows written under another mapping than the consumers' would be written again by the next event.
-async fn same_mapping(state: &State, group: &str, ours: &str) -> Result<(), Failure> {
-    const MAPPINGS: &str = "\
-        select distinct mapping from leafcutter.consumers \
-        where consumer_group = $1 and seen_at > now() - interval '15 s' and mapping <> $2";
-    let rows = state
-        .client
-        .query(MAPPINGS, &[&group, &ours])
-        .await
-        .map_err(|error| state.lost(&error))?;
-    let Some(row) = rows.first() else {
+async fn same_mapping(state: &mut State, group: &str, ours: &str) -> Result<(), Failure> {
+    let alive = consumers::alive(&mut state.session, group).await;
+    let alive = alive.map_err(|error| state.lost(&error))?;
+    let mut mappings = alive.into_iter().map(|consumer| consumer.mapping);
+    let Some(theirs) = mappings.find(|theirs| theirs != ours) else {
         return Ok(());
     };
-    let theirs: String = row.get(0);
     let fault = Fault::new(
         "could not try dead letters again",
         format!("consumers of group `{group}`"),
@@ -129,39 +130,29 @@ async fn same_mapping(state: &State, group: &str, ours: &str) -> Result<(), Fail
 /// The open letters that are meant, and those named by hand that are not open.
 async fn wanted(
     settings: &RetrySettings,
-    state: &State,
+    state: &mut State,
     catalog: &Catalog,
-) -> Result<(Vec<Letter>, Vec<Line>), Failure> {
-    let called = settings.collection.as_deref();
-    let found = called.map(|called| catalog.find(called)).transpose()?;
-    let mut ids = Vec::new();
-    for id in &settings.ids {
-        ids.push(parse_id(catalog, id)?);
-    }
-    let filter = Filter {
-        topic: found.map(|index| catalog.collections[index].topic.clone()),
-        reason: settings.reason.clone(),
-        state: Some("open"),
-        ids: (!ids.is_empty()).then(|| ids.clone()),
-    };
-    let letters = find(state, &filter, 0).await?;
-    let there = |id: &leafcutter_schemas::dead_letter::Origin| {
-        letters.iter().any(|l| {
-            (l.topic.as_str(), l.partition, l.offset)
-                == (id.topic.as_str(), id.partition, id.offset)
-        })
-    };
-    let closed = ids.iter().filter(|id| !there(id)).map(|id| Line {
-        topic: id.topic.clone(),
-        partition: id.partition,
-        offset: id.offset,
-        outcome: Outcome::Closed,
-        dry_run: settings.dry_run,
-        reason: None,
-        message: None,
+) -> Result<(Vec<DeadLetterRow>, Vec<Line>), Failure> {
+    let mut filter = select(&settings.selection, &settings.ids, catalog)?;
+    let closed = select::not_open(&filter, state).await?.into_iter();
+    let closed = closed.map(|(id, row)| {
+        let discarded = row.and_then(|row| row.discard_reason);
+        Line {
+            topic: id.topic,
+            partition: id.partition,
+            offset: id.offset,
+            outcome: match discarded {
+                Some(_) => Outcome::Discarded,
+                None => Outcome::Closed,
+            },
+            dry_run: settings.dry_run,
+            reason: None,
+            message: discarded.map(|why| format!("discarded by a person: {why}")),
+        }
     });
     let closed = closed.collect();
-    Ok((letters, closed))
+    filter.state = Some("open");
+    Ok((find(state, &filter, 0).await?, closed))
 }
 
 fn progress(letters: usize, show: &Show<'_>) -> ProgressBar {
@@ -178,7 +169,7 @@ fn progress(letters: usize, show: &Show<'_>) -> ProgressBar {
 
 struct Retry {
     model: Arc<Model>,
-    applier: Applier,
+    retrier: Retrier,
     place: String,
     dry_run: bool,
     /// Away while a thread reads with it.
@@ -189,7 +180,7 @@ struct Retry {
 
 impl Retry {
     /// Partition after partition; those of parents first, so that their children need not wait.
-    async fn all(&mut self, letters: Vec<Letter>) -> Result<(), Failure> {
+    async fn all(&mut self, letters: Vec<DeadLetterRow>) -> Result<(), Failure> {
         let mut partitions: BTreeMap<(usize, String, i32), BTreeSet<i64>> = BTreeMap::new();
         for letter in letters {
             let Some(collection) = self.model.collection_of_topic(&letter.topic) else {
@@ -197,7 +188,7 @@ impl Retry {
                 self.note(topic, partition, letter.offset, Outcome::Unmapped, None);
                 continue;
             };
-            let place = self.model.collections[collection].roots[0].0;
+            let place = self.model.collection(collection).roots[0].0;
             partitions
                 .entry((place, letter.topic, letter.partition))
                 .or_default()
@@ -255,39 +246,42 @@ impl Retry {
             let prepared = decode::prepare(&model, collection, read.value.as_deref(), &mut rows);
             let (key, value) = (read.key, read.value);
             let delivery = Delivery {
-                collection,
-                partition,
-                offset,
-                timestamp,
+                origin: RecordOrigin {
+                    partition: Partition {
+                        collection,
+                        number: partition,
+                    },
+                    offset,
+                    timestamp,
+                },
                 key,
                 value,
-                headers: None,
+                headers: Vec::new(),
             };
             Record { delivery, prepared }
         };
         let records: Vec<Record> = read.into_iter().map(record).collect();
-        let mut stack = vec![records];
-        while let Some(mut part) = stack.pop() {
-            match self.attempt(&part, &mut rows).await? {
+        let mut parts = Parts::of(records);
+        while let Some(part) = parts.next_part() {
+            let attempts = parts.attempts(&part);
+            match self.attempt(&part, &mut rows, attempts).await? {
                 Ok(outcomes) => {
                     for (record, retried) in part.iter().zip(outcomes) {
                         let (outcome, reason) = told(retried);
-                        let offset = record.delivery.offset;
+                        let offset = record.delivery.origin.offset;
                         self.note(topic.to_owned(), partition, offset, outcome, reason);
                     }
                 }
-                Err(reason) if part.len() == 1 => {
-                    part[0].prepared = Prepared::Refused {
-                        reason: Box::new(reason),
-                        key: None,
-                        version: None,
-                    };
-                    stack.push(part);
-                }
-                Err(_) => {
-                    let second = part.split_off(part.len() / 2);
-                    stack.push(second);
-                    stack.push(part);
+                Err(reason) => {
+                    let place = self.place.clone();
+                    let why = reason.as_ref().map(|reason| reason.message.clone());
+                    if parts.isolate(part, reason) == Isolated::Stuck {
+                        let what = "could not write down why a dead letter stays open";
+                        let next =
+                            "Try again; letters already applied are not touched a second time.";
+                        let fault = Fault::new(what, place, why.unwrap_or_default(), next);
+                        return Err(Failure::one(Exit::Preflight, fault));
+                    }
                 }
             }
         }
@@ -299,24 +293,21 @@ impl Retry {
         &mut self,
         records: &[Record],
         rows: &mut Rows,
-    ) -> Result<Result<Vec<Retried>, Reason>, Failure> {
-        let mut again = 0;
+        mut attempts: Attempts,
+    ) -> Result<Result<Vec<Retried>, Option<Box<Reason>>>, Failure> {
         loop {
-            match self
-                .applier
-                .retry(&self.model, records, rows, self.dry_run)
-                .await
-            {
+            let error = match self.retrier.retry(records, rows, self.dry_run).await {
                 Ok(outcomes) => return Ok(Ok(outcomes)),
-                Err(ApplyError::Definite(reason)) => return Ok(Err(*reason)),
-                Err(ApplyError::Again(reason)) => {
-                    again += 1;
-                    if again > AGAIN_MAX {
-                        return Ok(Err(reason.map_or_else(changing, |reason| *reason)));
-                    }
+                Err(error) => error,
+            };
+            match attempts.after(error) {
+                AfterError::Isolate(reason) => return Ok(Err(reason)),
+                AfterError::AtOnce | AfterError::AfterPause(ApplyError::Doubtful(_)) => {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
-                Err(error @ (ApplyError::Transient { .. } | ApplyError::Fenced(_))) => {
+                // It passes no fence, so it is never fenced off.
+                AfterError::Without(_) => return Ok(Err(None)),
+                AfterError::AfterPause(error) => {
                     let next = "Try again; letters already applied are not touched a second time.";
                     let fault = Fault::new(
                         "could not try dead letters again",
@@ -396,18 +387,6 @@ fn told(retried: Retried) -> (Outcome, Option<Reason>) {
         Retried::Waits(reason) => (Outcome::Waiting, Some(reason)),
         Retried::Refused(reason) => (Outcome::Failed, Some(reason)),
         Retried::Closed => (Outcome::Closed, None),
-    }
-}
-
-fn changing() -> Reason {
-    Reason {
-        stage: Stage::Apply,
-        code: "refused",
-        message: "the target changes under every attempt".to_owned(),
-        table: None,
-        column: None,
-        path: None,
-        sqlstate: None,
     }
 }
 

@@ -1,13 +1,12 @@
 //! `leafcutter dead-letters show`: one dead letter with its whole origin.
 
-use super::{Filter, Letter, find, headers, parse_id, read_letter};
+use super::{find, headers, parse_id, read_dead_letter, settings::ShowSettings};
 use crate::{
     catalog::Catalog,
     connect::State,
     envelope::{Shown, version_words},
     figures::{bytes, utc},
     kafka::{Read, Topics, ask},
-    settings::ShowSettings,
     show::{Paint, Show, layout, left, wrap},
 };
 use leafcutter_runtime::{
@@ -15,6 +14,7 @@ use leafcutter_runtime::{
     report::{Failure, Fault},
 };
 use leafcutter_schemas::{dead_letter::is_added_header, name::dead_letter_topic};
+use leafcutter_sink::state::dead_letters::{DeadLetterRow, Filter};
 use serde::Serialize;
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -22,7 +22,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 #[derive(Debug, Serialize)]
 struct Whole {
     id: String,
-    index: Option<Letter>,
+    index: Option<DeadLetterRow>,
     headers: BTreeMap<String, String>,
     original_headers: Vec<String>,
     dead_letter_topic: String,
@@ -38,14 +38,14 @@ struct Whole {
 /// # Errors
 /// When it is neither in the index nor in its topic, or a server cannot be asked.
 pub async fn run(settings: ShowSettings, show: &mut Show<'_>) -> Result<Exit, Failure> {
-    let state = State::open(&settings.postgres).await?;
-    let catalog = Catalog::of(&settings.installation, &state).await?;
+    let mut state = State::open(&settings.postgres).await?;
+    let catalog = Catalog::of(&settings.installation, &mut state).await?;
     let origin = parse_id(&catalog, &settings.id)?;
     let filter = Filter {
         ids: Some(vec![origin.clone()]),
         ..Filter::default()
     };
-    let index = find(&state, &filter, 1).await?.pop();
+    let index = find(&mut state, &filter, 1).await?.pop();
     let id = format!(
         "{}/{}/{}",
         catalog.short(&origin.topic),
@@ -54,7 +54,7 @@ pub async fn run(settings: ShowSettings, show: &mut Show<'_>) -> Result<Exit, Fa
     );
     let topic = dead_letter_topic(&origin.topic);
     let kafka = settings.kafka;
-    let read = ask(move || read_letter(&Topics::open(&kafka)?, &origin)).await?;
+    let read = ask(move || read_dead_letter(&Topics::open(&kafka)?, &origin)).await?;
     let Some(read) = read else {
         let (why, next) = match index {
             Some(_) => (
@@ -79,7 +79,13 @@ pub async fn run(settings: ShowSettings, show: &mut Show<'_>) -> Result<Exit, Fa
     Ok(Exit::Done)
 }
 
-fn whole(id: String, index: Option<Letter>, topic: String, read: &Read, document: bool) -> Whole {
+fn whole(
+    id: String,
+    index: Option<DeadLetterRow>,
+    topic: String,
+    read: &Read,
+    document: bool,
+) -> Whole {
     let record = read
         .value
         .as_deref()
@@ -131,6 +137,11 @@ fn render(whole: &Whole, paint: Paint) -> String {
         && whole.headers.get("message") != Some(&letter.message)
     {
         row("now", &format!("{}: {}", letter.reason, letter.message));
+    }
+    if let Some(letter) = &whole.index
+        && let (Some(reason), Some(at)) = (&letter.discard_reason, letter.discarded_at)
+    {
+        row("discarded", &format!("{}: {reason}", utc(at * 1000)));
     }
     for (name, value) in &whole.headers {
         let number: Option<i64> = value.parse().ok();

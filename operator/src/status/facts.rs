@@ -6,91 +6,31 @@ use leafcutter_runtime::{
     report::{Failure, Fault},
 };
 use leafcutter_schemas::control::{Control, Heartbeat, SnapshotComplete};
+use leafcutter_sink::{
+    session::Session,
+    state::{
+        breakers::{self, BreakerRow},
+        cascaded_rows,
+        consumers::{self, ConsumerRow},
+        dead_letters::{self, OpenDeadLetters},
+        gates, held,
+        offsets::{self, OffsetRow},
+        parked::{self, WaitingDocuments},
+        pauses::{self, PauseRow},
+        resnapshots::{self, UnfinishedRow},
+    },
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
-use tokio_postgres::Row;
-
-/// How often a record can come out: the counters, in the order of their columns.
-pub const OUTCOMES: [&str; 9] = [
-    "applied",
-    "unchanged",
-    "stale",
-    "deleted",
-    "held",
-    "filtered",
-    "parked",
-    "ignored",
-    "dead_lettered",
-];
-
-/// One partition of the group.
-#[derive(Debug, Clone, Default)]
-pub struct OffsetRow {
-    /// Its topic.
-    pub topic: String,
-    /// Its number.
-    pub partition: i32,
-    /// The offset of the record that is to be applied next.
-    pub next: i64,
-    /// The newest source version applied.
-    pub source_time: i64,
-    /// The counters, as in [`OUTCOMES`].
-    pub outcomes: [i64; 9],
-}
-
-/// Documents of one topic that wait for the same thing.
-#[derive(Debug, Clone)]
-pub struct WaitingRow {
-    /// Their topic.
-    pub topic: String,
-    /// For a unique value, not for a parent.
-    pub unique: bool,
-    /// Called orphans already.
-    pub orphan: bool,
-    /// The table whose row is missing.
-    pub wait_table: String,
-    /// How many.
-    pub documents: i64,
-}
-
-/// Dead letters of one topic and reason.
-#[derive(Debug, Clone)]
-pub struct LetterRow {
-    /// Their topic.
-    pub topic: String,
-    /// Their reason.
-    pub reason: String,
-    /// How many.
-    pub letters: i64,
-}
-
-/// A consumer that was seen lately.
-#[derive(Debug, Clone)]
-pub struct ConsumerRow {
-    /// Its name.
-    pub id: String,
-    /// Its host.
-    pub host: String,
-    /// Program and version.
-    pub program: String,
-    /// The hash of its mapping.
-    pub mapping: String,
-    /// How many partitions it holds.
-    pub partitions: i64,
-    /// Where its health and metrics are served.
-    pub admin: Option<String>,
-    /// Seconds since it was seen.
-    pub seen: i64,
-}
 
 /// What the control topic says.
 #[derive(Debug, Clone, Default)]
 pub struct ControlView {
     /// The newest heartbeat of each producer.
     pub newest: BTreeMap<String, Heartbeat>,
-    /// The heartbeat of each producer that claims most. A claim stays true for ever.
+    /// The heartbeat that claims most, of each producer and set of topics. A claim stays true for ever.
     pub claims: BTreeMap<String, Heartbeat>,
     /// The newest `snapshot-complete` of each topic.
     pub complete: BTreeMap<String, SnapshotComplete>,
@@ -101,10 +41,10 @@ impl ControlView {
     pub fn take(&mut self, control: Control) {
         match control {
             Control::Heartbeat(heartbeat) => {
-                let known = self.claims.get(&heartbeat.producer);
+                let scope = heartbeat.scope();
+                let known = self.claims.get(&scope);
                 if known.is_none_or(|known| heartbeat.time >= known.time) {
-                    self.claims
-                        .insert(heartbeat.producer.clone(), heartbeat.clone());
+                    self.claims.insert(scope, heartbeat.clone());
                 }
                 self.newest.insert(heartbeat.producer.clone(), heartbeat);
             }
@@ -136,9 +76,9 @@ impl ControlView {
     /// The heartbeat whose claim covers a topic.
     #[must_use]
     pub fn claim(&self, topic: &str) -> Option<&Heartbeat> {
-        self.claims
-            .values()
-            .find(|heartbeat| heartbeat.offsets.contains_key(topic))
+        let told = self.claims.values();
+        told.filter(|heartbeat| heartbeat.offsets.contains_key(topic))
+            .max_by_key(|heartbeat| heartbeat.time)
     }
 }
 
@@ -154,13 +94,19 @@ pub struct Facts {
     /// The topics whose gates are open.
     pub gates: BTreeSet<String>,
     /// What is parked.
-    pub waiting: Vec<WaitingRow>,
+    pub waiting: Vec<WaitingDocuments>,
     /// Deleted rows that others still point to, by table.
     pub held: Vec<(String, i64)>,
-    /// Rows that went with a parent, by table.
-    pub lost: Vec<(String, i64)>,
+    /// Documents whose rows went with a parent, by table.
+    pub cascaded: Vec<(String, i64)>,
     /// Open dead letters.
-    pub letters: Vec<LetterRow>,
+    pub dead_letters: Vec<OpenDeadLetters>,
+    /// Collections of which records could not be applied lately.
+    pub breakers: Vec<BreakerRow>,
+    /// Collections that are read again, or were begun and broken off.
+    pub unfinished: Vec<UnfinishedRow>,
+    /// What a person has paused.
+    pub pauses: Vec<PauseRow>,
     /// Consumers seen in the last ten minutes.
     pub consumers: Vec<ConsumerRow>,
     /// What the control topic says, or why it cannot be read.
@@ -252,25 +198,8 @@ impl ControlFollower {
 }
 
 const NOW: &str = "select (extract(epoch from clock_timestamp()) * 1000)::bigint";
-const OFFSETS: &str = "\
-    select topic, partition, next_offset, source_time, applied, unchanged, stale, deleted, held, \
-    filtered, parked, ignored, dead_lettered from leafcutter.offsets where consumer_group = $1 \
-    order by topic, partition";
-const GROUPS: &str = "select distinct consumer_group from leafcutter.offsets order by 1";
-const GATES: &str = "select topic from leafcutter.gates where consumer_group = $1";
-const WAITING: &str = "\
-    select topic, reason = 'unique', state = 'orphan', wait_table, count(*) \
-    from leafcutter.parked group by 1, 2, 3, 4 order by 1, 2, 3, 4";
-const HELD: &str = "select table_name, count(*) from leafcutter.held group by 1 order by 1";
-const LOST: &str = "\
-    select table_name, count(distinct row_key) from leafcutter.lost group by 1 order by 1";
-const LETTERS: &str = "\
-    select topic, reason, count(*) from leafcutter.dead_letters where state = 'open' \
-    group by 1, 2 order by 3 desc, 1, 2";
-const CONSUMERS: &str = "\
-    select id, host, program, mapping, partitions::bigint, admin, \
-    extract(epoch from clock_timestamp() - seen_at)::bigint from leafcutter.consumers \
-    where consumer_group = $1 and seen_at > now() - interval '10 min' order by id";
+/// A consumer that was not seen for so many seconds is not shown any more.
+const SHOWN_SECONDS: i64 = 600;
 
 /// Asks PostgreSQL for everything, in one snapshot.
 ///
@@ -281,105 +210,39 @@ pub async fn gather(
     group: &str,
     control: Result<ControlView, Fault>,
 ) -> Result<Facts, Failure> {
-    match ask(state, group).await {
-        Ok(mut facts) => {
-            facts.control = control;
-            Ok(facts)
+    match ask(&mut state.session, group, control).await {
+        Ok(facts) => Ok(facts),
+        Err(error) => {
+            // The next look begins anew. Where the connection is lost, it connects again.
+            state.session.batch("rollback").await.unwrap_or_default();
+            Err(state.lost(&error))
         }
-        Err(error) => Err(state.lost(&error)),
     }
 }
 
-async fn ask(state: &mut State, group: &str) -> Result<Facts, tokio_postgres::Error> {
-    let snapshot = state
-        .client
-        .build_transaction()
-        .isolation_level(tokio_postgres::IsolationLevel::RepeatableRead)
-        .read_only(true)
-        .start()
+async fn ask(
+    session: &mut Session,
+    group: &str,
+    control: Result<ControlView, Fault>,
+) -> Result<Facts, tokio_postgres::Error> {
+    session
+        .batch("begin isolation level repeatable read read only")
         .await?;
-    let read = async |sql: &str| snapshot.query(sql, &[&group]).await;
     let facts = Facts {
-        at: snapshot.query_one(NOW, &[]).await?.get(0),
-        groups: snapshot
-            .query(GROUPS, &[])
-            .await?
-            .iter()
-            .map(|row| row.get(0))
-            .collect(),
-        offsets: read(OFFSETS).await?.iter().map(offset_row).collect(),
-        gates: read(GATES).await?.iter().map(|row| row.get(0)).collect(),
-        waiting: snapshot
-            .query(WAITING, &[])
-            .await?
-            .iter()
-            .map(waiting_row)
-            .collect(),
-        held: snapshot
-            .query(HELD, &[])
-            .await?
-            .iter()
-            .map(|row| (row.get(0), row.get(1)))
-            .collect(),
-        lost: snapshot
-            .query(LOST, &[])
-            .await?
-            .iter()
-            .map(|row| (row.get(0), row.get(1)))
-            .collect(),
-        letters: snapshot
-            .query(LETTERS, &[])
-            .await?
-            .iter()
-            .map(letter_row)
-            .collect(),
-        consumers: read(CONSUMERS).await?.iter().map(consumer_row).collect(),
-        control: Ok(ControlView::default()),
+        at: session.query_one(NOW, &[]).await?.get(0),
+        groups: offsets::groups(session).await?,
+        offsets: offsets::rows(session, group).await?,
+        gates: gates::open(session, group).await?,
+        waiting: parked::count(session).await?,
+        held: held::count(session).await?,
+        cascaded: cascaded_rows::count(session).await?,
+        dead_letters: dead_letters::count_open(session).await?,
+        breakers: breakers::rows(session, group).await?,
+        pauses: pauses::rows(session, group).await?,
+        unfinished: resnapshots::unfinished(session).await?,
+        consumers: consumers::seen_within(session, group, SHOWN_SECONDS).await?,
+        control,
     };
-    snapshot.commit().await?;
+    session.batch("commit").await?;
     Ok(facts)
-}
-
-fn offset_row(row: &Row) -> OffsetRow {
-    let mut outcomes = [0; 9];
-    for (position, outcome) in outcomes.iter_mut().enumerate() {
-        *outcome = row.get(4 + position);
-    }
-    OffsetRow {
-        topic: row.get(0),
-        partition: row.get(1),
-        next: row.get(2),
-        source_time: row.get(3),
-        outcomes,
-    }
-}
-
-fn waiting_row(row: &Row) -> WaitingRow {
-    WaitingRow {
-        topic: row.get(0),
-        unique: row.get(1),
-        orphan: row.get(2),
-        wait_table: row.get(3),
-        documents: row.get(4),
-    }
-}
-
-fn letter_row(row: &Row) -> LetterRow {
-    LetterRow {
-        topic: row.get(0),
-        reason: row.get(1),
-        letters: row.get(2),
-    }
-}
-
-fn consumer_row(row: &Row) -> ConsumerRow {
-    ConsumerRow {
-        id: row.get(0),
-        host: row.get(1),
-        program: row.get(2),
-        mapping: row.get(3),
-        partitions: row.get(4),
-        admin: row.get(5),
-        seen: row.get(6),
-    }
 }

@@ -1,11 +1,11 @@
 //! What the facts mean. Pure: facts of now and of before go in, a report comes out.
 
 use super::{
-    facts::{ControlView, Facts, OUTCOMES, OffsetRow},
+    facts::{ControlView, Facts},
     readiness::reasons,
     report::{
-        Accounting, Broken, CollectionLine, ConsumerLine, ParentLine, ProducerLine, Report,
-        SnapshotState, WaitingLine,
+        Accounting, Broken, CollectionLine, ConsumerLine, ParentLine, PausedLine, ProducerLine,
+        ReadAgainLine, Report, SnapshotState, StoppedLine, WaitingLine,
     },
 };
 use crate::{
@@ -14,10 +14,14 @@ use crate::{
     settings::Installation,
 };
 use leafcutter_schemas::version::Version;
+use leafcutter_sink::{
+    change::Outcome,
+    state::{
+        breakers::BreakerRow, consumers::ConsumerRow, offsets::OffsetRow, parked::WaitingDocuments,
+        pauses::PauseRow,
+    },
+};
 use std::collections::BTreeMap;
-
-/// A consumer that was not seen for longer is gone; each shows itself every five seconds.
-const CONSUMER_SEEN_MAX: i64 = 15;
 
 /// Judges.
 #[must_use]
@@ -49,9 +53,12 @@ pub fn judge(
         collections: (0..catalog.collections.len())
             .map(|index| look.collection(index))
             .collect(),
+        paused: look.paused(),
+        stopped: look.stopped(),
+        read_again: look.read_again(),
         waiting: look.waiting(),
         held: facts.held.iter().cloned().collect(),
-        lost: facts.lost.iter().cloned().collect(),
+        cascaded: facts.cascaded.iter().cloned().collect(),
         dead_letters: look.dead_letters(),
         accounting: accounting(&facts.offsets),
         kafka: facts.control.as_ref().err().cloned(),
@@ -98,11 +105,9 @@ impl Look<'_> {
 
     fn producers(&self) -> Vec<ProducerLine> {
         let line = |(name, newest): (&String, &leafcutter_schemas::control::Heartbeat)| {
-            let claim = self
-                .control
-                .claims
-                .get(name)
-                .map_or(Version::ZERO, |claim| claim.time);
+            let claims = self.control.claims.values();
+            let own = claims.filter(|claim| claim.producer == *name);
+            let claim = own.map(|claim| claim.time).max().unwrap_or_default();
             ProducerLine {
                 name: name.clone(),
                 heartbeat_age_seconds: (self.facts.at - newest.sent_at).max(0) / 1000,
@@ -114,7 +119,7 @@ impl Look<'_> {
     }
 
     fn consumers(&self) -> Vec<ConsumerLine> {
-        let line = |row: &super::facts::ConsumerRow| ConsumerLine {
+        let line = |row: &ConsumerRow| ConsumerLine {
             id: row.id.clone(),
             host: row.host.clone(),
             program: row.program.clone(),
@@ -122,9 +127,42 @@ impl Look<'_> {
             partitions: row.partitions,
             admin: row.admin.clone(),
             seen_seconds_ago: row.seen.max(0),
-            alive: row.seen <= CONSUMER_SEEN_MAX,
+            alive: row.is_alive(),
+            problem: row.problem.clone(),
         };
         self.facts.consumers.iter().map(line).collect()
+    }
+
+    fn paused(&self) -> Vec<PausedLine> {
+        let line = |row: &PauseRow| PausedLine {
+            collection: row.topic.as_ref().map(|topic| self.name_of_topic(topic)),
+            reason: row.reason.clone(),
+            since: row.since.clone(),
+            seconds_ago: row.paused_seconds,
+        };
+        self.facts.pauses.iter().map(line).collect()
+    }
+
+    fn stopped(&self) -> Vec<StoppedLine> {
+        let line = |row: &BreakerRow| {
+            Some(StoppedLine {
+                collection: self.name_of_topic(&row.topic),
+                failures: row.failures,
+                reason: row.reason.clone().unwrap_or_default(),
+                seconds_ago: row.open_seconds?.max(0),
+            })
+        };
+        self.facts.breakers.iter().filter_map(line).collect()
+    }
+
+    fn read_again(&self) -> Vec<ReadAgainLine> {
+        let rows = self.facts.unfinished.iter();
+        let lines = rows.map(|row| ReadAgainLine {
+            collection: self.name_of_topic(&row.topic),
+            running: row.running,
+            seconds_ago: row.seconds.max(0),
+        });
+        lines.collect()
     }
 
     fn positions(&self, topic: &str) -> BTreeMap<i32, &OffsetRow> {
@@ -284,7 +322,7 @@ impl Look<'_> {
     }
 
     fn waiting(&self) -> Vec<WaitingLine> {
-        let line = |row: &super::facts::WaitingRow| WaitingLine {
+        let line = |row: &WaitingDocuments| WaitingLine {
             collection: self.name_of_topic(&row.topic),
             waits_for: if row.unique { "unique" } else { "parent" },
             table: row.wait_table.clone(),
@@ -296,8 +334,8 @@ impl Look<'_> {
 
     fn dead_letters(&self) -> BTreeMap<String, i64> {
         let mut reasons = BTreeMap::new();
-        for row in &self.facts.letters {
-            *reasons.entry(row.reason.clone()).or_insert(0) += row.letters;
+        for row in &self.facts.dead_letters {
+            *reasons.entry(row.reason.clone()).or_insert(0) += row.dead_letters;
         }
         reasons
     }
@@ -307,10 +345,10 @@ fn accounting(offsets: &[OffsetRow]) -> Accounting {
     let mut outcomes: BTreeMap<&'static str, i64> = BTreeMap::new();
     let mut broken = Vec::new();
     for row in offsets {
-        for (name, number) in OUTCOMES.iter().zip(row.outcomes) {
-            *outcomes.entry(name).or_insert(0) += number;
+        for outcome in Outcome::ALL {
+            *outcomes.entry(outcome.column()).or_insert(0) += row.outcomes.of(outcome);
         }
-        let accounted = row.outcomes.iter().sum();
+        let accounted = row.outcomes.total();
         if accounted != row.next {
             broken.push(Broken {
                 topic: row.topic.clone(),

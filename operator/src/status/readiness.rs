@@ -2,6 +2,7 @@
 
 use super::report::{CollectionLine, ConsumerLine, Report, SnapshotState};
 use crate::figures::{counted, percent, span};
+use leafcutter_sink::change::Outcome;
 
 /// A producer that was silent for longer is gone; each sends a heartbeat every second.
 pub(super) const HEARTBEAT_AGE_MAX: i64 = 10;
@@ -29,6 +30,37 @@ pub(super) fn reasons(report: &Report) -> Vec<String> {
                 producer.name
             ));
         }
+    }
+    for paused in &report.paused {
+        let (name, be) = match &paused.collection {
+            Some(name) => (name.as_str(), "is"),
+            None => ("all collections", "are"),
+        };
+        let (since, why) = (&paused.since, &paused.reason);
+        reasons.push(format!(
+            "{name} {be} paused by a person since {since}: {why}; to go on: leafcutter resume"
+        ));
+    }
+    for stopped in &report.stopped {
+        reasons.push(format!(
+            "{} stopped {} ago, since {} in a row could not be applied; the last one: {}; once it is \
+             mended: leafcutter resume {}",
+            stopped.collection,
+            span(stopped.seconds_ago),
+            counted(stopped.failures, "record"),
+            stopped.reason,
+            stopped.collection
+        ));
+    }
+    for again in &report.read_again {
+        let (name, age) = (&again.collection, span(again.seconds_ago));
+        reasons.push(if again.running {
+            format!("{name} is being read again, since {age}")
+        } else {
+            format!(
+                "{name} was read again {age} ago, and not to the end: leafcutter resnapshot {name}"
+            )
+        });
     }
     consumers_not_ready(report, &mut reasons);
     if report.collections.is_empty() {
@@ -62,6 +94,18 @@ pub(super) fn reasons(report: &Report) -> Vec<String> {
             counted(letters, "dead letter")
         ));
     }
+    let suppressed = Outcome::Suppressed.column();
+    if let Some(&records) = report
+        .accounting
+        .outcomes
+        .get(suppressed)
+        .filter(|&&n| n > 0)
+    {
+        reasons.push(format!(
+            "{} suppressed by the target: a trigger, a rule or a policy keeps rows from being written or deleted; mend it, then leafcutter replay",
+            counted(records, "record")
+        ));
+    }
     if !report.accounting.broken.is_empty() {
         reasons.push("the accounting does not add up".to_owned());
     }
@@ -87,6 +131,11 @@ fn consumers_not_ready(report: &Report, reasons: &mut Vec<String>) {
             "the consumers run under mapping {}, the file is {ours}",
             mappings[0]
         ));
+    }
+    for consumer in alive {
+        if let Some(problem) = &consumer.problem {
+            reasons.push(format!("{} waits: {problem}", consumer.id));
+        }
     }
 }
 

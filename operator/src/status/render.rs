@@ -165,47 +165,35 @@ fn beside(out: &mut String, report: &Report, paint: Paint) {
             .collect::<Vec<_>>()
             .join(", ")
     };
-    let held: Vec<String> = report
-        .held
-        .iter()
-        .map(|(table, n)| format!("{} in {table}", count(*n)))
-        .collect();
-    lines.push((
-        "held".to_owned(),
-        report.held.values().sum(),
-        held.join(", "),
-    ));
-    let lost: Vec<String> = report
-        .lost
-        .iter()
-        .map(|(table, n)| format!("{} in {table}", count(*n)))
-        .collect();
-    lines.push((
-        "gone with a parent".to_owned(),
-        report.lost.values().sum(),
-        lost.join(", "),
-    ));
-    let letters = report.dead_letters.values().sum();
-    lines.push((
-        "dead letters".to_owned(),
-        letters,
-        each(&report.dead_letters),
-    ));
+    let by_table = |list: &std::collections::BTreeMap<String, i64>| {
+        list.iter()
+            .map(|(table, n)| format!("{} in {table}", count(*n)))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    for (words, rows) in [
+        ("kept: still referenced", &report.held),
+        ("gone with a parent", &report.cascaded),
+    ] {
+        lines.push((words.to_owned(), rows.values().sum(), by_table(rows)));
+    }
+    let open = report.dead_letters.values().sum();
+    lines.push(("dead letters".to_owned(), open, each(&report.dead_letters)));
     lines.retain(|(_, number, _)| *number > 0);
     if lines.is_empty() {
         out.push('\n');
         writeln!(
             out,
             "{}",
-            paint.dim("nothing waits, nothing is held, no dead letters")
+            paint.dim("nothing waits, no deleted row is kept, no dead letters")
         )
         .unwrap_or_default();
         return;
     }
     out.push('\n');
     for (words, number, each) in lines {
-        let lead = format!("{} {}", left(&words, 20), right(&count(number), 11));
-        let rest = wrap(&" ".repeat(34), &each);
+        let lead = format!("{} {}", left(&words, 22), right(&count(number), 11));
+        let rest = wrap(&" ".repeat(36), &each);
         let first = rest.trim_start();
         out.push_str(&paint.attention(&lead));
         write!(out, "  {first}").unwrap_or_default();
@@ -214,22 +202,14 @@ fn beside(out: &mut String, report: &Report, paint: Paint) {
 
 fn accounting(out: &mut String, report: &Report, paint: Paint) {
     let accounting = &report.accounting;
-    let outcomes = super::facts::OUTCOMES
-        .iter()
-        .filter_map(|name| Some((*name, *accounting.outcomes.get(name)?)))
-        .filter(|(_, number)| *number > 0)
-        .map(|(name, number)| outcome_words(name, number));
-    let outcomes: Vec<String> = outcomes.collect();
+    let outcomes = outcome_words(&accounting.outcomes);
     out.push('\n');
     if accounting.broken.is_empty() {
         let taken = counted(accounting.consumed, "record");
         let text = if outcomes.is_empty() {
             format!("{taken} taken from Kafka.")
         } else {
-            format!(
-                "{taken} taken from Kafka, each accounted for: {}.",
-                outcomes.join(", ")
-            )
+            format!("{taken} taken from Kafka, each accounted for: {outcomes}.")
         };
         out.push_str(&paint.dim(&wrap("", &text)));
         return;
@@ -325,8 +305,12 @@ mod tests {
                 admin: None,
                 seen_seconds_ago: 2,
                 alive: true,
+                problem: None,
             }],
             collections: vec![line("learners", 9_999_999_999, 99_999_999_999), children],
+            paused: Vec::new(),
+            stopped: Vec::new(),
+            read_again: Vec::new(),
             waiting: vec![WaitingLine {
                 collection: "quiz_attempts".to_owned(),
                 waits_for: "parent",
@@ -335,7 +319,7 @@ mod tests {
                 documents: 12,
             }],
             held: BTreeMap::from([("learners".to_owned(), 1)]),
-            lost: BTreeMap::new(),
+            cascaded: BTreeMap::new(),
             dead_letters: BTreeMap::from([("wrong-type".to_owned(), 2_000)]),
             accounting: Accounting {
                 consumed: 1_203_441,

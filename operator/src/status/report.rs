@@ -2,6 +2,7 @@
 
 use crate::figures::count;
 use leafcutter_runtime::report::Fault;
+use leafcutter_sink::change::Outcome;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -24,13 +25,19 @@ pub struct Report {
     pub consumers: Vec<ConsumerLine>,
     /// The collections.
     pub collections: Vec<CollectionLine>,
+    /// What a person has paused.
+    pub paused: Vec<PausedLine>,
+    /// Collections whose breaker is open: the consumers have stopped.
+    pub stopped: Vec<StoppedLine>,
+    /// Collections that are being read again, or whose read was broken off.
+    pub read_again: Vec<ReadAgainLine>,
     /// Documents that wait, by what they wait for.
     pub waiting: Vec<WaitingLine>,
     /// Deleted rows that others still point to, by table.
     pub held: BTreeMap<String, i64>,
     /// Rows that went, or lost a reference, with a deleted parent, by table. If the parent comes back,
     /// only a replay brings them back too.
-    pub lost: BTreeMap<String, i64>,
+    pub cascaded: BTreeMap<String, i64>,
     /// Open dead letters, by reason.
     pub dead_letters: BTreeMap<String, i64>,
     /// Whether every record has exactly one outcome.
@@ -72,6 +79,45 @@ pub struct ConsumerLine {
     pub seen_seconds_ago: i64,
     /// Seen within the last 15 seconds.
     pub alive: bool,
+    /// Why it does not get on, as its `/readyz` says.
+    pub problem: Option<String>,
+}
+
+/// A pause.
+#[derive(Debug, Clone, Serialize)]
+pub struct PausedLine {
+    /// The collection; none for all.
+    pub collection: Option<String>,
+    /// Why.
+    pub reason: String,
+    /// Since when.
+    pub since: String,
+    /// Seconds since then.
+    pub seconds_ago: i64,
+}
+
+/// A collection of which too many records in a row could not be applied.
+#[derive(Debug, Clone, Serialize)]
+pub struct StoppedLine {
+    /// Its name.
+    pub collection: String,
+    /// How many.
+    pub failures: i64,
+    /// Why not the last one.
+    pub reason: String,
+    /// Seconds since then.
+    pub seconds_ago: i64,
+}
+
+/// A collection that a person reads again.
+#[derive(Debug, Clone, Serialize)]
+pub struct ReadAgainLine {
+    /// Its name.
+    pub collection: String,
+    /// Somebody is at it; otherwise it was broken off.
+    pub running: bool,
+    /// Seconds since it was begun.
+    pub seconds_ago: i64,
 }
 
 /// How far a snapshot is.
@@ -178,18 +224,14 @@ pub fn gate_words(parents: &[ParentLine]) -> String {
     each.collect::<Vec<_>>().join(", ")
 }
 
-/// An outcome as a person says it.
+/// How many records had each outcome, in words: those that any had.
 #[must_use]
-pub fn outcome_words(outcome: &str, number: i64) -> String {
-    let words = match outcome {
-        "unchanged" => "the same as what is there",
-        "stale" => "older than what is there",
-        "held" => "deleted but kept, because others point there",
-        "filtered" => "outside the filter",
-        "parked" => "had to wait first",
-        "ignored" => "without anything to do",
-        "dead_lettered" => "to the dead letters",
-        other => other,
-    };
-    format!("{} {words}", count(number))
+pub fn outcome_words(outcomes: &BTreeMap<&'static str, i64>) -> String {
+    let words = Outcome::ALL.iter().filter_map(|outcome| {
+        let number = outcomes
+            .get(outcome.column())
+            .filter(|&&number| number > 0)?;
+        Some(format!("{} {}", count(*number), outcome.words()))
+    });
+    words.collect::<Vec<_>>().join(", ")
 }

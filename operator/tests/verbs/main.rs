@@ -7,19 +7,25 @@
     reason = "what fails here is a failed test"
 )]
 
+mod again;
+mod letters;
+mod list;
+mod live;
+mod pause;
+mod stops;
 mod world;
 
-use world::{World, author, book};
+use world::{Said, World, author, book};
 
 const STATES: &str = "select string_agg(topic_end || ':' || state || ':' || reason, ' ' order by topic_end) \
     from (select split_part(topic, '.', 3) || '/' || partition || '/' || \"offset\" as topic_end, \
-    state, reason from leafcutter.dead_letters) as letters";
-/// Records that wait now, by the counters: parked less what became of them.
-const WAITING: &str = "select (select sum(parked) from leafcutter.offsets) - \
-    coalesce((select sum(applied + stale + dead_lettered) from leafcutter.settled), 0)";
-/// Records that are dead letters now, by the counters.
-const DEAD: &str = "select (select sum(dead_lettered) from leafcutter.offsets) + \
-    coalesce((select sum(dead_lettered) from leafcutter.settled), 0)";
+    state, reason from leafcutter.dead_letters) as dead_letters";
+/// Documents that wait now.
+const WAITING: &str = "select count(*) from leafcutter.parked";
+/// Dead letters that are open now.
+const DEAD: &str = "select count(*) from leafcutter.dead_letters where state = 'open'";
+/// Consumers that get on.
+const RUNNING: &str = "select count(*) from leafcutter.consumers where problem is null";
 const BOOKS: &str = "select id, title, author_id from books order by 1";
 const AUTHORS: &str = "select id, name, lc_version >> 31 from authors order by 1";
 
@@ -98,7 +104,7 @@ async fn a_dead_letter_is_listed_shown_and_applied_once_its_cause_is_mended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_letter_tried_again_never_beats_what_is_there() {
+async fn a_dead_letter_tried_again_never_beats_what_is_there() {
     let mut world = World::new().await;
     for (id, second) in [(1, 10), (2, 10), (3, 10), (4, 10)] {
         world.send(0, &author(id, second, id)).await;
@@ -108,7 +114,7 @@ async fn a_letter_tried_again_never_beats_what_is_there() {
     world.applied().await;
     world.send(0, &author(1, 20, "newer")).await;
     world.applied().await;
-    // The newer record superseded the letter by itself.
+    // The newer record superseded the dead letter by itself.
     let states = "authors/0/0:superseded:wrong-type authors/0/1:open:wrong-type \
                   authors/0/2:open:wrong-type authors/0/3:open:wrong-type";
     assert_eq!(world.text(STATES).await, states);
@@ -146,7 +152,7 @@ async fn a_letter_tried_again_never_beats_what_is_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_letter_without_its_parent_waits_and_is_placed_with_it() {
+async fn a_dead_letter_without_its_parent_waits_and_is_placed_with_it() {
     let mut world = World::new().await;
     world.send(0, &book(1, 10, 1984, 5)).await;
     world.complete().await;
@@ -162,7 +168,7 @@ async fn a_letter_without_its_parent_waits_and_is_placed_with_it() {
     assert_eq!(world.text(STATES).await, "books/0/0:open:waiting");
     assert_eq!(
         (world.text(WAITING).await, world.text(DEAD).await),
-        ("1".into(), "0".into())
+        ("1".into(), "1".into())
     );
     // A second time changes nothing.
     let parked = "select version, state, parked_at from leafcutter.parked";
@@ -174,7 +180,7 @@ async fn a_letter_without_its_parent_waits_and_is_placed_with_it() {
     assert_eq!(world.text(parked).await, before);
     assert_eq!(
         (world.text(WAITING).await, world.text(DEAD).await),
-        ("1".into(), "0".into())
+        ("1".into(), "1".into())
     );
     world.send(0, &author(5, 12, "Orwell")).await;
     world.start("mended.yaml");
@@ -192,7 +198,7 @@ async fn a_letter_without_its_parent_waits_and_is_placed_with_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_letters_are_tried_without_the_one_that_postgresql_refuses() {
+async fn many_dead_letters_are_tried_without_the_one_that_postgresql_refuses() {
     let mut world = World::new().await;
     for id in 0..500 {
         world
@@ -272,21 +278,20 @@ async fn a_topic_is_replayed_from_its_start_while_consumers_run() {
                     where topic like '%authors'";
     assert_eq!(world.text(counters).await, "4|2|6");
     world.heartbeat(20).await;
+    world.wait_for(RUNNING, "1").await;
     let status = world.leafcutter(&["status", "--json"]).ends_with(0).whole();
     assert_eq!(status["accounting"]["broken"], serde_json::json!([]));
     assert_eq!(status["accounting"]["consumed"], 7);
 
     // Without a consumer it begins when one starts; the program waits for the end.
     world.stop();
-    let told = std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| world.leafcutter(&["replay", "--all", "--yes", "--json"]));
-        std::thread::sleep(std::time::Duration::from_millis(1500));
-        assert!(!waiting.is_finished(), "it did not wait");
-        let consumer = world.run("strict.yaml");
-        let told = waiting.join().unwrap();
-        consumer.stop();
-        told
-    });
+    let mut waiting = world.leafcutter_started(&["replay", "--all", "--yes", "--json"]);
+    let positions = "select sum(next_offset) from leafcutter.offsets";
+    world.wait_for(positions, "0").await;
+    assert_eq!(waiting.try_wait().unwrap(), None, "it did not wait");
+    let consumer = world.run("strict.yaml");
+    let told = Said::of(waiting.wait_with_output().unwrap());
+    consumer.stop();
     let told = told.ends_with(0).whole();
     assert_eq!(
         (&told["done"], &told["outcomes"]["unchanged"]),
@@ -338,9 +343,7 @@ async fn status_tells_what_is_missing_and_when_to_cut_over() {
     world.complete().await;
     world.start("strict.yaml");
     world.applied().await;
-    world
-        .wait_for("select count(*) from leafcutter.consumers", "1")
-        .await;
+    world.wait_for(RUNNING, "1").await;
     let status = world.leafcutter(&["status", "--json"]).ends_with(0).whole();
     assert_eq!(status["ready"], false);
     let why = serde_json::json!(["1 dead letter open: leafcutter dead-letters list"]);
@@ -354,7 +357,7 @@ async fn status_tells_what_is_missing_and_when_to_cut_over() {
     ready
         .says("\nready to cut over\n")
         .says("each accounted for: 2 applied");
-    let watched = world.watch_once();
+    let watched = world.watch_until("ready to cut over");
     assert!(watched.contains("ready to cut over"), "{watched}");
 
     world
@@ -551,5 +554,37 @@ async fn tables_that_exist_are_compared_with_the_mapping() {
     let said = world.leafcutter(&with).ends_with(4);
     said.says("could not connect to PostgreSQL")
         .says_nothing_of("hunter2");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_plan_is_sql_that_any_database_takes() {
+    let world = World::new().await;
+    let plan = world.leafcutter(&["plan"]);
+    assert_eq!(plan.code, 0, "{plan:?}");
+    plan.says("create table if not exists \"public\".\"books\"");
+    let file = world.file("tables.sql");
+    let path = file.to_str().unwrap();
+    let told = world.leafcutter(&["plan", "--out", path]).ends_with(0);
+    told.says("statements in").says("tables.sql");
+    let sql = std::fs::read_to_string(&file).unwrap();
+    let json = world.leafcutter(&["plan", "--json"]).whole();
+    let statements = json["statements"].as_array().unwrap();
+    assert_eq!(statements.len(), sql.matches(";\n\n").count());
+    for statement in statements.iter().chain(statements) {
+        world.text(statement.as_str().unwrap()).await;
+    }
+    world
+        .leafcutter(&["check", "--postgres", "--ddl", "check"])
+        .ends_with(0)
+        .says("agree with it");
+    world
+        .leafcutter_with(&world.file("missing.yaml"), &["plan"])
+        .ends_with(3)
+        .says("could not read the mapping");
+    world
+        .leafcutter(&["plan", "--out", "/nowhere/tables.sql"])
+        .ends_with(3)
+        .says("could not write the SQL");
     world.end().await;
 }

@@ -1,48 +1,55 @@
 //! An installation of its own on real servers: a database, topics, a running consumer, and the
 //! `leafcutter` program as a person starts it. Records and heartbeats are made by hand.
 
-use bson::{Document, RawDocumentBuf, doc};
+use bson::{Document, doc};
 use clap::Parser as _;
 use leafcutter_consumer::{
-    model::Model,
     pipeline,
     settings::{Cli, Verb},
-    sink::{
-        migrations,
-        session::{self, Session},
-    },
+};
+use leafcutter_harness::{
+    failure::Attempt as _,
+    probe, program,
+    record::{self, Made, changed, version},
+    rows::Rows,
+    stack::Stack,
+    target::Target,
+    topic,
+    world::own_name,
 };
 use leafcutter_runtime::{
     exit::Exit, kafka::KafkaSettings, report::Failure, secret::Secret, shutdown::Shutdown,
 };
 use leafcutter_schemas::{
-    codec::avro,
     control::{Control, Heartbeat, SnapshotComplete, SnapshotProgress},
-    envelope::{Envelope, Source},
-    key::DocumentKey,
     mapping::parse,
     name,
     operation::Operation,
-    version::Version,
+};
+use leafcutter_sink::{
+    model::Model,
+    session::{self, Session},
+    target,
 };
 use rdkafka::{
     Offset, TopicPartitionList,
-    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
-    client::DefaultClientContext,
-    config::FromClientConfig as _,
+    admin::AdminOptions,
     producer::{FutureProducer, FutureRecord},
 };
 use std::{
     collections::BTreeMap,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Output, Stdio},
+    sync::mpsc,
     thread::JoinHandle,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
-use uuid::Uuid;
+use tempfile::TempDir;
 
 /// The mappings of real systems.
-pub(crate) const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../schemas/examples");
+pub(crate) const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/examples");
 
 /// A name has to be text.
 pub(crate) const STRICT: &str = "\
@@ -74,11 +81,8 @@ pub(crate) const PARTITIONS: i32 = 2;
 
 pub(crate) struct World {
     pub(crate) prefix: String,
-    pub(crate) uri: String,
-    pub(crate) brokers: String,
-    database: String,
-    admin_uri: String,
-    folder: PathBuf,
+    target: Target,
+    folder: TempDir,
     producer: FutureProducer,
     kafka: KafkaSettings,
     ends: BTreeMap<String, Vec<i64>>,
@@ -88,9 +92,60 @@ pub(crate) struct World {
 pub(crate) struct Running {
     shutdown: Shutdown,
     thread: JoinHandle<Result<Exit, Failure>>,
+    admin: SocketAddr,
 }
 
 impl Running {
+    /// Asks it to end.
+    pub(crate) fn ask_to_end(&self) {
+        self.shutdown.trigger();
+    }
+
+    /// How it ends.
+    pub(crate) fn end(self) -> Result<Exit, Failure> {
+        self.thread.join().unwrap()
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// What a page says: its status and its text. Nothing before it is served.
+    pub(crate) fn page(&self, path: &str) -> Option<(u16, String)> {
+        let mut socket = TcpStream::connect(self.admin).ok()?;
+        let asked = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        socket.write_all(asked.as_bytes()).ok()?;
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).ok()?;
+        let status = answer.split(' ').nth(1)?.parse().ok()?;
+        Some((status, answer.split_once("\r\n\r\n")?.1.to_owned()))
+    }
+
+    /// Waits until `/readyz` has this status and says this; alive meanwhile.
+    pub(crate) async fn until_ready_says(&self, status: u16, words: &str) {
+        let mut last = None;
+        let seen = probe::until(Duration::from_secs(60), words, async || {
+            last = self.page("/readyz");
+            if let Some((live, text)) = self.page("/healthz") {
+                assert_eq!(live, 200, "{text}");
+            }
+            let fits = |(found, text): &(u16, String)| *found == status && text.contains(words);
+            Ok(last.as_ref().is_some_and(fits).then_some(()))
+        });
+        seen.await
+            .attempt(&format!("the last was {last:?},"))
+            .unwrap();
+    }
+
+    /// A counter or gauge of `/metrics`.
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let (_, text) = self.page("/metrics").unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|value| value.trim().parse().ok())
+            .unwrap_or_default()
+    }
+
     /// Stops it and waits for its end.
     pub(crate) fn stop(self) {
         self.shutdown.trigger();
@@ -107,6 +162,14 @@ pub(crate) struct Said {
 }
 
 impl Said {
+    pub(crate) fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
     /// Every line of JSON.
     pub(crate) fn json(&self) -> Vec<serde_json::Value> {
         let lines = self.out.lines().filter(|line| !line.is_empty());
@@ -152,45 +215,22 @@ impl Said {
     }
 }
 
-fn setting(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run `make test`"))
-}
-
-pub(crate) fn version(number: i64) -> Version {
-    Version::from_i64(number).unwrap()
-}
-
 impl World {
     /// Servers, topics and a database; no consumer runs, and none has.
     pub(crate) async fn new() -> Self {
-        let id = Uuid::new_v4().simple().to_string();
-        let (prefix, database) = (
-            format!("op{}", &id[..10]),
-            format!("operator_{}", &id[..10]),
-        );
-        let admin_uri = setting("LEAFCUTTER_POSTGRES_URI");
-        let brokers = setting("LEAFCUTTER_KAFKA_BROKERS");
-        let admin = session::config(&Secret::new(admin_uri.clone())).unwrap();
-        let client = session::connect(&admin, "test").await.unwrap();
-        client
-            .batch_execute(&format!("create database {database}"))
+        let prefix = own_name("verbs");
+        let target = Target::create(Stack::from_env().unwrap(), &prefix)
             .await
             .unwrap();
-        let (server, _) = admin_uri.rsplit_once('/').unwrap();
-        let kafka = KafkaSettings::new(brokers.clone());
-        let folder = std::env::temp_dir().join(&database);
-        std::fs::create_dir_all(&folder).unwrap();
+        let kafka = target.stack.kafka();
         let world = Self {
-            uri: format!("{server}/{database}"),
             producer: kafka.producer_config("test").unwrap().create().unwrap(),
             ends: ["authors", "books"]
                 .map(|c| (format!("{prefix}.shop.{c}"), vec![0; 2]))
                 .into(),
             prefix,
-            brokers,
-            database,
-            admin_uri,
-            folder,
+            target,
+            folder: tempfile::tempdir().unwrap(),
             kafka,
             consumer: None,
         };
@@ -202,45 +242,46 @@ impl World {
 
     async fn create_topics(&self) {
         let control = name::control_topic(&self.prefix);
-        let mut topics = vec![
-            NewTopic::new(&control, 1, TopicReplication::Fixed(1)).set("cleanup.policy", "compact"),
-        ];
-        let data: Vec<&String> = self.ends.keys().collect();
-        topics.extend(
-            data.iter()
-                .map(|topic| NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(1))),
-        );
-        let results = self
-            .admin()
-            .create_topics(&topics, &AdminOptions::new())
-            .await
-            .unwrap();
-        for result in results {
-            result.unwrap();
-        }
-    }
-
-    fn admin(&self) -> AdminClient<DefaultClientContext> {
-        AdminClient::from_config(&self.kafka.admin_config("test").unwrap()).unwrap()
+        let mut topics = vec![topic::new(&control, 1).set("cleanup.policy", "compact")];
+        topics.extend(self.ends.keys().map(|name| topic::new(name, PARTITIONS)));
+        topic::create(&self.kafka, &topics).await.unwrap();
     }
 
     /// Leafcutter's schema and the target's tables, as a consumer makes them.
     pub(crate) async fn migrate(&self) {
         let mapping = parse::load(STRICT, "strict.yaml").unwrap();
         let model = Model::compile(mapping, &self.prefix).unwrap();
-        let config = session::config(&Secret::new(self.uri.clone())).unwrap();
+        let config = session::config(&Secret::new(self.uri().to_owned())).unwrap();
         let mut session = Session::open(&config, "test").await.unwrap();
-        migrations::migrate(&mut session, &model, true)
-            .await
-            .unwrap();
+        target::migrate(&mut session, &model, true).await.unwrap();
+    }
+
+    fn uri(&self) -> &str {
+        &self.target.stack.postgres_uri
+    }
+
+    /// Where Kafka is.
+    pub(crate) fn kafka(&self) -> &KafkaSettings {
+        &self.kafka
+    }
+
+    /// Connects to a database in which nobody can be kept out.
+    pub(crate) async fn execute_beside(&self, sql: &str) {
+        let stack = Stack::from_env().unwrap();
+        let client = stack.postgres().await.unwrap();
+        client.batch_execute(sql).await.unwrap();
+    }
+
+    fn brokers(&self) -> &str {
+        &self.target.stack.kafka_brokers
     }
 
     fn mapping(&self, name: &str, text: &str) {
-        std::fs::write(self.folder.join(name), text).unwrap();
+        std::fs::write(self.folder.path().join(name), text).unwrap();
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
+        self.folder.path().join(name)
     }
 
     pub(crate) fn topic(&self, collection: &str) -> String {
@@ -254,7 +295,17 @@ impl World {
 
     /// Starts a consumer beside the world's own.
     pub(crate) fn run(&self, mapping: &str) -> Running {
+        self.run_with(mapping, &[])
+    }
+
+    /// Starts a consumer with these flags beside the world's own.
+    pub(crate) fn run_with(&self, mapping: &str, flags: &[&str]) -> Running {
         let shutdown = Shutdown::new();
+        // Free a moment ago.
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let admin = free.local_addr().unwrap();
+        drop(free);
+        let admin_flag = admin.to_string();
         let file = self.file(mapping);
         let words: Vec<String> = [
             "leafcutter-consumer",
@@ -264,23 +315,29 @@ impl World {
             "--group",
             "g",
             "--kafka-brokers",
-            &self.brokers,
+            self.brokers(),
             "--postgres-uri",
-            &self.uri,
+            self.uri(),
+            "--admin",
+            &admin_flag,
             "--mapping",
         ]
         .map(str::to_owned)
         .into();
-        let cli = Cli::parse_from(words.into_iter().chain([file.display().to_string()]));
-        let Verb::Run(settings) = cli.verb else {
-            panic!("not `run`")
-        };
+        let words = words.into_iter().chain([file.display().to_string()]);
+        let flags = flags.iter().map(|&flag| flag.to_owned());
+        let cli = Cli::parse_from(words.chain(flags));
+        let Verb::Run(settings) = cli.verb;
         let stop = shutdown.clone();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Runtime::new().unwrap();
             runtime.block_on(Box::pin(pipeline::run(*settings, stop)))
         });
-        Running { shutdown, thread }
+        Running {
+            shutdown,
+            thread,
+            admin,
+        }
     }
 
     /// Stops it.
@@ -313,14 +370,9 @@ impl World {
         for collection in ["authors", "books"] {
             let topic = self.topic(collection);
             self.control(&Control::SnapshotComplete(SnapshotComplete {
-                producer: "p".to_owned(),
-                run: "r".to_owned(),
-                collection: collection.to_owned(),
-                offsets: self.ends[&topic].clone(),
-                topic,
                 complete_time: version(1),
                 documents: 1,
-                snapshot: true,
+                ..record::snapshot_complete(collection, &topic, self.ends[&topic].clone())
             }))
             .await;
         }
@@ -337,16 +389,12 @@ impl World {
             splits: 4,
         };
         self.control(&Control::Heartbeat(Heartbeat {
-            producer: "p".to_owned(),
-            run: "r".to_owned(),
-            time: version(second << 31),
-            low_water: Version::ZERO,
             sent_at: now(),
             offsets: self.ends.clone(),
             snapshots: ["authors", "books"]
                 .map(|c| (c.to_owned(), progress(c)))
                 .into(),
-            polled: false,
+            ..record::heartbeat(version(second << 31))
         }))
         .await;
     }
@@ -370,35 +418,23 @@ impl World {
 
     /// Waits until a query gives this text.
     pub(crate) async fn wait_for(&self, sql: &str, expected: &str) {
-        let begun = Instant::now();
         let mut last = String::new();
-        while begun.elapsed() < Duration::from_secs(60) {
+        let seen = probe::until(Duration::from_secs(60), expected, async || {
             if let Some(running) = &self.consumer {
                 assert!(!running.thread.is_finished(), "the consumer ended");
             }
-            last = self
-                .try_text(sql)
-                .await
-                .unwrap_or_else(|error| error.to_string());
-            if last == expected {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        panic!("{sql}: {last} instead of {expected}");
+            let told = self.try_text(sql).await;
+            last = told.unwrap_or_else(|error| error.to_string());
+            Ok((last == expected).then_some(()))
+        });
+        seen.await
+            .attempt(&format!("see what `{sql}` gives, `{last}` at the end,"))
+            .unwrap();
     }
 
-    async fn try_text(&self, sql: &str) -> Result<String, tokio_postgres::Error> {
-        let config = session::config(&Secret::new(self.uri.clone())).unwrap();
-        let client = session::connect(&config, "test").await.unwrap();
-        let mut lines = Vec::new();
-        for message in client.simple_query(sql).await? {
-            if let tokio_postgres::SimpleQueryMessage::Row(row) = message {
-                let cells = (0..row.len()).map(|i| row.get(i).unwrap_or("null").to_owned());
-                lines.push(cells.collect::<Vec<_>>().join("|"));
-            }
-        }
-        Ok(lines.join(" "))
+    async fn try_text(&self, sql: &str) -> leafcutter_harness::failure::Result<String> {
+        let client = self.target.stack.postgres().await?;
+        Ok(Rows::of(&client, sql).await?.text())
     }
 
     /// The rows of a query.
@@ -414,20 +450,26 @@ impl World {
 
     /// Runs `leafcutter` with this mapping.
     pub(crate) fn leafcutter_with(&self, mapping: &Path, words: &[&str]) -> Said {
-        let output = Command::new(env!("CARGO_BIN_EXE_leafcutter"))
+        Said::of(self.command(mapping, words).output().unwrap())
+    }
+
+    fn command(&self, mapping: &Path, words: &[&str]) -> Command {
+        let mut command = Command::new(program::find("leafcutter").unwrap());
+        command
             .args(words)
-            .env("LEAFCUTTER_POSTGRES_URI", &self.uri)
-            .env("LEAFCUTTER_KAFKA_BROKERS", &self.brokers)
+            .env("LEAFCUTTER_POSTGRES_URI", self.uri())
+            .env("LEAFCUTTER_KAFKA_BROKERS", self.brokers())
             .env("LEAFCUTTER_PREFIX", &self.prefix)
             .env("LEAFCUTTER_GROUP", "g")
-            .env("LEAFCUTTER_MAPPING", mapping)
-            .output()
-            .unwrap();
-        Said {
-            code: output.status.code().unwrap(),
-            out: String::from_utf8(output.stdout).unwrap(),
-            err: String::from_utf8(output.stderr).unwrap(),
-        }
+            .env("LEAFCUTTER_MAPPING", mapping);
+        command
+    }
+
+    /// Starts `leafcutter` with the strict mapping; what it says can be read.
+    pub(crate) fn leafcutter_started(&self, words: &[&str]) -> Child {
+        let mut command = self.command(&self.file("strict.yaml"), words);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
     }
 
     /// Removes the records below an offset, as retention does.
@@ -437,58 +479,38 @@ impl World {
         below
             .add_partition_offset(&self.topic(collection), partition, offset)
             .unwrap();
-        self.admin()
+        topic::admin(&self.kafka)
+            .unwrap()
             .delete_records(&below, &AdminOptions::new())
             .await
             .unwrap();
     }
 
-    /// What `status --watch` shows within three seconds.
-    pub(crate) fn watch_once(&self) -> String {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_leafcutter"))
-            .args([
-                "status",
-                "--watch",
-                "1",
-                "--group",
-                "g",
-                "--prefix",
-                &self.prefix,
-            ])
-            .args([
-                "--kafka-brokers",
-                &self.brokers,
-                "--postgres-uri",
-                &self.uri,
-            ])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        std::thread::sleep(Duration::from_secs(3));
+    /// What `status --watch` shows up to a line with this text, if it comes within a minute.
+    pub(crate) fn watch_until(&self, text: &str) -> String {
+        let mut child = self.leafcutter_started(&["status", "--watch", "1s"]);
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let (show, shown) = mpsc::channel();
+        std::thread::spawn(move || {
+            lines
+                .map_while(Result::ok)
+                .try_for_each(|line| show.send(line))
+        });
+        let mut all = String::new();
+        while !all.contains(text)
+            && let Ok(line) = shown.recv_timeout(Duration::from_secs(60))
+        {
+            all += &format!("{line}\n");
+        }
         child.kill().unwrap();
-        String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
+        child.wait().unwrap();
+        all
     }
 
     /// Takes everything away again.
     pub(crate) async fn end(mut self) {
         self.stop();
-        let config = session::config(&Secret::new(self.admin_uri.clone())).unwrap();
-        let client = session::connect(&config, "test").await.unwrap();
-        let drop = format!("drop database {} with (force)", self.database);
-        client.batch_execute(&drop).await.unwrap();
-        let control = name::control_topic(&self.prefix);
-        let letters: Vec<String> = self
-            .ends
-            .keys()
-            .map(|t| name::dead_letter_topic(t))
-            .collect();
-        let all = self.ends.keys().chain(&letters).chain([&control]);
-        let all: Vec<&str> = all.map(String::as_str).collect();
-        self.admin()
-            .delete_topics(&all, &AdminOptions::new())
-            .await
-            .unwrap();
-        std::fs::remove_dir_all(&self.folder).unwrap();
+        topic::delete_all(&self.kafka, &self.prefix).await.unwrap();
     }
 }
 
@@ -499,16 +521,19 @@ fn now() -> i64 {
     i64::try_from(since.as_millis()).unwrap()
 }
 
-/// A record made by hand.
-pub(crate) struct Made {
-    collection: &'static str,
-    key: DocumentKey,
-    value: Vec<u8>,
-}
-
 /// An author as the source had it at `second`.
 pub(crate) fn author(id: i64, second: i64, name: impl Into<bson::Bson>) -> Made {
-    made("authors", second, &doc! { "_id": id, "name": name.into() })
+    made("authors", second, doc! { "_id": id, "name": name.into() })
+}
+
+/// One so large that nothing else is in what is fetched of Kafka with it.
+pub(crate) fn large_author(id: i64, second: i64, name: &str) -> Made {
+    let filler = "x".repeat(600_000);
+    made(
+        "authors",
+        second,
+        doc! { "_id": id, "name": name, "filler": filler },
+    )
 }
 
 /// A book as the source had it at `second`.
@@ -516,35 +541,10 @@ pub(crate) fn book(id: i64, second: i64, title: impl Into<bson::Bson>, author: i
     made(
         "books",
         second,
-        &doc! { "_id": id, "title": title.into(), "author_id": author },
+        doc! { "_id": id, "title": title.into(), "author_id": author },
     )
 }
 
-fn made(collection: &'static str, second: i64, document: &Document) -> Made {
-    let key = RawDocumentBuf::try_from(&doc! { "_id": document.get("_id") }).unwrap();
-    let document = RawDocumentBuf::try_from(document).unwrap();
-    let at = version(second << 31);
-    let mut value = Vec::new();
-    let envelope = Envelope {
-        operation: Operation::Update,
-        key: key.as_bytes(),
-        document: Some(document.as_bytes()),
-        version: at,
-        as_of: at,
-        source: Source {
-            database: "shop",
-            collection,
-            cluster_time: at,
-            wall_time: None,
-            snapshot: false,
-            transaction: None,
-        },
-        run: "r",
-    };
-    avro::encode(&envelope, &mut value);
-    Made {
-        collection,
-        key: DocumentKey::of_document(&key).unwrap(),
-        value,
-    }
+fn made(collection: &'static str, second: i64, document: Document) -> Made {
+    changed(collection, Operation::Update, second << 31, document)
 }

@@ -1,22 +1,25 @@
 //! Checkpoints: what a run leaves behind for the next one.
 //!
 //! Two kinds of records on the compacted topic `<prefix>.leafcutter.checkpoints`, as JSON: one per
-//! producer for the stream, one per collection for its snapshot. They hold only what Kafka has
-//! acknowledged (PROTOCOL P2). Of several records under one key the one that is furthest counts,
-//! not the last: a process that was frozen may write an older one late, and can then only cause
+//! producer and set of collections for the stream, one per collection for its snapshot. They hold only
+//! what Kafka has acknowledged (PROTOCOL P2). Of several records under one key the one that is furthest
+//! counts, not the last: a process that was frozen may write an older one late, and can then only cause
 //! repetition.
+//!
+//! A stream's checkpoint speaks of the collections that it names and of no other (PROTOCOL P8). So each
+//! set of collections has a key of its own: one that leaves the mapping stays covered up to the time at
+//! which it left, whatever is written for those that stay, and two producers of one name that follow
+//! different collections do not hide each other's.
 
 pub mod store;
 pub mod resume;
 
-use std::collections::BTreeMap;
-
+use crate::{progress::Snapshot, source::plan::Plan};
 use bson::{Bson, RawDocumentBuf};
 use leafcutter_schemas::version::Version;
 use serde::{Deserialize, Serialize};
-
-use crate::progress::Snapshot;
-use crate::source::plan::Plan;
+use std::collections::BTreeMap;
+use uuid::Uuid;
 
 /// Where the stream is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +36,10 @@ pub struct StreamCheckpoint {
     pub token: serde_json::Value,
     /// Every event at or before this time is acknowledged.
     pub time: Version,
+    /// The newest event that was read: the source has to have it still, or its history is another.
+    /// Zero where none was.
+    #[serde(default)]
+    pub event: Version,
 }
 
 /// The identity of a MongoDB cluster. Cluster times of different ones cannot be compared.
@@ -135,17 +142,26 @@ pub enum Checkpoint {
 /// All that one producer left behind.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stored {
-    /// The stream's.
-    pub stream: Option<StreamCheckpoint>,
+    /// The streams', by the keys of their records.
+    pub streams: BTreeMap<String, StreamCheckpoint>,
     /// The snapshots', by collection.
     pub snapshots: BTreeMap<String, SnapshotCheckpoint>,
 }
 
-fn stream_key(producer: &str) -> String {
-    format!("stream/{producer}")
+fn stream_key(producer: &str, collections: &[String]) -> String {
+    let set = Uuid::new_v5(&Uuid::NAMESPACE_OID, collections.join("\0").as_bytes());
+    format!("stream/{producer}/{}", set.simple())
 }
 
-fn snapshot_key(producer: &str, collection: &str) -> String {
+/// Whether a stream's checkpoint of this producer has this key. Earlier versions wrote one, without a
+/// set.
+fn is_stream_key(producer: &str, key: &str) -> bool {
+    let rest = key.strip_prefix("stream/");
+    let rest = rest.and_then(|rest| rest.strip_prefix(producer));
+    rest.is_some_and(|set| set.is_empty() || set.starts_with('/'))
+}
+
+pub(crate) fn snapshot_key(producer: &str, collection: &str) -> String {
     format!("snapshot/{producer}/{collection}")
 }
 
@@ -153,7 +169,7 @@ impl Checkpoint {
     /// The record's key.
     pub fn key(&self) -> String {
         match self {
-            Self::Stream(stream) => stream_key(&stream.producer),
+            Self::Stream(stream) => stream_key(&stream.producer, &stream.fingerprint.collections),
             Self::Snapshot(snapshot) => snapshot_key(&snapshot.producer, &snapshot.collection),
         }
     }
@@ -183,18 +199,15 @@ impl Stored {
         value: Option<&[u8]>,
     ) -> Result<(), serde_json::Error> {
         let key = String::from_utf8_lossy(key);
-        if *key == *stream_key(producer) {
+        if is_stream_key(producer, &key) {
             let Some(value) = value else {
-                self.stream = None;
+                self.streams.remove(&*key);
                 return Ok(());
             };
             let read: StreamCheckpoint = serde_json::from_slice(value)?;
-            if self
-                .stream
-                .as_ref()
-                .is_none_or(|known| known.time <= read.time)
-            {
-                self.stream = Some(read);
+            let known = self.streams.get(&*key);
+            if known.is_none_or(|known| known.time <= read.time) {
+                self.streams.insert(key.into_owned(), read);
             }
         } else if let Some(collection) = key.strip_prefix(&*snapshot_key(producer, "")) {
             let Some(value) = value else {
@@ -211,6 +224,41 @@ impl Stored {
             }
         }
         Ok(())
+    }
+}
+
+impl Stored {
+    /// The furthest of the streams' checkpoints.
+    pub fn stream(&self) -> Option<&StreamCheckpoint> {
+        self.streams.values().max_by_key(|stream| stream.time)
+    }
+
+    /// The newest event that was read from the source.
+    pub fn last_event(&self) -> Version {
+        let events = self.streams.values().map(|stream| stream.event);
+        events.max().unwrap_or_default()
+    }
+
+    /// Up to which time everything that happened to a collection is known to be in Kafka (P8): that of
+    /// the furthest checkpoint that names it. Where none does, although its snapshot was begun by
+    /// somebody who followed changes, that is all that is sure: changes before the snapshot do not
+    /// matter to it.
+    pub fn covered(&self, collection: &str) -> Option<Version> {
+        let names = |stream: &&StreamCheckpoint| {
+            let names = &stream.fingerprint.collections;
+            names.iter().any(|name| name == collection)
+        };
+        let named = self.streams.values().filter(names);
+        let begun = || Some(self.snapshots.get(collection)?.plan.planned_at);
+        self.stream()?;
+        named.map(|stream| stream.time).max().or_else(begun)
+    }
+
+    /// Up to which time all of these collections are covered, but for those that are new; none where
+    /// all of them are.
+    pub fn all_covered(&self, collections: &[String]) -> Option<Version> {
+        let covered = collections.iter().filter_map(|name| self.covered(name));
+        covered.min()
     }
 }
 
@@ -239,6 +287,7 @@ mod tests {
             fingerprint: Fingerprint::default(),
             token: token_to_json(&rawdoc! { "_data": "82AA" }),
             time: Version::from_i64(time).unwrap(),
+            event: Version::ZERO,
         }
     }
 
@@ -278,7 +327,7 @@ mod tests {
             (Checkpoint::Snapshot(snapshot(1, 2, false)), true),
             (Checkpoint::Snapshot(snapshot(1, 1, false)), true),
         ]);
-        assert_eq!(stored.stream.unwrap().run, "new");
+        assert_eq!(stored.stream().unwrap().run, "new");
         assert_eq!(stored.snapshots["a/b"].done.len(), 2);
         let again = load(&[
             (Checkpoint::Snapshot(snapshot(1, 9, true)), true),

@@ -1,45 +1,68 @@
 //! What a run does with what the last one left, decided before anything is opened.
 
-use leafcutter_runtime::exit::Exit;
-use leafcutter_runtime::report::Fault;
+use super::{Cluster, Fingerprint, SnapshotCheckpoint, Stored, StreamCheckpoint, token_from_json};
+use crate::{
+    error::Error,
+    progress::{Snapshot, SplitState},
+    source::change_stream::Start,
+};
+use leafcutter_runtime::{exit::Exit, report::Fault};
 use leafcutter_schemas::version::Version;
 
-use super::{Cluster, Fingerprint, SnapshotCheckpoint, Stored, StreamCheckpoint, token_from_json};
-use crate::error::Error;
-use crate::progress::{Snapshot, SplitState};
-use crate::source::change_stream::Start;
-
-/// Where the stream begins.
+/// Where the stream begins: where the collection of the mapping stands that is furthest behind (P8).
 ///
 /// # Errors
 /// When the checkpoint belongs to another cluster, or to a later time than the source has: then
 /// versions cannot be compared, and a person has to decide.
 pub fn stream_start(
-    stored: Option<&StreamCheckpoint>,
+    stored: &Stored,
     cluster: &Cluster,
     fingerprint: &Fingerprint,
     now: Version,
 ) -> Result<Start, Error> {
-    let Some(stored) = stored else {
+    for left in stored.streams.values() {
+        same_source(left, cluster, fingerprint)?;
+        if left.time > now {
+            return Err(mismatch(
+                "the source's time went back behind the checkpoint",
+                format!(
+                    "{} in the checkpoint, {now} at the source, as after a restore",
+                    left.time
+                ),
+            ));
+        }
+    }
+    let Some(covered) = stored.all_covered(&fingerprint.collections) else {
         return Ok(Start::Now);
     };
-    same_source(stored, cluster, fingerprint)?;
-    if stored.time > now {
-        return Err(mismatch(
-            "the source's time went back behind the checkpoint",
-            format!(
-                "{} in the checkpoint, {now} at the source, as after a restore",
-                stored.time
-            ),
-        ));
-    }
-    match token_from_json(&stored.token) {
+    tell_returned(stored, fingerprint, covered);
+    let own = stored
+        .streams
+        .values()
+        .filter(|left| left.fingerprint == *fingerprint && left.time >= covered);
+    match own.map(|left| token_from_json(&left.token)).next() {
         // A `snapshot` alone leaves a time and no token.
-        Some(token) if stored.fingerprint == *fingerprint && !token.is_empty() => {
-            Ok(Start::After(token))
-        }
-        _ => Ok(Start::At(stored.time)),
+        Some(Some(token)) if !token.is_empty() => Ok(Start::After(token)),
+        _ => Ok(Start::At(covered)),
     }
+}
+
+/// Says which collections make the stream begin before the place where others stand.
+fn tell_returned(stored: &Stored, fingerprint: &Fingerprint, covered: Version) {
+    let names = &fingerprint.collections;
+    let furthest = names.iter().filter_map(|name| stored.covered(name)).max();
+    if furthest == Some(covered) {
+        return;
+    }
+    let behind = names
+        .iter()
+        .filter(|name| stored.covered(name) == Some(covered));
+    let behind: Vec<&str> = behind.map(String::as_str).collect();
+    tracing::info!(
+        collections = behind.join(", "),
+        from = %covered,
+        "collections came back into the mapping; reading the changes since they left"
+    );
 }
 
 /// Up to which time a source was polled before; none for the first time. A clock that was set back
@@ -48,15 +71,14 @@ pub fn stream_start(
 /// # Errors
 /// When the checkpoint belongs to another cluster, or to a change stream.
 pub fn poll_mark(
-    stored: Option<&StreamCheckpoint>,
+    stored: &Stored,
     cluster: &Cluster,
     fingerprint: &Fingerprint,
 ) -> Result<Option<Version>, Error> {
-    let Some(stored) = stored else {
-        return Ok(None);
-    };
-    same_source(stored, cluster, fingerprint)?;
-    Ok(Some(stored.time))
+    for left in stored.streams.values() {
+        same_source(left, cluster, fingerprint)?;
+    }
+    Ok(stored.all_covered(&fingerprint.collections))
 }
 
 fn same_source(
@@ -103,15 +125,15 @@ fn mismatch(what: &str, why: String) -> Error {
     )
 }
 
-/// The snapshot of a collection as it was left, if it can be gone on with. Without a stream
-/// checkpoint it cannot: between the two there may be a gap.
+/// The snapshot of a collection as it was left, if it can be gone on with. Where nobody followed the
+/// collection's changes it cannot: between the two there may be a gap.
 pub fn snapshot(
     stored: &Stored,
     collection: &str,
     topic: &str,
     uuid: Option<&str>,
 ) -> Option<Snapshot> {
-    stored.stream.as_ref()?;
+    stored.covered(collection)?;
     let left = stored.snapshots.get(collection)?;
     if left.plan.uuid.as_deref() != uuid && !left.complete {
         return None;
@@ -162,6 +184,17 @@ mod tests {
         }
     }
 
+    fn all(left: impl IntoIterator<Item = StreamCheckpoint>) -> Stored {
+        let keyed = left.into_iter().map(|left| {
+            let key = crate::checkpoint::Checkpoint::Stream(left.clone()).key();
+            (key, left)
+        });
+        Stored {
+            streams: keyed.collect(),
+            ..Stored::default()
+        }
+    }
+
     fn stored() -> StreamCheckpoint {
         StreamCheckpoint {
             producer: "p".into(),
@@ -170,26 +203,62 @@ mod tests {
             fingerprint: fingerprint(&["a"]),
             token: token_to_json(&rawdoc! { "_data": "82" }),
             time: v(10),
+            event: v(9),
         }
     }
 
     #[test]
     fn a_token_is_used_only_for_the_stream_it_was_made_by() {
-        let start = |stored: Option<&StreamCheckpoint>, names: &[&str]| {
+        let start = |stored: &Stored, names: &[&str]| {
             stream_start(stored, &cluster(Some("x")), &fingerprint(names), v(11)).unwrap()
         };
-        assert_eq!(start(None, &["a"]), Start::Now);
+        let token = || Start::After(rawdoc! { "_data": "82" });
+        assert_eq!(start(&all([]), &["a"]), Start::Now);
+        assert_eq!(start(&all([stored()]), &["a"]), token());
+        assert_eq!(start(&all([stored()]), &["a", "b"]), Start::At(v(10)));
+        assert_eq!(start(&all([stored()]), &["b"]), Start::Now, "b is new");
+    }
+
+    #[test]
+    fn a_checkpoint_speaks_of_its_own_collections_only() {
+        let left = |time, names: &[&str]| StreamCheckpoint {
+            time: v(time),
+            fingerprint: fingerprint(names),
+            ..stored()
+        };
+        let start = |stored: &Stored, names: &[&str]| {
+            stream_start(stored, &cluster(Some("x")), &fingerprint(names), v(99)).unwrap()
+        };
+        // `a` left, and `b` went on.
+        let mut away = all([left(10, &["a", "b"]), left(50, &["b"])]);
         assert_eq!(
-            start(Some(&stored()), &["a"]),
+            start(&away, &["a", "b"]),
             Start::After(rawdoc! { "_data": "82" })
         );
-        assert_eq!(start(Some(&stored()), &["a", "b"]), Start::At(v(10)));
+        assert_eq!(start(&away, &["a", "c"]), Start::At(v(10)));
+        assert_eq!(start(&away, &["b", "c"]), Start::At(v(50)));
+        // Both went on, each by itself: the old token may be gone from the oplog.
+        let apart = all([left(10, &["a", "b"]), left(50, &["b"]), left(40, &["a"])]);
+        assert_eq!(start(&apart, &["a", "b"]), Start::At(v(40)));
+        // A version that knew one checkpoint only has forgotten when `a` left.
+        away.streams.retain(|_, left| left.time == v(50));
+        assert_eq!(start(&away, &["a", "b"]), Start::At(v(50)), "a is new");
+        let mut begun = SnapshotCheckpoint::of("p", "r", "a", &Snapshot::new("t", Plan::default()));
+        begun.plan.planned_at = v(5);
+        away.snapshots.insert("a".to_owned(), begun);
+        assert_eq!(
+            start(&away, &["a", "b"]),
+            Start::At(v(5)),
+            "since its snapshot"
+        );
+        let mark = poll_mark(&away, &cluster(Some("x")), &fingerprint(&["a", "b"]));
+        assert_eq!(mark.unwrap(), Some(v(5)));
     }
 
     #[test]
     fn another_cluster_or_a_restored_one_is_refused() {
         let start = |cluster: &Cluster, now| {
-            stream_start(Some(&stored()), cluster, &fingerprint(&["a"]), now).is_ok()
+            stream_start(&all([stored()]), cluster, &fingerprint(&["a"]), now).is_ok()
         };
         assert!(start(&cluster(Some("x")), v(10)));
         assert!(!start(&cluster(Some("y")), v(10)));
@@ -209,7 +278,7 @@ mod tests {
         };
         let mut left = stored();
         let mark = |left: &StreamCheckpoint, print: &Fingerprint| {
-            poll_mark(Some(left), &cluster(Some("x")), print)
+            poll_mark(&all([left.clone()]), &cluster(Some("x")), print)
                 .ok()
                 .flatten()
         };
@@ -217,14 +286,14 @@ mod tests {
         left.fingerprint = polled.clone();
         assert_eq!(mark(&left, &polled), Some(v(10)));
         let stream = stream_start(
-            Some(&left),
+            &all([left.clone()]),
             &cluster(Some("x")),
             &fingerprint(&["a"]),
             v(11),
         );
         assert!(stream.is_err(), "a poll's");
-        assert!(poll_mark(None, &cluster(None), &polled).unwrap().is_none());
-        assert!(poll_mark(Some(&left), &cluster(Some("y")), &polled).is_err());
+        assert_eq!(poll_mark(&all([]), &cluster(None), &polled).unwrap(), None);
+        assert!(poll_mark(&all([left]), &cluster(Some("y")), &polled).is_err());
     }
 
     #[test]
@@ -240,10 +309,8 @@ mod tests {
             complete: false,
             documents: 4,
         };
-        let mut all = Stored {
-            stream: Some(self::stored()),
-            snapshots: BTreeMap::from([("a".to_owned(), checkpoint)]),
-        };
+        let mut all = all([stored()]);
+        all.snapshots.insert("a".to_owned(), checkpoint);
         let left = snapshot(&all, "a", "t", Some("u")).unwrap();
         let done: Vec<_> = left.splits.iter().map(|split| split.done).collect();
         assert_eq!((done, left.documents()), (vec![false, true, false], 4));
@@ -252,7 +319,7 @@ mod tests {
             snapshot(&all, "a", "t", Some("other")).is_none(),
             "created anew"
         );
-        all.stream = None;
+        all.streams.clear();
         assert!(
             snapshot(&all, "a", "t", Some("u")).is_none(),
             "a gap in the stream"

@@ -1,25 +1,27 @@
 //! The durable home of checkpoints: reading all of them at the start, writing what has moved.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use leafcutter_runtime::exit::Exit;
-use leafcutter_runtime::kafka::{CompactedReader, KafkaSettings, ReadError};
-use leafcutter_runtime::report::Fault;
-use leafcutter_schemas::control::{Control, Heartbeat};
-use leafcutter_schemas::name;
-use leafcutter_schemas::version::Version;
-
 use super::{
     Checkpoint, Cluster, Fingerprint, SnapshotCheckpoint, Stored, StreamCheckpoint, snapshot_key,
-    stream_key, token_to_json,
+    token_to_json,
 };
-use crate::error::Error;
-use crate::metrics;
-use crate::progress::Progress;
-use crate::publish::Publisher;
-use crate::source::hold::Position;
+use crate::{
+    error::Error, metrics, progress::Progress, publish::Publisher, source::hold::Position,
+};
+use leafcutter_runtime::{
+    exit::Exit,
+    kafka::{CompactedReader, KafkaSettings, ReadError},
+    report::Fault,
+};
+use leafcutter_schemas::{
+    control::{Control, Heartbeat},
+    name,
+    version::Version,
+};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// The stream's position is written this often at least, also when nothing happens: an old token
 /// costs the server a long scan, and may have left the oplog.
@@ -45,7 +47,8 @@ pub fn load(settings: &KafkaSettings, topic: &str, producer: &str) -> Result<Sto
             stored
                 .take(producer, &key, value.as_deref())
                 .map_err(|error| {
-                    Error::fault(Exit::StateMismatch, unreadable(topic, &key, &error))
+                    let key = String::from_utf8_lossy(&key);
+                    unreadable(topic, &key, error.to_string())
                 })?;
         } else if moved.elapsed() > STALL {
             return Err(fault(Fault::new(
@@ -75,7 +78,8 @@ pub async fn forget(
     let topic = name::checkpoints_topic(prefix);
     let (kafka, owner, from) = (settings.clone(), producer.to_owned(), topic.clone());
     let stored = tokio::task::spawn_blocking(move || load(&kafka, &from, &owner)).await;
-    let stored = stored.unwrap_or_else(|_| Ok(Stored::default()))?;
+    let stored =
+        stored.unwrap_or_else(|error| Err(Error::internal("the reader of checkpoints", error)))?;
     let publisher = Publisher::open(settings, "leafcutter-forget")?;
     let all = collections.is_empty();
     for name in stored
@@ -88,24 +92,23 @@ pub async fn forget(
             .send_and_wait(&topic, key.as_bytes(), None)
             .await?;
     }
-    let key = stream_key(producer);
-    match stored.stream {
-        Some(mut stream) if !all => {
+    for (key, mut stream) in stored.streams {
+        let kept = |name: &String| !collections.contains(name);
+        if !all && stream.fingerprint.collections.iter().all(kept) {
+            continue;
+        }
+        if !all {
             // As if the collections had not been in the mapping: they count as added.
-            stream
-                .fingerprint
-                .collections
-                .retain(|name| !collections.contains(name));
-            let value = Checkpoint::Stream(stream).value().unwrap_or_default();
+            stream.fingerprint.collections.retain(kept);
+            let rest = Checkpoint::Stream(stream);
+            let value = rest.value().unwrap_or_default();
             publisher
-                .send_and_wait(&topic, key.as_bytes(), Some(&value))
+                .send_and_wait(&topic, rest.key().as_bytes(), Some(&value))
                 .await?;
         }
-        _ => {
-            publisher
-                .send_and_wait(&topic, key.as_bytes(), None)
-                .await?;
-        }
+        publisher
+            .send_and_wait(&topic, key.as_bytes(), None)
+            .await?;
     }
     let control = name::control_topic(prefix);
     publisher
@@ -128,14 +131,16 @@ fn heartbeat_key(producer: &str) -> String {
     .key()
 }
 
-fn unreadable(topic: &str, key: &[u8], error: &serde_json::Error) -> Fault {
-    Fault::new(
+/// A checkpoint that no version of ours wrote.
+pub(crate) fn unreadable(topic: &str, key: &str, why: String) -> Error {
+    let fault = Fault::new(
         "could not read a checkpoint",
-        format!("topic `{topic}`, key `{}`", String::from_utf8_lossy(key)),
-        error.to_string(),
+        format!("topic `{topic}`, key `{key}`"),
+        why,
         "It was written by another version of Leafcutter, or by something else. Run that \
          version, or begin again under another `--prefix`.",
-    )
+    );
+    Error::fault(Exit::StateMismatch, fault)
 }
 
 /// Writes checkpoints of one run.
@@ -212,6 +217,7 @@ impl Writer {
             fingerprint: self.fingerprint.clone(),
             token: token_to_json(&position.token),
             time,
+            event: self.progress.last_event(),
         }))
         .await?;
         self.progress.stream_checkpointed(time);

@@ -8,24 +8,27 @@
 
 pub mod offsets;
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-
-use leafcutter_runtime::admin::Health;
-use leafcutter_runtime::budget::Budget;
-use leafcutter_schemas::control::{Control, Heartbeat, SnapshotComplete};
-use leafcutter_schemas::version::Version;
+use crate::{
+    error::Error,
+    liveness::Liveness,
+    metrics,
+    progress::{Progress, Snapshot},
+    publish::Publisher,
+    source::{Collection, clock::Clock},
+};
+use leafcutter_runtime::{budget::Budget, exit::Exit, report::Fault};
+use leafcutter_schemas::{
+    control::{Control, Heartbeat, SnapshotComplete},
+    version::Version,
+};
 use mongodb::Client;
-use tokio_util::sync::CancellationToken;
-
-use crate::error::Error;
-use crate::metrics;
-use crate::progress::{Progress, Snapshot};
-use crate::publish::Publisher;
-use crate::source::Collection;
-use crate::source::clock::Clock;
 use offsets::EndOffsets;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+use tokio_util::sync::CancellationToken;
 
 /// Sends the control records of one run.
 pub struct Announcer {
@@ -51,8 +54,10 @@ pub struct Announcer {
     pub progress: Arc<Progress>,
     /// The byte budgets, for the metrics.
     pub budgets: [Budget; 2],
-    /// Beats once a heartbeat.
-    pub health: Health,
+    /// Beats once a heartbeat, and says whether Kafka answers.
+    pub liveness: Liveness,
+    /// The ends that the last heartbeat told, by this run or one before it.
+    pub told: Mutex<BTreeMap<String, Vec<i64>>>,
     /// When the last line was logged, and the records acknowledged since.
     pub noted: Mutex<(Instant, u64)>,
 }
@@ -70,7 +75,7 @@ impl Announcer {
         loop {
             // Looked at before the work, so that the last round sees everything.
             let last = stop.is_cancelled();
-            self.health.beat("heartbeat");
+            self.liveness.beat();
             self.complete_snapshots().await?;
             self.heartbeat().await?;
             if last {
@@ -170,12 +175,15 @@ impl Announcer {
         let topics: Vec<&str> = self.collections.iter().map(|c| c.topic.as_str()).collect();
         let offsets: BTreeMap<String, Vec<i64>> = match self.offsets.ask(&topics).await {
             Ok(offsets) => offsets,
+            Err(error @ Error::Fault { .. }) => return Err(error),
             Err(error) => {
                 let cause = crate::error::causes(&error);
+                self.liveness.silent(format!("{error}: {cause}"));
                 tracing::warn!(%error, cause, "a heartbeat is left out");
                 return Ok(());
             }
         };
+        self.check_ends(&offsets)?;
         let sent_at = now();
         let shown = self.progress.shown();
         for (name, snapshot) in &shown {
@@ -198,6 +206,20 @@ impl Announcer {
         .await
     }
 
+    /// A partition that ends before the end that was told was deleted and created anew, or has lost
+    /// records. The next heartbeat would hide it.
+    fn check_ends(&self, ends: &BTreeMap<String, Vec<i64>>) -> Result<(), Error> {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        for (topic, ends) in ends {
+            let before = told.get(topic).map(Vec::as_slice).unwrap_or_default();
+            if ends.iter().zip(before).any(|(end, before)| end < before) {
+                return Err(Error::fault(Exit::StateMismatch, shorter(topic)));
+            }
+        }
+        told.clone_from(ends);
+        Ok(())
+    }
+
     /// One calm line a minute.
     fn note(&self, time: Version, lag_seconds: u64, records: u64) {
         let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
@@ -211,10 +233,26 @@ impl Announcer {
 
     async fn send(&self, control: &Control) -> Result<(), Error> {
         let value = control.value().unwrap_or_default();
-        self.publisher
-            .send_and_wait(&self.topic, control.key().as_bytes(), Some(&value))
-            .await
+        let key = control.key();
+        let sent = self
+            .publisher
+            .send_and_wait(&self.topic, key.as_bytes(), Some(&value));
+        self.liveness
+            .asking("the brokers do not acknowledge a heartbeat", sent)
+            .await?;
+        self.liveness.answers();
+        Ok(())
     }
+}
+
+pub(crate) fn shorter(topic: &str) -> Fault {
+    Fault::new(
+        "could not go on: a data topic is shorter than it was",
+        format!("topic `{topic}`"),
+        "a partition ends before the offset of the last heartbeat: the topic was deleted and \
+         created anew, or its broker has lost records",
+        "Begin again: another `--prefix`, and the target emptied (README).",
+    )
 }
 
 fn show(name: &str, snapshot: &Snapshot) {

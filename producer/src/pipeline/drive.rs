@@ -1,13 +1,13 @@
 //! A run under way, and the order of its stop.
 
 use super::{Run, Shared};
-use crate::checkpoint::store::Writer;
-use crate::control::Announcer;
-use crate::error::Error;
-use crate::progress::Progress;
-use crate::settings::Verb;
-use leafcutter_runtime::shutdown::Shutdown;
-use leafcutter_runtime::task::{Cause, TaskSet};
+use crate::{
+    checkpoint::store::Writer, control::Announcer, error::Error, progress::Progress, settings::Verb,
+};
+use leafcutter_runtime::{
+    shutdown::Shutdown,
+    task::{Cause, TaskSet},
+};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 

@@ -1,13 +1,15 @@
 //! Which splits are to be read: those of a new plan, or those that an earlier run left.
 
 use super::{Run, Shared};
-use crate::checkpoint::{Stored, resume};
-use crate::error::Error;
-use crate::progress::Snapshot as SnapshotState;
-use crate::settings::Verb;
-use crate::source::snapshot::Task;
-use crate::source::{Collection, split};
+use crate::{
+    checkpoint::{Stored, resume, snapshot_key, store::unreadable},
+    error::Error,
+    progress::Snapshot as SnapshotState,
+    settings::Verb,
+    source::{Collection, change_stream::reaches_back, snapshot::Task, split},
+};
 use leafcutter_schemas::version::Version;
+use std::collections::BTreeMap;
 
 impl Run {
     /// Plans every snapshot, or takes it up where it was left; gives the splits to be read, in the
@@ -29,9 +31,9 @@ impl Run {
                     continue;
                 }
                 let Some(range) = state.plan.split(number) else {
-                    return Err(Error::MalformedEvent {
-                        why: format!("a bound of `{}` in the checkpoint", collection.name),
-                    });
+                    let key = snapshot_key(&self.settings.name, &collection.name);
+                    let why = format!("split {number} has no bounds");
+                    return Err(unreadable(&self.prepared.checkpoints_topic, &key, why));
                 };
                 tasks.push(Task {
                     collection: position,
@@ -74,6 +76,27 @@ impl Run {
         let mut plan = plan.map_err(failed)?;
         plan.planned_at = now;
         Ok(SnapshotState::new(&collection.topic, plan))
+    }
+
+    /// The collections of which the source does not have any more what happened after their checkpoints;
+    /// where it has that, and does not take the position all the same, those that are furthest behind.
+    pub(super) async fn without_history(&self, stored: &Stored) -> Vec<String> {
+        let mut times: BTreeMap<Version, Vec<String>> = BTreeMap::new();
+        for collection in self.settings.collections.iter() {
+            if let Some(time) = stored.covered(&collection.name) {
+                times.entry(time).or_default().push(collection.name.clone());
+            }
+        }
+        let (client, database) = (&self.prepared.client, &self.settings.database);
+        let mut lost = Vec::new();
+        for (time, names) in times {
+            match reaches_back(client, database, time).await {
+                Ok(false) => lost.extend(names),
+                Ok(true) | Err(_) if lost.is_empty() => return names,
+                Ok(true) | Err(_) => return lost,
+            }
+        }
+        lost
     }
 
     pub(super) fn is_series(&self, collection: &Collection) -> bool {

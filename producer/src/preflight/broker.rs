@@ -1,56 +1,30 @@
 //! Kafka's part: reachable, and every topic as our promises need it.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::time::Duration;
-
-use leafcutter_runtime::kafka::LogContext;
-use leafcutter_runtime::report::Fault;
-use leafcutter_schemas::name;
-use rdkafka::admin::{
-    AdminClient, AdminOptions, ConfigResource, NewTopic, OwnedResourceSpecifier, ResourceSpecifier,
-    TopicReplication,
+use super::{
+    Broker,
+    findings::Findings,
+    topic::{self, RECORD_BYTES_MAX, Role, Seen, Wanted},
 };
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-
-use super::{Broker, Findings};
-use crate::checkpoint::store;
-use crate::publish::Address;
-use crate::settings::Settings;
+use crate::{checkpoint::store, error::Error, publish::Address, settings::Settings};
+use leafcutter_runtime::{kafka::LogContext, report::Fault};
+use leafcutter_schemas::name;
+use rdkafka::{
+    admin::{
+        AdminClient, AdminOptions, NewTopic, OwnedResourceSpecifier, ResourceSpecifier,
+        TopicReplication,
+    },
+    error::{KafkaError, RDKafkaErrorCode},
+};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 type Admin = AdminClient<LogContext>;
 
 const ANSWER: Duration = Duration::from_secs(5);
 /// How long new topics may take to have leaders.
 const LEADERS: Duration = Duration::from_secs(60);
-/// 16 MB of BSON, its envelope, and the protocol around it.
-const RECORD_BYTES_MAX: usize = 20 << 20;
 /// A dead letter is the original and its headers.
 const DEAD_LETTER_BYTES_MAX: usize = RECORD_BYTES_MAX + (1 << 20);
 const REPLICAS_MAX: i32 = 3;
-
-/// What a topic is for decides what it has to be like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
-    Data,
-    DeadLetters,
-    Compacted,
-}
-
-#[derive(Debug)]
-struct Wanted {
-    name: String,
-    role: Role,
-    partitions: i32,
-    config: Vec<(&'static str, String)>,
-}
-
-/// What the cluster has now.
-struct Seen {
-    brokers: usize,
-    partitions: BTreeMap<String, usize>,
-    without_leader: BTreeSet<String>,
-}
 
 pub(super) async fn check(settings: &Settings, findings: &mut Findings) -> Option<Broker> {
     let place = format!("Kafka at {}", settings.kafka.brokers);
@@ -79,7 +53,8 @@ pub(super) async fn check(settings: &Settings, findings: &mut Findings) -> Optio
         .iter()
         .partition(|topic| seen.partitions.contains_key(&topic.name));
     check_partitions(&there, &seen, findings);
-    let limits = check_configs(&admin, &there, findings).await;
+    topic::check_names(&missing, &seen, findings);
+    let limits = check_configs(&admin, &there, &seen, findings).await;
     if seen
         .partitions
         .contains_key(&name::checkpoints_topic(&settings.prefix))
@@ -134,6 +109,8 @@ fn wanted(settings: &Settings) -> Vec<Wanted> {
         partitions: settings.partitions,
         config: vec![
             ("cleanup.policy", "delete".to_owned()),
+            // Kafka removes by the time of records: the broker's clock, not the producer's.
+            ("message.timestamp.type", "LogAppendTime".to_owned()),
             ("retention.ms", retention),
             ("max.message.bytes", bytes.to_string()),
         ],
@@ -166,7 +143,16 @@ async fn seen(admin: &Arc<Admin>) -> Result<Seen, KafkaError> {
         Ok(Seen {
             brokers: metadata.brokers().len(),
             partitions: topics
+                .clone()
                 .map(|t| (t.name().to_owned(), t.partitions().len()))
+                .collect(),
+            replicas: topics
+                .filter_map(|t| {
+                    Some((
+                        t.name().to_owned(),
+                        t.partitions().first()?.replicas().len(),
+                    ))
+                })
                 .collect(),
             without_leader: metadata
                 .topics()
@@ -188,24 +174,18 @@ async fn check_lost(settings: &Settings, missing: &[&Wanted], findings: &mut Fin
     let (kafka, name) = (settings.kafka.clone(), settings.name.clone());
     let topic = name::checkpoints_topic(&settings.prefix);
     let loaded = tokio::task::spawn_blocking(move || store::load(&kafka, &topic, &name)).await;
+    let loaded =
+        loaded.unwrap_or_else(|error| Err(Error::internal("the reader of checkpoints", error)));
     let stored = match loaded {
-        Ok(Ok(stored)) => stored,
-        Ok(Err(error)) => {
+        Ok(stored) => stored,
+        Err(error) => {
             findings.faults.0.extend(error.into_failure().faults.0);
             findings.other = true;
             return;
         }
-        Err(_) => return,
     };
-    let known = stored
-        .stream
-        .map(|stream| stream.fingerprint.collections)
-        .unwrap_or_default();
-    for collection in settings
-        .collections
-        .iter()
-        .filter(|c| known.contains(&c.name))
-    {
+    let known = settings.collections.iter();
+    for collection in known.filter(|c| stored.covered(&c.name).is_some()) {
         if missing.iter().any(|topic| topic.name == collection.topic) {
             findings.mismatch(Fault::new(
                 "could not go on: a data topic is gone",
@@ -229,8 +209,9 @@ fn check_partitions(there: &[&Wanted], seen: &Seen, findings: &mut Findings) {
         }
         let next = match topic.role {
             Role::Data | Role::DeadLetters => format!(
-                "Start with `--partitions {found}`. Partitions cannot be added to a topic in \
-                 use: a document's events would move to another partition and lose their order."
+                "If no producer has written to it, start with `--partitions {found}`. If \
+                 partitions were added to it in use, documents' records are in other partitions \
+                 now and lose their order: begin again with another `--prefix` (README)."
             ),
             Role::Compacted => {
                 "Begin again under another `--prefix`; this topic was not made by Leafcutter."
@@ -253,6 +234,7 @@ fn check_partitions(there: &[&Wanted], seen: &Seen, findings: &mut Findings) {
 async fn check_configs(
     admin: &Admin,
     there: &[&Wanted],
+    seen: &Seen,
     findings: &mut Findings,
 ) -> BTreeMap<String, usize> {
     let mut limits = BTreeMap::new();
@@ -284,57 +266,15 @@ async fn check_configs(
         let Some(topic) = there.iter().find(|topic| topic.name == *name) else {
             continue;
         };
-        check_config(topic, &resource, findings);
-        if let Some(limit) = value(&resource, "max.message.bytes").and_then(|v| v.parse().ok()) {
+        let replicas = seen.replicas.get(name).copied().unwrap_or_default();
+        topic::check_config(topic, &resource, replicas, findings);
+        if let Some(limit) =
+            topic::value(&resource, "max.message.bytes").and_then(|v| v.parse().ok())
+        {
             limits.insert(name.clone(), limit);
         }
     }
     limits
-}
-
-fn value<'a>(resource: &'a ConfigResource, name: &str) -> Option<&'a str> {
-    resource.get(name)?.value.as_deref()
-}
-
-fn check_config(topic: &Wanted, resource: &ConfigResource, findings: &mut Findings) {
-    let place = format!("topic `{}`", topic.name);
-    let alter = |change: &str| {
-        format!(
-            "kafka-configs.sh --alter --entity-type topics --entity-name {} --add-config {change}",
-            topic.name
-        )
-    };
-    let policy = value(resource, "cleanup.policy").unwrap_or_default();
-    let wanted_policy = if topic.role == Role::Compacted {
-        "compact"
-    } else {
-        "delete"
-    };
-    if policy != wanted_policy {
-        let why = match topic.role {
-            Role::Data => "compaction would keep a late repetition and drop the delete before it",
-            Role::DeadLetters => "compaction would drop dead letters that nobody has seen",
-            Role::Compacted => "with `delete`, what a late reader needs would be gone",
-        };
-        findings.fault(Fault::new(
-            "refused a topic",
-            &place,
-            format!("cleanup.policy is `{policy}`: {why}"),
-            alter(&format!("cleanup.policy={wanted_policy}")),
-        ));
-    }
-    let limit = value(resource, "max.message.bytes").and_then(|v| v.parse::<usize>().ok());
-    if topic.role == Role::Data
-        && let Some(limit) = limit
-        && limit < RECORD_BYTES_MAX
-    {
-        findings.fault(Fault::new(
-            "refused a topic",
-            place,
-            format!("max.message.bytes is {limit}: a document of 16 MB would not fit"),
-            alter(&format!("max.message.bytes={RECORD_BYTES_MAX}")),
-        ));
-    }
 }
 
 async fn create(admin: &Admin, missing: &[&Wanted], brokers: usize, findings: &mut Findings) {
@@ -349,10 +289,14 @@ async fn create(admin: &Admin, missing: &[&Wanted], brokers: usize, findings: &m
                 topic.partitions,
                 TopicReplication::Fixed(replicas),
             );
-            topic
-                .config
-                .iter()
-                .fold(new, |new, (name, value)| new.set(name, value))
+            let new = if replicas > 2 {
+                // What is acknowledged is on two disks.
+                new.set("min.insync.replicas", "2")
+            } else {
+                new
+            };
+            let config = topic.config.iter();
+            config.fold(new, |new, (name, value)| new.set(name, value))
         })
         .collect();
     let options = AdminOptions::new()

@@ -4,18 +4,17 @@
 //! both together. It also creates the topics: Kafka never creates one by being asked.
 
 mod broker;
+mod findings;
 mod polled;
 mod source;
+mod topic;
 
-use std::sync::Arc;
+use findings::Findings;
 
-use leafcutter_runtime::exit::Exit;
-use leafcutter_runtime::report::{Failure, Faults};
+use crate::{checkpoint::Cluster, publish::Address, settings::Settings};
+use leafcutter_runtime::{exit::Exit, report::Failure};
 use mongodb::Client;
-
-use crate::checkpoint::Cluster;
-use crate::publish::Address;
-use crate::settings::Settings;
+use std::sync::Arc;
 
 /// What the preflight found out.
 pub struct Prepared {
@@ -51,26 +50,6 @@ struct Broker {
     addresses: Vec<Address>,
     control_topic: String,
     checkpoints_topic: String,
-}
-
-/// What is wrong on one side. A state that does not fit ends with a code of its own.
-#[derive(Default)]
-struct Findings {
-    faults: Faults,
-    mismatch: bool,
-    other: bool,
-}
-
-impl Findings {
-    fn fault(&mut self, fault: leafcutter_runtime::report::Fault) {
-        self.other = true;
-        self.faults.push(fault);
-    }
-
-    fn mismatch(&mut self, fault: leafcutter_runtime::report::Fault) {
-        self.mismatch = true;
-        self.faults.push(fault);
-    }
 }
 
 /// Checks both servers and creates missing topics.

@@ -1,11 +1,9 @@
 //! What polling asks of a source: collections that can be read again, and indexes on their dates.
 
+use crate::source::Collection;
 use bson::RawDocumentBuf;
 use futures_util::TryStreamExt;
-use mongodb::options::TimeseriesOptions;
-use mongodb::{Database, IndexModel};
-
-use crate::source::Collection;
+use mongodb::{Database, IndexModel, options::TimeseriesOptions};
 
 /// Warns of dates without an index: each poll reads such a collection whole.
 pub(super) async fn check_indexes(

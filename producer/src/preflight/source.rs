@@ -1,21 +1,25 @@
 //! MongoDB's part: reachable, new enough, readable by this user, and a replica set, unless it is
 //! polled.
 
-use std::time::Duration;
-
+use super::{Source, findings::Findings, polled};
+use crate::{
+    checkpoint::Cluster,
+    error::{server_code, told},
+    settings::{Capture, Settings},
+};
 use bson::{Bson, Document, RawDocumentBuf, doc};
 use futures_util::TryStreamExt;
-use leafcutter_runtime::report::Fault;
-use leafcutter_runtime::secret::redact_uri;
-use mongodb::error::{Error, ErrorKind};
-use mongodb::options::ClientOptions;
-use mongodb::results::{CollectionSpecification, CollectionType};
-use mongodb::{Client, Database};
-
-use super::{Findings, Source, polled};
-use crate::checkpoint::Cluster;
-use crate::error::{server_code, told};
-use crate::settings::{Capture, Settings};
+use leafcutter_runtime::{
+    report::Fault,
+    secret::{redact_uri, repeats_secret},
+};
+use mongodb::{
+    Client, Database,
+    error::{Error, ErrorKind},
+    options::ClientOptions,
+    results::{CollectionSpecification, CollectionType},
+};
+use std::time::Duration;
 
 /// How long the server may take to be found.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -34,8 +38,9 @@ pub(super) async fn check(settings: &Settings, findings: &mut Findings) -> Optio
             findings.fault(Fault::new(
                 "could not understand the MongoDB connection string",
                 place,
-                told(&error),
-                "It looks like mongodb://user:password@host:27017/?replicaSet=rs0.",
+                misread(&error, settings.mongodb_uri.expose()),
+                "It looks like mongodb://user:password@host:27017/?replicaSet=rs0. In user and \
+                 password each of `: / ? # [ ] @ %` is written as its percent code, such as %3F.",
             ));
             return None;
         }
@@ -52,17 +57,10 @@ pub(super) async fn check(settings: &Settings, findings: &mut Findings) -> Optio
         }
     };
     let set = hello.get_str("setName").unwrap_or_default().to_owned();
-    let sharded = hello.get_str("msg").is_ok_and(|text| text == "isdbgrid");
+    let sharded = is_sharded(&hello);
     let stream = settings.capture == Capture::Stream;
-    if stream && set.is_empty() && !sharded {
-        findings.fault(Fault::new(
-            "could not follow changes",
-            &place,
-            "this is a standalone server; only replica sets and sharded clusters have change \
-             streams",
-            "Start mongod with `--replSet rs0` and run `rs.initiate()` once; one member is enough. \
-             Or read it by dates, without deletes: `--capture poll`.",
-        ));
+    if let Some(fault) = unfit(&hello, &place, stream) {
+        findings.fault(fault);
     }
     check_version(&client, &place, findings).await;
     let database = client.database(&settings.database);
@@ -85,6 +83,43 @@ pub(super) async fn check(settings: &Settings, findings: &mut Findings) -> Optio
         post_images: found.post_images,
         time_series: found.time_series,
     })
+}
+
+fn is_sharded(hello: &Document) -> bool {
+    hello.get_str("msg").is_ok_and(|text| text == "isdbgrid")
+}
+
+/// Why this kind of server cannot be read so.
+fn unfit(hello: &Document, place: &str, stream: bool) -> Option<Fault> {
+    if is_sharded(hello) {
+        return Some(Fault::new(
+            "refused a sharded cluster",
+            place,
+            "a mongos answers. Leafcutter was not tested with sharded clusters: there an update \
+             of a shard key is a delete and an insert of one moment, in either order",
+            "Read a replica set. A collection that is not sharded can be read from its own shard.",
+        ));
+    }
+    let standalone = hello.get_str("setName").is_err();
+    (stream && standalone).then(|| {
+        Fault::new(
+            "could not follow changes",
+            place,
+            "this is a standalone server; only replica sets have change streams",
+            "Start mongod with `--replSet rs0` and run `rs.initiate()` once; one member is enough. \
+             Or read it by dates, without deletes: `--capture poll`.",
+        )
+    })
+}
+
+/// What the driver says of a connection string, unless it repeats a piece of the password.
+fn misread(error: &Error, uri: &str) -> String {
+    let told = told(error);
+    if repeats_secret(&told, uri) {
+        return "it cannot be read; what exactly is wrong would show a part of the password"
+            .to_owned();
+    }
+    told
 }
 
 async fn connect(settings: &Settings) -> Result<Client, Error> {
@@ -294,5 +329,22 @@ async fn warn_of_short_oplog(client: &Client) {
         );
     } else {
         tracing::debug!(seconds, full, "the oplog reaches back");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mongos_is_refused_with_a_reason_and_a_standalone_for_a_stream_only() {
+        let mongos = doc! { "msg": "isdbgrid" };
+        for stream in [true, false] {
+            let fault = unfit(&mongos, "there", stream).unwrap();
+            assert!(fault.to_string().contains("mongos"), "{fault}");
+        }
+        assert!(unfit(&doc! { "setName": "rs0" }, "there", true).is_none());
+        assert!(unfit(&doc! {}, "there", true).is_some());
+        assert!(unfit(&doc! {}, "there", false).is_none());
     }
 }

@@ -1,14 +1,17 @@
 //! How changes are found, and in which collections: flags → a checked choice.
 
-use std::time::Duration;
-
+use super::collections::list;
 use bson::DateTime;
 use clap::{Args, ValueEnum};
-use leafcutter_runtime::report::{Fault, Faults};
-use leafcutter_schemas::mapping::{Collection, Mapping};
-use leafcutter_schemas::name;
-
-use super::{list, parse_duration};
+use leafcutter_runtime::{
+    report::{Fault, Faults},
+    units,
+};
+use leafcutter_schemas::{
+    mapping::{Collection, Mapping},
+    name,
+};
+use std::time::Duration;
 
 /// The way changes are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -34,12 +37,12 @@ pub(super) struct CaptureOptions {
     capture: Way,
     /// With `--capture poll`: the pause between two polls
     #[arg(long, env = "LEAFCUTTER_POLL_INTERVAL", default_value = "10s", value_name = "TIME",
-          value_parser = parse_duration)]
+          value_parser = units::duration)]
     poll_interval: Duration,
     /// With `--capture poll`: how far each poll goes back behind the beginning of the one before.
     /// More than a write takes, from its date to its end, and than the application's clocks differ
     #[arg(long, env = "LEAFCUTTER_POLL_OVERLAP", default_value = "1m", value_name = "TIME",
-          value_parser = parse_duration)]
+          value_parser = units::duration)]
     poll_overlap: Duration,
     /// With `--capture poll`: the first poll goes back to this date, where that is earlier, as
     /// 2024-01-01 or 2024-01-01T12:00:00Z. For documents that were changed without their dates
@@ -148,6 +151,15 @@ impl CaptureOptions {
 }
 
 impl Choice {
+    /// One collection alone, of which it is known how it is followed.
+    pub(super) fn alone(capture: Capture, collection: &str) -> Self {
+        Self {
+            capture,
+            only: vec![collection.to_owned()],
+            except: Vec::new(),
+        }
+    }
+
     /// Whether a collection was chosen.
     pub(super) fn takes(&self, name: &str) -> bool {
         let named = |names: &[String]| names.iter().any(|other| other == name);
@@ -209,7 +221,7 @@ impl Choice {
 }
 
 /// `2024-01-01`, `2024-01-01T12:00:00Z`.
-fn parse_date(text: &str) -> Result<DateTime, String> {
+pub(super) fn parse_date(text: &str) -> Result<DateTime, String> {
     let text = text.trim();
     let midnight = format!("{text}T00:00:00Z");
     DateTime::parse_rfc3339_str(text)

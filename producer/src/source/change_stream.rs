@@ -6,24 +6,31 @@
 //! breaks is mended by reopening after the last token received, without a limit in attempts,
 //! except for what cannot be mended: history that is gone, an event too large to send.
 
-use std::time::Duration;
-
+use super::{
+    proof,
+    reply::{documents, post_batch_token, token_time},
+};
+use crate::{
+    error::{Error, server_code, told},
+    liveness::Liveness,
+    metrics,
+    settings::OnDrop,
+};
 use bson::{Bson, Document, RawDocument, RawDocumentBuf, doc};
 use futures_util::StreamExt;
-use leafcutter_runtime::admin::Health;
-use leafcutter_runtime::budget::{Budget, Permit};
-use leafcutter_runtime::shutdown::Shutdown;
+use leafcutter_runtime::{
+    budget::{Budget, Permit},
+    retry::Backoff,
+    shutdown::Shutdown,
+};
 use leafcutter_schemas::version::Version;
-use mongodb::Client;
-use mongodb::options::ReadConcern;
-use mongodb::raw_batch_cursor::{RawBatch, RawBatchCursor};
+use mongodb::{
+    Client,
+    options::ReadConcern,
+    raw_batch_cursor::{RawBatch, RawBatchCursor},
+};
+use std::time::Duration;
 use tokio::sync::mpsc;
-
-use super::reply::{documents, post_batch_token, token_time};
-use crate::error::{Error, server_code, told};
-use crate::metrics;
-use crate::patience::Patience;
-use crate::settings::OnDrop;
 
 /// How long the server may wait for events before it sends an empty reply. It bounds the wait for
 /// a stop, and for the end of a transaction on a quiet source.
@@ -32,7 +39,7 @@ const AWAIT: Duration = Duration::from_millis(250);
 /// Between attempts to reopen.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
-/// The server's own classes: history lost, position lost, shard removed (PITFALLS §2).
+/// The server's own classes: history lost, position lost, shard removed (docs/decisions/when-the-change-stream-cannot-go-on.md).
 const HISTORY_LOST: [i32; 4] = [286, 280, 136, 464];
 /// A token that cannot be decoded, which only opening can prove of the stored one: the two codes
 /// meant for it, and those of its text (`BadValue`, `FailedToParse`, `TypeMismatch`, `Overflow`).
@@ -84,6 +91,9 @@ pub struct Query {
     pub post_images: bool,
     /// Events per reply at most.
     pub batch: u32,
+    /// The newest event that was read from the source so far; zero for none. A source without it has
+    /// another history ([`proof`]).
+    pub event: Version,
 }
 
 impl Query {
@@ -160,18 +170,21 @@ impl ChangeStream {
     /// Opens the stream. Tries again while the source cannot be reached.
     ///
     /// # Errors
-    /// When the history from `start` on is gone.
+    /// When the history from `start` on is gone, or is another than before.
     pub async fn open(
         client: &Client,
         query: Query,
         start: Start,
         sharded: bool,
+        liveness: &Liveness,
         shutdown: &Shutdown,
     ) -> Result<Option<Self>, Error> {
-        let mut patience = Patience::new(BACKOFF.0, BACKOFF.1);
+        let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
         loop {
             match aggregate(client, &query, &start).await {
-                Ok(cursor) => {
+                Ok(None) => return Err(Error::HistoryReplaced { event: query.event }),
+                Ok(Some(cursor)) => {
+                    liveness.answers();
                     return Ok(Some(Self {
                         client: client.clone(),
                         query,
@@ -185,7 +198,8 @@ impl ChangeStream {
                 }
                 Err(error) => {
                     let error = classify(error, &start, true)?;
-                    let pause = patience.pause();
+                    let pause = backoff.next_delay();
+                    liveness.silent(told(&error));
                     tracing::warn!(error = told(&error), retry_in = ?pause, "could not open the change stream");
                     if !shutdown.sleep(pause).await {
                         return Ok(None);
@@ -208,21 +222,23 @@ impl ChangeStream {
         budget: Budget,
         feed: mpsc::Sender<Feed>,
         on_drop: OnDrop,
-        health: Health,
+        liveness: Liveness,
         shutdown: Shutdown,
     ) -> Result<(), Error> {
-        let mut patience = Patience::new(BACKOFF.0, BACKOFF.1);
+        let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
         while !shutdown.is_triggered() {
-            health.beat("change stream");
             let reserve = self.expected.min(budget.capacity() / 6);
             let permit = tokio::select! {
-                permit = budget.acquire(reserve) => permit,
+                permit = liveness.beating(budget.acquire(reserve)) => permit,
                 () = shutdown.wait() => break,
             };
+            liveness.beat();
             match self.next(permit, &budget).await {
                 Ok(Some(reply)) => {
-                    patience.reset();
-                    if feed.send(Feed::Reply(reply)).await.is_err() {
+                    backoff.reset();
+                    liveness.answers();
+                    let fed = liveness.beating(feed.send(Feed::Reply(reply)));
+                    if fed.await.is_err() {
                         break;
                     }
                 }
@@ -233,32 +249,40 @@ impl ChangeStream {
                 }
                 Ok(None) => {
                     tracing::warn!("the change stream ended; going on behind its end");
-                    if !self.reopen(patience.pause(), &shutdown).await? {
+                    let pause = backoff.next_delay();
+                    if !self.reopen(pause, &liveness, &shutdown).await? {
                         break;
                     }
                 }
                 Err(error) => {
                     let error = classify(error, &self.resume, false)?;
-                    let pause = patience.pause();
+                    let pause = backoff.next_delay();
+                    liveness.silent(told(&error));
                     tracing::warn!(error = told(&error), retry_in = ?pause, "reopening the change stream");
-                    if !self.reopen(pause, &shutdown).await? {
+                    if !self.reopen(pause, &liveness, &shutdown).await? {
                         break;
                     }
                 }
             }
         }
-        health.retire("change stream");
+        liveness.retire();
         Ok(())
     }
 
     /// Opens the stream again behind the last token received; tells whether to go on.
-    async fn reopen(&mut self, pause: Duration, shutdown: &Shutdown) -> Result<bool, Error> {
+    async fn reopen(
+        &mut self,
+        pause: Duration,
+        liveness: &Liveness,
+        shutdown: &Shutdown,
+    ) -> Result<bool, Error> {
         metrics::stream_reopened();
         if !shutdown.sleep(pause).await {
             return Ok(false);
         }
         let (query, start) = (self.query.clone(), self.resume.clone());
-        let opened = Self::open(&self.client, query, start, self.sharded, shutdown).await?;
+        let (client, sharded) = (&self.client, self.sharded);
+        let opened = Self::open(client, query, start, sharded, liveness, shutdown).await?;
         let Some(stream) = opened else {
             return Ok(false);
         };
@@ -290,6 +314,9 @@ impl ChangeStream {
         if let Some(token) = post_batch_token(reply).or_else(|| last_token(&batch)) {
             self.resume = Start::After(token.to_owned());
         }
+        if let Some(event) = last_event(&batch) {
+            self.query.event = event;
+        }
         let proves_end = !self.fresh && !self.sharded;
         let first = std::mem::take(&mut self.fresh).then(|| self.behind.take());
         Ok(Some(Reply {
@@ -315,19 +342,60 @@ fn last_token(batch: &RawBatch) -> Option<&RawDocument> {
     documents(batch).ok()?.last()?.get_document("_id").ok()
 }
 
+fn last_event(batch: &RawBatch) -> Option<Version> {
+    let time = documents(batch).ok()?.last()?.get_timestamp("clusterTime");
+    time.ok().map(Version::from_cluster_time)
+}
+
+/// Opens the cursor; none where the history is another than before.
 async fn aggregate(
     client: &Client,
     query: &Query,
     start: &Start,
-) -> mongodb::error::Result<RawBatchCursor> {
-    client
+) -> mongodb::error::Result<Option<RawBatchCursor>> {
+    let same = match proof::holds(client, &query.database, query.event).await {
+        // Overwritten meanwhile, which proves nothing.
+        Err(error) if server_code(&error).is_some_and(|code| HISTORY_LOST.contains(&code)) => true,
+        other => other?,
+    };
+    if !same {
+        return Ok(None);
+    }
+    let cursor = client
         .database(&query.database)
         .aggregate(query.pipeline(start))
         .read_concern(ReadConcern::majority())
         .batch_size(query.batch)
         .max_await_time(AWAIT)
         .batch()
-        .await
+        .await?;
+    Ok(Some(cursor))
+}
+
+/// Whether the source still has everything that happened in a database after this time.
+///
+/// # Errors
+/// What the driver says; nothing is known then.
+pub(crate) async fn reaches_back(
+    client: &Client,
+    database: &str,
+    time: Version,
+) -> mongodb::error::Result<bool> {
+    let stage = doc! { "$changeStream": { "startAtOperationTime": time.cluster_time() } };
+    let opened = client
+        .database(database)
+        .aggregate([stage])
+        .read_concern(ReadConcern::majority())
+        .max_await_time(AWAIT)
+        .batch()
+        .await;
+    match opened {
+        Ok(_) => Ok(true),
+        Err(error) if server_code(&error).is_some_and(|code| HISTORY_LOST.contains(&code)) => {
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// What cannot be mended becomes our error, everything else stays the driver's.
@@ -345,6 +413,7 @@ fn classify(
     }
     Err(Error::HistoryLost {
         position: start.to_string(),
+        collections: Vec::new(),
         source: error,
     })
 }

@@ -6,12 +6,13 @@
 //! cluster times are counters within a second, and neither can be compared with the other below
 //! one: what is past is the beginning of the second, what is the latest possible is the next one.
 
+use super::reply::{read_bound_of, server_time};
 use bson::{Timestamp, doc};
 use leafcutter_schemas::version::Version;
-use mongodb::options::{ReadPreference, SelectionCriteria};
-use mongodb::{Client, ClientSession};
-
-use super::reply::{read_bound_of, server_time};
+use mongodb::{
+    Client, ClientSession,
+    options::{ReadPreference, SelectionCriteria},
+};
 
 /// Which clock counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,8 +9,7 @@
 //! What is found in a document is what the server's filter finds there, arrays among it.
 
 use bson::{Bson, DateTime, Document, RawBsonRef, RawDocument, doc};
-use leafcutter_schemas::mapping::Path;
-use leafcutter_schemas::version::Version;
+use leafcutter_schemas::{mapping::Path, version::Version};
 
 /// Milliseconds in a second.
 const SECOND: i64 = 1_000;

@@ -3,15 +3,12 @@
 //! Every operation type is named; one that is not known stops the stream, because skipping it
 //! could hide a change. Fields that are not known are ignored.
 
-use std::collections::HashMap;
-use std::fmt::Write as _;
-
-use bson::{RawBsonRef, RawDocument, RawDocumentBuf, spec::BinarySubtype};
-use leafcutter_schemas::key::DocumentKey;
-use leafcutter_schemas::operation::Operation;
-use leafcutter_schemas::version::Version;
-
 use crate::error::Error;
+use bson::{RawBsonRef, RawDocument, RawDocumentBuf, spec::BinarySubtype};
+use leafcutter_schemas::{
+    id::key_document, key::DocumentKey, operation::Operation, version::Version,
+};
+use std::{collections::HashMap, fmt::Write as _};
 
 /// What an event says.
 #[derive(Debug)]
@@ -33,8 +30,8 @@ pub struct Event<'a> {
     pub collection: usize,
     /// The canonical text of `_id`.
     pub key: DocumentKey,
-    /// `_id` itself.
-    pub id: RawBsonRef<'a>,
+    /// `{ _id: … }`, the form of a document key in the envelope.
+    pub id: RawDocumentBuf,
     /// The document, where the event carries it.
     pub document: Option<&'a RawDocument>,
     /// Its cluster time.
@@ -52,13 +49,6 @@ impl Event<'_> {
     }
 }
 
-/// `{ _id: … }`, the form of a document key in the envelope.
-pub(crate) fn key_document(id: RawBsonRef<'_>) -> RawDocumentBuf {
-    let mut key = RawDocumentBuf::new();
-    key.append(bson::cstr!("_id"), id);
-    key
-}
-
 /// The positions of the mapped collections by name.
 pub type Positions = HashMap<String, usize>;
 
@@ -71,7 +61,7 @@ struct Fields<'a> {
     document: Option<&'a RawDocument>,
     collection: Option<&'a str>,
     renamed_to: Option<&'a str>,
-    id: Option<RawBsonRef<'a>>,
+    key: Option<&'a RawDocument>,
     session: Option<&'a RawDocument>,
     number: Option<i64>,
 }
@@ -98,9 +88,7 @@ impl<'a> Fields<'a> {
                 }
                 ("ns", RawBsonRef::Document(ns)) => fields.collection = ns.get_str("coll").ok(),
                 ("to", RawBsonRef::Document(ns)) => fields.renamed_to = ns.get_str("coll").ok(),
-                ("documentKey", RawBsonRef::Document(key)) => {
-                    fields.id = key.get("_id").ok().flatten();
-                }
+                ("documentKey", RawBsonRef::Document(key)) => fields.key = Some(key),
                 ("lsid", RawBsonRef::Document(session)) => fields.session = Some(session),
                 ("txnNumber", RawBsonRef::Int64(number)) => fields.number = Some(number),
                 _ => {}
@@ -182,18 +170,19 @@ pub fn parse<'a>(event: &'a RawDocument, positions: &Positions) -> Result<Parsed
     let Some(collection) = position(fields.collection) else {
         return Ok(Parsed::Nothing);
     };
-    let id = fields.id.ok_or_else(|| {
-        malformed(format!(
-            "an event `{kind}` without the `_id` of its document"
-        ))
-    })?;
+    let id = fields.key.and_then(key_document);
+    let key = id.as_deref().and_then(DocumentKey::of_document);
+    let (Some(id), Some(key)) = (id, key) else {
+        let why = format!("an event `{kind}` without the `_id` of its document");
+        return Err(malformed(why));
+    };
     if fields.document.is_none() && matches!(operation, Operation::Insert | Operation::Replace) {
         return Err(malformed(format!("an event `{kind}` without its document")));
     }
     Ok(Parsed::Change(Event {
         operation,
         collection,
-        key: DocumentKey::of(id),
+        key,
         id,
         document: fields.document.filter(|_| operation != Operation::Delete),
         time: fields
@@ -237,7 +226,7 @@ mod tests {
         };
         assert!(parsed.needs_lookup());
         assert_eq!(parsed.key.as_str(), "number:7");
-        assert_eq!(key_document(parsed.id), rawdoc! { "_id": 7 });
+        assert_eq!(parsed.id, rawdoc! { "_id": 7 });
         let transaction = parsed.transaction.unwrap();
         assert_eq!(transaction, "01010101-0101-0101-0101-010101010101:3");
         assert_eq!(

@@ -20,12 +20,14 @@
 //! may bear (6.0.5). Until another token comes, that time counts as one below. (PROTOCOL H2 makes
 //! no such difference.)
 
+use super::{
+    event::time_and_group,
+    held::{Held, Limits},
+    reply::token_time,
+};
+use crate::error::Error;
 use bson::{RawDocument, RawDocumentBuf};
 use leafcutter_schemas::version::Version;
-
-use super::event::time_and_group;
-use super::reply::token_time;
-use crate::error::Error;
 
 /// A place in the change stream.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,9 +61,9 @@ pub struct Step {
 }
 
 /// The group that is held, if any.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct HoldBack {
-    held: Vec<RawDocumentBuf>,
+    held: Held,
     time: Version,
     /// The token of the last event received.
     last: Option<RawDocumentBuf>,
@@ -70,9 +72,19 @@ pub struct HoldBack {
 }
 
 impl HoldBack {
+    /// Holds nothing yet, and never more than this.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            held: Held::new(limits),
+            time: Version::ZERO,
+            last: None,
+            opened: None,
+        }
+    }
+
     /// Bytes of the events held.
     pub fn bytes(&self) -> usize {
-        self.held.iter().map(|event| event.as_bytes().len()).sum()
+        self.held.bytes()
     }
 
     /// Takes the next reply.
@@ -96,7 +108,7 @@ impl HoldBack {
             };
             self.last = Some(token_of(last)?);
             return Ok(Step {
-                released: std::mem::take(&mut self.held),
+                released: self.held.take(),
                 ready: events.len(),
                 position: Some(Position {
                     token: reply
@@ -118,7 +130,7 @@ impl HoldBack {
         }
         let complete = self.complete_at(reached, reply);
         Step {
-            released: std::mem::take(&mut self.held),
+            released: self.held.take(),
             ready: 0,
             position: Some(Position {
                 token: token.to_owned(),
@@ -147,26 +159,31 @@ impl HoldBack {
             }
             ready -= 1;
         }
-        self.last = events.last().map(|last| token_of(last)).transpose()?;
+        // Of what was held before, the last was the last event received.
+        let last = events.last().map(|last| token_of(last)).transpose()?;
+        let last_held = std::mem::replace(&mut self.last, last);
         let (before, tail) = events.split_at(ready);
-        let tail = tail.iter().map(|event| RawDocument::to_owned(event));
-        if ready == 0 && self.time == time && !self.held.is_empty() {
-            self.held.extend(tail);
+        let goes_on = ready == 0 && self.time == time && !self.held.is_empty();
+        let released = if goes_on {
+            Vec::new()
+        } else {
+            self.held.take()
+        };
+        for event in tail {
+            self.held.push(event)?;
+        }
+        if goes_on {
             return Ok(Step::default());
         }
-        let released = std::mem::replace(&mut self.held, tail.collect());
         self.time = time;
-        let last = before
-            .last()
-            .copied()
-            .or(released.last().map(AsRef::as_ref));
-        let position = match last {
-            None => None,
-            Some(last) => Some(Position {
-                token: token_of(last)?,
-                complete: time.previous(),
-            }),
+        let token = match before.last() {
+            Some(last) => Some(token_of(last)?),
+            None => last_held.filter(|_| !released.is_empty()),
         };
+        let position = token.map(|token| Position {
+            token,
+            complete: time.previous(),
+        });
         Ok(Step {
             released,
             ready,
@@ -228,7 +245,7 @@ mod tests {
 
     #[test]
     fn plain_events_go_on_at_once_and_their_time_is_not_yet_complete() {
-        let mut hold = HoldBack::default();
+        let mut hold = HoldBack::new(Limits::NONE);
         let events = [event(5, 1, false), event(6, 2, false)];
         let (released, ready, position) = step(&mut hold, &events, &token(6, "e2"), true);
         assert_eq!((released, ready), (0, 2));
@@ -243,7 +260,7 @@ mod tests {
 
     #[test]
     fn a_trailing_transaction_waits_for_the_next_event() {
-        let mut hold = HoldBack::default();
+        let mut hold = HoldBack::new(Limits::NONE);
         let first = [event(5, 1, false), event(6, 2, true), event(6, 3, true)];
         let (released, ready, position) = step(&mut hold, &first, &token(6, "e3"), true);
         assert_eq!((released, ready), (0, 1));
@@ -268,7 +285,7 @@ mod tests {
 
     #[test]
     fn one_transaction_after_another_is_released_by_it() {
-        let mut hold = HoldBack::default();
+        let mut hold = HoldBack::new(Limits::NONE);
         let (_, _, position) = step(&mut hold, &[event(6, 1, true)], &token(6, "e1"), true);
         assert_eq!(position, None);
         let (released, ready, position) =
@@ -284,7 +301,7 @@ mod tests {
             (false, true, true),
             (false, false, false),
         ] {
-            let mut hold = HoldBack::default();
+            let mut hold = HoldBack::new(Limits::NONE);
             step(&mut hold, &[event(6, 1, true)], &token(6, "e1"), proves_end);
             let next = if later { token(8, "h") } else { token(6, "e1") };
             let (released, _, position) = step(&mut hold, &[], &next, proves_end);
@@ -295,7 +312,7 @@ mod tests {
 
     #[test]
     fn a_token_beyond_the_last_event_closes_it_in_the_same_reply() {
-        let mut hold = HoldBack::default();
+        let mut hold = HoldBack::new(Limits::NONE);
         let (released, ready, position) =
             step(&mut hold, &[event(6, 1, true)], &token(9, "h"), true);
         assert_eq!((released, ready), (0, 1));
@@ -310,7 +327,7 @@ mod tests {
 
     #[test]
     fn the_token_a_stream_is_opened_with_does_not_complete_its_own_time() {
-        let mut hold = HoldBack::default();
+        let mut hold = HoldBack::new(Limits::NONE);
         let complete = |position: Option<Position>| position.unwrap().complete;
         let (_, _, position) = step(&mut hold, &[], &token(9, "h"), false);
         assert_eq!(complete(position), at(9).previous());
@@ -326,7 +343,7 @@ mod tests {
     #[test]
     fn a_resumed_stream_knows_its_own_token() {
         let opened = token(5, "h");
-        let mut hold = HoldBack::default();
+        let mut hold = HoldBack::new(Limits::NONE);
         let mut complete = |token: &RawDocument, first: bool| {
             let first = first.then_some(Some(opened.as_ref()));
             let reply = Reply {
@@ -344,7 +361,7 @@ mod tests {
 
     #[test]
     fn a_sharded_cluster_proves_less() {
-        let mut hold = HoldBack::default();
+        let mut hold = HoldBack::new(Limits::NONE);
         step(&mut hold, &[event(6, 1, false)], &token(6, "e1"), false);
         let (_, _, position) = step(&mut hold, &[], &token(8, "h"), false);
         assert_eq!(position.unwrap().complete, at(8).previous());

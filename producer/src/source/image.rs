@@ -4,21 +4,14 @@
 //! and what is known of its time, and gives a change for each document and the count of those of
 //! which something has to be said.
 
-use std::sync::Arc;
-
+use super::{Change, Outlet, dates::Dates, reply::documents, seen::Seen};
+use crate::{acknowledge::Ticket, error::Error};
 use bson::{RawDocument, RawDocumentBuf};
-use leafcutter_schemas::key::DocumentKey;
-use leafcutter_schemas::operation::Operation;
-use leafcutter_schemas::version::Version;
+use leafcutter_schemas::{
+    id::key_document, key::DocumentKey, operation::Operation, version::Version,
+};
 use mongodb::raw_batch_cursor::RawBatch;
-
-use super::dates::Dates;
-use super::event::key_document;
-use super::reply::documents;
-use super::seen::Seen;
-use super::{Change, Outlet};
-use crate::acknowledge::Ticket;
-use crate::error::Error;
+use std::sync::Arc;
 
 /// What makes the version of a document.
 #[derive(Debug, Clone, Copy)]
@@ -90,13 +83,14 @@ impl Images<'_> {
                 count.again += 1;
                 continue;
             }
-            let Some((key, key_bson)) = identify(document) else {
-                match self.stamp {
-                    Stamp::Time(_) => return Err(Failed::Run(unreadable())),
-                    Stamp::Dates(_) => count.keyless += 1,
-                }
+            let identified = identify(document);
+            if identified.is_none() && matches!(self.stamp, Stamp::Dates(_)) {
+                count.keyless += 1;
                 continue;
-            };
+            }
+            // The consumer refuses it: of a damaged collection, all but what is damaged arrives.
+            let (key, key_bson) =
+                identified.unwrap_or_else(|| (DocumentKey::missing(), RawDocumentBuf::new()));
             let version = match self.stamp {
                 Stamp::Time(version) => version,
                 Stamp::Dates(dates) => {
@@ -135,16 +129,8 @@ impl Images<'_> {
 }
 
 fn identify(document: &RawDocument) -> Option<(DocumentKey, RawDocumentBuf)> {
-    match document.get("_id") {
-        Ok(Some(id)) => Some((DocumentKey::of(id), key_document(id))),
-        _ => None,
-    }
-}
-
-fn unreadable() -> Error {
-    Error::MalformedEvent {
-        why: "a document without a readable `_id`, which replication cannot produce".to_owned(),
-    }
+    let id = key_document(document)?;
+    Some((DocumentKey::of_document(&id)?, id))
 }
 
 /// Says of documents without an `_id` that they are not carried.

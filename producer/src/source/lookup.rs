@@ -1,19 +1,16 @@
 //! The full documents of updates, read by the batch.
 //!
 //! It takes the `_id`s of a collection and a cluster time, and gives the replies of one `$in`
-//! read with majority concern, in a causal session advanced to that time: every document in them
+//! read with majority concern that waits for that time: every document in them
 //! is at least as new as the update that asks for it. Newer is safe for rows, because the event
 //! behind the difference follows with a higher version (PROTOCOL §2); each reply therefore comes
 //! with an upper bound of the time it was read at, which becomes `as_of`.
 
-use bson::{Bson, RawDocumentBuf, doc};
-use futures_util::StreamExt;
-use leafcutter_schemas::version::Version;
-use mongodb::options::ReadConcern;
-use mongodb::raw_batch_cursor::RawBatch;
-use mongodb::{Client, Collection};
-
 use super::reply::{documents, read_bound};
+use bson::{RawDocument, RawDocumentBuf, rawdoc};
+use futures_util::StreamExt;
+use leafcutter_schemas::{id, version::Version};
+use mongodb::{Collection, raw_batch_cursor::RawBatch};
 
 /// One reply of a look-up.
 pub struct Reply {
@@ -40,29 +37,17 @@ pub enum Found {
 /// # Errors
 /// What the driver says; nothing is known then, and the read may be repeated.
 pub async fn read(
-    client: &Client,
     collection: &Collection<RawDocumentBuf>,
-    ids: Vec<Bson>,
+    ids: &[&RawDocument],
     after: Version,
     bytes_max: usize,
 ) -> mongodb::error::Result<Found> {
     let alone = ids.len() == 1;
-    let mut session = client.start_session().causal_consistency(true).await?;
-    session.advance_operation_time(after.cluster_time());
-    // One more than can be found: the reply then closes the cursor, and no second call is needed.
-    let size = u32::try_from(ids.len())
-        .unwrap_or(u32::MAX)
-        .saturating_add(1);
-    let mut cursor = collection
-        .find(doc! { "_id": { "$in": ids } })
-        .read_concern(ReadConcern::majority())
-        .batch_size(size)
-        .session(&mut session)
-        .batch()
-        .await?;
+    let database = collection.client().database(&collection.namespace().db);
+    let command = command(collection.name(), ids, after)?;
+    let mut stream = database.run_raw_cursor_command(command).batch().await?;
     let mut replies = Vec::with_capacity(1);
     let (mut count, mut bytes) = (0, 0);
-    let mut stream = cursor.stream(&mut session);
     while let Some(batch) = stream.next().await {
         let batch = batch?;
         // A reply that cannot be read is a failed read, not documents that are gone.
@@ -77,4 +62,24 @@ pub async fn read(
         replies.push(Reply { batch, read });
     }
     Ok(Found::All(replies))
+}
+
+/// A `find` with the `_id`s as they are: the driver's own takes only what its library can read.
+fn command(
+    collection: &str,
+    ids: &[&RawDocument],
+    after: Version,
+) -> mongodb::error::Result<RawDocumentBuf> {
+    // One more than can be found: the reply then closes the cursor, and no second call is needed.
+    let size = i32::try_from(ids.len())
+        .unwrap_or(i32::MAX)
+        .saturating_add(1);
+    let among = id::array_of("$in", ids)
+        .ok_or_else(|| mongodb::error::Error::custom("the `_id`s to look up are too large"))?;
+    Ok(rawdoc! {
+        "find": collection,
+        "filter": { "_id": among },
+        "batchSize": size,
+        "readConcern": { "level": "majority", "afterClusterTime": after.cluster_time() },
+    })
 }

@@ -8,12 +8,9 @@
 //! P4 follows from P3: the last event is chosen before the look-up, so when the look-up finds
 //! nothing there is no earlier event of its group left to publish.
 
-use std::collections::HashMap;
-
-use leafcutter_schemas::operation::Operation;
-use leafcutter_schemas::version::Version;
-
 use super::event::Event;
+use leafcutter_schemas::{operation::Operation, version::Version};
+use std::collections::HashMap;
 
 /// What becomes of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +61,7 @@ mod tests {
             operation,
             collection: 0,
             key: DocumentKey::of(RawBsonRef::Int32(key)),
-            id: RawBsonRef::Int32(key),
+            id: bson::rawdoc! { "_id": key },
             document: None,
             time: Version::from_i64(time).unwrap(),
             wall_time: None,

@@ -14,8 +14,11 @@ pub mod image;
 pub mod plan;
 pub mod split;
 pub mod snapshot;
+pub mod matching;
+mod proof;
 pub mod change_stream;
 pub mod event;
+pub mod held;
 pub mod hold;
 pub mod merge;
 pub mod lookup;
@@ -23,15 +26,9 @@ pub mod stream;
 mod seen;
 pub mod poll;
 
-use std::future::Future;
-use std::sync::Arc;
-
-use leafcutter_schemas::key::DocumentKey;
-use leafcutter_schemas::operation::Operation;
-use leafcutter_schemas::version::Version;
-
-use crate::acknowledge::Ticket;
-use crate::error::Error;
+use crate::{acknowledge::Ticket, error::Error};
+use leafcutter_schemas::{key::DocumentKey, operation::Operation, version::Version};
+use std::{future::Future, sync::Arc};
 
 /// One document, or one change of it, borrowed from the reply it came in.
 #[derive(Debug, Clone, Copy)]

@@ -10,31 +10,40 @@
 //! checkpoint is that of the poll before (PROTOCOL P2). Its time is what a heartbeat may claim: what
 //! had happened before it began, it has read (H1, H2). Deletes are not seen.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-
+use super::{
+    Collection, Outlet,
+    change_stream::settle,
+    clock::Clock,
+    hold::Position,
+    image::{Count, Failed, Images, Stamp, tell_keyless},
+    reply::read_bound,
+    seen::Seen,
+    snapshot::{Pace, batch},
+};
+use crate::{
+    acknowledge::Ticket,
+    error::{Error, told},
+    metrics,
+    progress::Progress,
+    settings::Polling,
+};
 use bson::RawDocumentBuf;
 use futures_util::StreamExt;
-use leafcutter_runtime::budget::{Budget, Permit};
-use leafcutter_runtime::shutdown::Shutdown;
+use leafcutter_runtime::{
+    admin::Condition,
+    budget::{Budget, Permit},
+    retry::Backoff,
+    shutdown::Shutdown,
+};
 use leafcutter_schemas::version::Version;
-use mongodb::options::{ReadConcern, SelectionCriteria};
-use mongodb::{Client, ClientSession};
-
-use super::change_stream::settle;
-use super::clock::Clock;
-use super::hold::Position;
-use super::image::{Count, Failed, Images, Stamp, tell_keyless};
-use super::reply::read_bound;
-use super::seen::Seen;
-use super::snapshot::{Pace, batch};
-use super::{Collection, Outlet};
-use crate::acknowledge::Ticket;
-use crate::error::{Error, told};
-use crate::metrics;
-use crate::patience::Patience;
-use crate::progress::Progress;
-use crate::settings::Polling;
+use mongodb::{
+    Client, ClientSession,
+    options::{ReadConcern, SelectionCriteria},
+};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// Before anything is known of a collection's documents.
 const AVERAGE_BYTES_FIRST: u64 = 1 << 10;
@@ -61,6 +70,8 @@ pub struct Poll<O> {
     pub budget: Budget,
     /// Where acknowledged polls go.
     pub progress: Arc<Progress>,
+    /// Whether the source answers.
+    pub answers: Condition,
     /// Where changes go.
     pub outlet: O,
 }
@@ -89,7 +100,7 @@ impl<O: Outlet> Poll<O> {
         let mut seen = Seen::default();
         let mut averages = vec![AVERAGE_BYTES_FIRST; self.collections.len()];
         let mut earlier = self.polling.since;
-        let mut patience = Patience::new(Duration::from_millis(200), Duration::from_secs(15));
+        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(15));
         // The poll that was begun and could not be read to its end.
         let mut open = None;
         loop {
@@ -100,12 +111,14 @@ impl<O: Outlet> Poll<O> {
                 Ok(End::Stopped) => return Ok(()),
                 Ok(End::Finished) => {
                     earlier = None;
-                    patience.reset();
+                    backoff.reset();
+                    self.answers.set(true, "");
                     self.polling.interval
                 }
                 Err(Failed::Run(error)) => return Err(error),
                 Err(Failed::Source(error)) => {
-                    let pause = patience.pause();
+                    let pause = backoff.next_delay();
+                    self.answers.set(false, told(&error));
                     tracing::warn!(
                         error = told(&error), retry_in = ?pause,
                         "could not read a poll to its end; reading it again as a whole"

@@ -7,9 +7,11 @@
 
 use bson::{Document, RawBsonRef, RawDocument, Timestamp};
 use leafcutter_schemas::version::Version;
-use mongodb::Client;
-use mongodb::options::{ReadPreference, SelectionCriteria};
-use mongodb::raw_batch_cursor::RawBatch;
+use mongodb::{
+    Client,
+    options::{ReadPreference, SelectionCriteria},
+    raw_batch_cursor::RawBatch,
+};
 
 /// An upper bound of the time at which the documents of a reply were read.
 pub(crate) fn read_bound(reply: &RawDocument) -> Version {

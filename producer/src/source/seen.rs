@@ -5,8 +5,10 @@
 //! whatever is not known is handed on again, and the consumer finds it the same. Without it a
 //! document that is refused would become a dead letter with each poll of the overlap.
 
-use std::collections::HashSet;
-use std::hash::{BuildHasher, RandomState};
+use std::{
+    collections::HashSet,
+    hash::{BuildHasher, RandomState},
+};
 
 /// 16 bytes each, in two sets: about 10 MB.
 const IMAGES_MAX: usize = 200_000;

@@ -16,32 +16,39 @@
 //! later poll, and a read waits for nothing but what the server has. A time series, whose `_id` has
 //! no index, is one split that is scanned.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
-
+use super::{
+    Collection, Outlet,
+    change_stream::settle,
+    clock::Clock,
+    image::{Count, Failed, Images, Stamp, tell_keyless},
+    plan::Split,
+    reply::read_bound,
+};
+use crate::{
+    acknowledge::Ticket,
+    error::{Error, told},
+    metrics,
+    progress::Progress,
+};
 use bson::{Bson, RawDocumentBuf, doc};
 use futures_util::StreamExt;
-use leafcutter_runtime::budget::{Budget, Permit};
-use leafcutter_runtime::shutdown::Shutdown;
-use leafcutter_schemas::key::DocumentKey;
-use leafcutter_schemas::version::Version;
-use mongodb::options::{Hint, ReadConcern, SelectionCriteria};
-use mongodb::raw_batch_cursor::{RawBatch, SessionRawBatchCursor};
-use mongodb::{Client, ClientSession};
+use leafcutter_runtime::{
+    budget::{Budget, Permit},
+    retry::Backoff,
+    shutdown::Shutdown,
+};
+use leafcutter_schemas::{key::DocumentKey, version::Version};
+use mongodb::{
+    Client, ClientSession,
+    options::{Hint, ReadConcern, SelectionCriteria},
+    raw_batch_cursor::{RawBatch, SessionRawBatchCursor},
+};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 use tokio::sync::Semaphore;
-
-use super::change_stream::settle;
-use super::clock::Clock;
-use super::image::{Count, Failed, Images, Stamp, tell_keyless};
-use super::plan::Split;
-use super::reply::read_bound;
-use super::{Collection, Outlet};
-use crate::acknowledge::Ticket;
-use crate::error::{Error, told};
-use crate::metrics;
-use crate::patience::Patience;
-use crate::progress::Progress;
 
 /// The canonical text of MaxKey.
 const MAX_KEY: &str = "maxKey:";
@@ -105,7 +112,7 @@ impl Snapshot {
         mut outlet: O,
         shutdown: Shutdown,
     ) -> Result<(), Error> {
-        let mut patience = Patience::new(Duration::from_millis(200), Duration::from_secs(15));
+        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(15));
         while let Some(task) = self.next_task() {
             loop {
                 match self.read_split(&task, &mut outlet, &shutdown).await {
@@ -114,7 +121,7 @@ impl Snapshot {
                     Err(Failed::Run(error)) => return Err(error),
                     Err(Failed::Source(error)) => {
                         let collection = self.name(task.collection);
-                        let pause = patience.pause();
+                        let pause = backoff.next_delay();
                         metrics::split_failed(collection);
                         tracing::warn!(
                             collection, split = task.number, error = told(&error), retry_in = ?pause,
@@ -126,7 +133,7 @@ impl Snapshot {
                     }
                 }
             }
-            patience.reset();
+            backoff.reset();
         }
         Ok(())
     }

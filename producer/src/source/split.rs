@@ -8,13 +8,14 @@
 //! Uneven splits cost balance, never documents: together
 //! they cover everything by their form.
 
-use bson::{Bson, Document, RawDocumentBuf, doc};
-use futures_util::TryStreamExt;
-use leafcutter_schemas::key::DocumentKey;
-use mongodb::options::{Hint, SelectionCriteria};
-use mongodb::{Collection, Database};
-
 use super::plan::Plan;
+use bson::{Bson, Document, RawDocument, RawDocumentBuf, doc};
+use futures_util::TryStreamExt;
+use leafcutter_schemas::{id::key_document, key::DocumentKey};
+use mongodb::{
+    Collection, Database,
+    options::{Hint, SelectionCriteria},
+};
 
 /// An index of this many keys is walked in well under a second.
 const WALK_DOCUMENTS_MAX: u64 = 100_000;
@@ -187,10 +188,19 @@ fn distinct(candidates: Vec<RawDocumentBuf>) -> Vec<Bson> {
             continue;
         }
         last = key;
-        let id = candidate.get("_id").ok().flatten();
-        ids.extend(id.and_then(|id| Bson::try_from(id).ok()));
+        ids.extend(bound(&candidate));
     }
     ids
+}
+
+/// The `_id`, if it is the same after a way through the driver's types. One that is not could be a
+/// bound out of order: text that is not UTF-8 has no form there, and of two fields of one name in an
+/// `_id` only the last would be left.
+fn bound(candidate: &RawDocument) -> Option<Bson> {
+    let id = key_document(candidate)?;
+    let value = Bson::try_from(id.get("_id").ok()??).ok()?;
+    let again = doc! { "_id": value.clone() }.to_vec().ok()?;
+    (again == id.as_bytes()).then_some(value)
 }
 
 /// At most `splits - 1` of the values, at equal distances.
@@ -229,6 +239,9 @@ mod tests {
             Bson::from("b"),
         ];
         assert_eq!(ids, expected);
+        let mut twice = rawdoc! { "a": 9 };
+        twice.append(bson::cstr!("a"), 1);
+        assert!(distinct(vec![rawdoc! { "_id": twice }]).is_empty());
         assert_eq!(quantiles(ids.clone(), 2), [Bson::from("a")]);
         assert_eq!(quantiles(ids.clone(), 9), expected);
         let many: Vec<_> = (0..100).map(Bson::from).collect();

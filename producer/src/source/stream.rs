@@ -5,31 +5,29 @@
 //! ([`super::lookup`]), and the changes are handed to the outlet in the order of their events.
 //! The position behind the reply counts only when all of them are acknowledged.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-use std::time::Duration;
-
-use bson::{Bson, RawDocument, RawDocumentBuf};
-use leafcutter_runtime::budget::Budget;
-use leafcutter_runtime::shutdown::Shutdown;
-use leafcutter_schemas::key::DocumentKey;
-use leafcutter_schemas::operation::Operation;
-use leafcutter_schemas::version::Version;
+use super::{
+    Change, Collection, Outlet,
+    change_stream::{Feed, Reply},
+    event::{self, Event, Parsed, Positions},
+    held::Limits,
+    hold::{self, HoldBack},
+    lookup,
+    merge::{Fate, fates},
+    reply::{documents, post_batch_token},
+};
+use crate::{
+    acknowledge::Ticket,
+    error::{Error, told},
+    metrics,
+    progress::Progress,
+    settings::OnDrop,
+};
+use bson::{RawDocument, RawDocumentBuf};
+use leafcutter_runtime::{budget::Budget, retry::Backoff, shutdown::Shutdown};
+use leafcutter_schemas::{key::DocumentKey, operation::Operation, version::Version};
 use mongodb::Client;
+use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
-
-use super::change_stream::{Feed, Reply};
-use super::event::{self, Event, Parsed, Positions, key_document};
-use super::hold::{self, HoldBack};
-use super::merge::{Fate, fates};
-use super::reply::{documents, post_batch_token};
-use super::{Change, Collection, Outlet, lookup};
-use crate::acknowledge::Ticket;
-use crate::error::{Error, told};
-use crate::metrics;
-use crate::patience::Patience;
-use crate::progress::Progress;
-use crate::settings::OnDrop;
 
 /// What the stream needs to know.
 pub struct Stream<O> {
@@ -82,11 +80,17 @@ impl<O: Outlet> Relay<O> {
     /// A relay that has seen nothing yet.
     pub fn new(stream: Stream<O>) -> Self {
         let database = stream.client.database(&stream.database);
+        // The budget of look-ups is a quarter of all.
+        let lookups = stream.lookups.capacity();
+        let limits = Limits {
+            documents: lookups / 2,
+            bytes: lookups.saturating_mul(4),
+        };
         let names = || stream.collections.iter().map(|c| c.name.as_str());
         Self {
             handles: names().map(|name| database.collection(name)).collect(),
             positions: names().map(str::to_owned).zip(0..).collect(),
-            hold: HoldBack::default(),
+            hold: HoldBack::new(limits),
             average: vec![AVERAGE_BYTES_FIRST; stream.collections.len()],
             stream,
         }
@@ -138,6 +142,9 @@ impl<O: Outlet> Relay<O> {
         let ready = events.get(..step.ready).unwrap_or_default();
         let released = step.released.iter().map(AsRef::as_ref);
         let (parsed, reshaped) = self.parse(released.chain(ready.iter().copied()))?;
+        if let Some(last) = parsed.last() {
+            self.stream.progress.event_read(last.time);
+        }
         let Some(position) = step.position else {
             return Ok(true);
         };
@@ -268,7 +275,6 @@ impl<O: Outlet> Relay<O> {
             .unwrap_or_default();
         let mut gone = 0_u64;
         for event in events {
-            let key = key_document(event.id);
             let (document, as_of) = if event.needs_lookup() {
                 let documents = found.get(&event.collection);
                 let Some(&(document, read)) = documents.and_then(|d| d.get(&event.key)) else {
@@ -282,7 +288,7 @@ impl<O: Outlet> Relay<O> {
             let change = Change {
                 operation: event.operation,
                 key: &event.key,
-                key_bson: key.as_bytes(),
+                key_bson: event.id.as_bytes(),
                 document: document.map(RawDocument::as_bytes),
                 version: event.time,
                 as_of,
@@ -310,23 +316,22 @@ impl<O: Outlet> Relay<O> {
         last: Version,
         shutdown: &Shutdown,
     ) -> LookedUp {
-        let mut wanted: HashMap<usize, Vec<Bson>> = HashMap::new();
+        let mut wanted: HashMap<usize, Vec<&RawDocument>> = HashMap::new();
         for event in events.iter().filter(|event| event.needs_lookup()) {
-            let id = Bson::try_from(event.id).unwrap_or(Bson::Undefined);
-            wanted.entry(event.collection).or_default().push(id);
+            wanted.entry(event.collection).or_default().push(&event.id);
         }
-        let mut patience = Patience::new(Duration::from_millis(100), Duration::from_secs(10));
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
         loop {
             let limit = self.window_bytes();
             let reads = wanted.iter().filter_map(|(&position, ids)| {
                 let collection = self.handles.get(position)?;
-                let read = lookup::read(&self.stream.client, collection, ids.clone(), last, limit);
+                let read = lookup::read(collection, ids, last, limit);
                 Some(async move { read.await.map(|found| (position, found)) })
             });
             match futures_util::future::try_join_all(reads).await {
                 Ok(found) => return self.gather(found),
                 Err(error) => {
-                    let pause = patience.pause();
+                    let pause = backoff.next_delay();
                     tracing::warn!(error = told(&error), retry_in = ?pause, "could not look documents up");
                     if !shutdown.sleep(pause).await {
                         return LookedUp::Stopped;

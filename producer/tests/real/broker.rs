@@ -5,17 +5,19 @@
 //! in the first request. What it does is scripted: pass, hold back what a client sends, or cut.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::time::Duration;
 
 use bson::doc;
+use leafcutter_harness::stack::Stack;
 use leafcutter_runtime::exit::Exit;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::pages::Pages;
 use crate::records::{assert_heartbeats, numbered};
 use crate::stream::disturb;
-use crate::world::{World, environment, kill};
+use crate::world::{World, kill};
 
 const PASS: u8 = 0;
 /// What the data client sends does not arrive; control records do.
@@ -23,21 +25,38 @@ const HOLD_DATA: u8 = 1;
 /// Nobody can connect, and nobody stays connected.
 const CUT: u8 = 2;
 
+/// What the proxy does, and what it has done so far.
+#[derive(Debug, Default)]
+struct Script {
+    mode: AtomicU8,
+    /// What the data client sent and was held back.
+    held: AtomicU32,
+    /// Connections that were refused.
+    refused: AtomicU32,
+}
+
+impl Script {
+    fn is(&self, mode: u8) -> bool {
+        self.mode.load(Ordering::SeqCst) == mode
+    }
+}
+
 struct Proxy {
     port: u16,
-    mode: Arc<AtomicU8>,
+    script: Arc<Script>,
 }
 
 impl Proxy {
     async fn start() -> Self {
-        let broker = environment("LEAFCUTTER_KAFKA_BROKERS");
+        let broker = Stack::from_env().unwrap().kafka_brokers;
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
-        let mode = Arc::new(AtomicU8::new(PASS));
-        let script = Arc::clone(&mode);
+        let own = Arc::new(Script::default());
+        let script = Arc::clone(&own);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                if script.load(Ordering::SeqCst) == CUT {
+                if script.is(CUT) {
+                    script.refused.fetch_add(1, Ordering::SeqCst);
                     continue;
                 }
                 let Ok(server) = TcpStream::connect(&broker).await else {
@@ -52,11 +71,26 @@ impl Proxy {
                 ));
             }
         });
-        Self { port, mode }
+        Self { port, script: own }
     }
 
     fn set(&self, mode: u8) {
-        self.mode.store(mode, Ordering::SeqCst);
+        self.script.mode.store(mode, Ordering::SeqCst);
+    }
+
+    /// Waits until the data client has sent something that is held back.
+    async fn until_held(&self, world: &World) {
+        let held = || self.script.held.load(Ordering::SeqCst) > 0;
+        world.until("something is held back", held).await;
+    }
+
+    /// Waits until somebody has tried twice more to connect.
+    async fn until_refused_again(&self, world: &World) {
+        let refused = || self.script.refused.load(Ordering::SeqCst);
+        let before = refused();
+        world
+            .until("connections are refused", || refused() >= before + 2)
+            .await;
     }
 
     fn address(&self) -> String {
@@ -69,11 +103,11 @@ async fn serve(
     server: TcpStream,
     broker: String,
     port: u16,
-    mode: Arc<AtomicU8>,
+    script: Arc<Script>,
 ) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
-    let script = Arc::clone(&mode);
+    let sent = Arc::clone(&script);
     let up = async move {
         let mut buffer = vec![0; 64 << 10];
         let mut data = None;
@@ -83,7 +117,10 @@ async fn serve(
             };
             let data =
                 *data.get_or_insert_with(|| client_id(&buffer[..count]) == "leafcutter-producer");
-            while data && script.load(Ordering::SeqCst) == HOLD_DATA {
+            if data && sent.is(HOLD_DATA) {
+                sent.held.fetch_add(1, Ordering::SeqCst);
+            }
+            while data && sent.is(HOLD_DATA) {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
             if to_server.write_all(&buffer[..count]).await.is_err() {
@@ -114,7 +151,7 @@ async fn serve(
         }
     };
     let cut = async {
-        while mode.load(Ordering::SeqCst) != CUT {
+        while !script.is(CUT) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
@@ -146,15 +183,8 @@ async fn a_checkpoint_never_covers_what_the_broker_does_not_have() {
     let mut world = World::new("unsent", &["a"]).await;
     let proxy = Proxy::start().await;
     world.flag("kafka-brokers", &proxy.address());
-    world
-        .collection("a")
-        .insert_many(numbered(50))
-        .await
-        .expect("documents");
-    let producer = world.start("run");
-    world.until_complete("a").await;
-    world.until_caught_up().await;
-    producer.stop().await.expect("it stops");
+    world.insert("a", numbered(50)).await;
+    world.catch_up(&["a"]).await;
     // Read, sent, and never arrived.
     let producer = world.spawn("run");
     let before = world.heartbeat().expect("a heartbeat").sent_at;
@@ -165,12 +195,11 @@ async fn a_checkpoint_never_covers_what_the_broker_does_not_have() {
         .await;
     proxy.set(HOLD_DATA);
     disturb(&world, &["a"], 60, 200, 3).await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    proxy.until_held(&world).await;
+    world.until_later_heartbeats().await;
     kill(producer);
     proxy.set(PASS);
-    let producer = world.start("run");
-    world.until_caught_up().await;
-    producer.stop().await.expect("it stops");
+    world.catch_up(&[]).await;
     world.assert_converged("a").await;
     assert_heartbeats(&world, &["a"]);
     world.end().await;
@@ -182,17 +211,14 @@ async fn a_split_is_done_only_when_the_broker_has_it() {
     let proxy = Proxy::start().await;
     world.flag("kafka-brokers", &proxy.address());
     world.flag("split-bytes", "2000");
-    world
-        .collection("a")
-        .insert_many(numbered(2000))
-        .await
-        .expect("documents");
+    world.insert("a", numbered(2000)).await;
     proxy.set(HOLD_DATA);
     let producer = world.spawn("run");
     world
         .until("it works", || world.heartbeat().is_some())
         .await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    proxy.until_held(&world).await;
+    world.until_later_heartbeats().await;
     assert!(world.complete("a").is_none(), "nothing has arrived");
     kill(producer);
     proxy.set(PASS);
@@ -209,8 +235,10 @@ async fn a_broker_that_goes_and_comes_back_is_waited_for() {
     let proxy = Proxy::start().await;
     world.flag("kafka-brokers", &proxy.address());
     world.flag("memory-budget", "8MiB");
+    let pages = Pages::of(&mut world).await;
     let producer = world.start("run");
     world.until_complete("a").await;
+    pages.until_ready().await;
     for round in 0..3 {
         proxy.set(CUT);
         // More than the budget holds: reading has to wait, not to fail.
@@ -225,9 +253,11 @@ async fn a_broker_that_goes_and_comes_back_is_waited_for() {
                 .await
                 .unwrap();
         }
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        proxy.until_refused_again(&world).await;
+        pages.until_without("kafka").await;
         assert!(!producer.is_over());
         proxy.set(PASS);
+        pages.until_ready().await;
         disturb(&world, &["a"], 100, 50, 7 + round).await;
     }
     world.until_caught_up().await;
@@ -245,13 +275,11 @@ async fn a_stop_without_a_broker_ends_at_the_deadline() {
     world.flag("drain", "2s");
     let producer = world.start("run");
     world.until_complete("a").await;
+    // Sent, so that it has to be waited for, and never acknowledged.
+    proxy.set(HOLD_DATA);
+    world.insert("a", numbered(10)).await;
+    proxy.until_held(&world).await;
     proxy.set(CUT);
-    world
-        .collection("a")
-        .insert_many(numbered(10))
-        .await
-        .expect("documents");
-    tokio::time::sleep(Duration::from_millis(500)).await;
     let start = std::time::Instant::now();
     let failure = producer.stop().await.expect_err("it cannot drain");
     assert_eq!(failure.exit, Exit::DrainDeadline, "{failure}");
@@ -261,9 +289,7 @@ async fn a_stop_without_a_broker_ends_at_the_deadline() {
         start.elapsed()
     );
     proxy.set(PASS);
-    let producer = world.start("run");
-    world.until_caught_up().await;
-    producer.stop().await.expect("it stops");
+    world.catch_up(&[]).await;
     world.assert_converged("a").await;
     world.end().await;
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bson::doc;
+use leafcutter_harness::dice::Dice;
 use leafcutter_schemas::dead_letter::DeadLetter;
 use leafcutter_schemas::operation::Operation;
 
@@ -25,9 +26,9 @@ fn peak_mebibytes(pid: u32) -> u64 {
 
 /// Text that does not compress.
 fn noise(bytes: usize, seed: u64) -> String {
-    let mut dice = crate::stream::rand_like::Dice(seed + 1);
+    let mut dice = Dice::new(&[seed]);
     (0..bytes)
-        .map(|_| char::from(b'!' + u8::try_from(dice.roll(90)).unwrap()))
+        .map(|_| char::from(b'!' + u8::try_from(dice.below_u64(90)).unwrap()))
         .collect()
 }
 
@@ -36,19 +37,11 @@ async fn documents_of_16_mb_pass_by_snapshot_and_stream() {
     let world = World::new("huge", &["a"]).await;
     let filler = noise((16 << 20) - 200, 1);
     for id in 0..3 {
-        world
-            .collection("a")
-            .insert_one(doc! { "_id": id, "f": &filler })
-            .await
-            .unwrap();
+        world.insert("a", [doc! { "_id": id, "f": &filler }]).await;
     }
     let producer = world.spawn("run");
     world.until_complete("a").await;
-    world
-        .collection("a")
-        .insert_one(doc! { "_id": 9, "f": &filler })
-        .await
-        .unwrap();
+    world.insert("a", [doc! { "_id": 9, "f": &filler }]).await;
     world
         .collection("a")
         .update_many(doc! {}, doc! { "$set": { "n": 1 } })
@@ -76,16 +69,8 @@ async fn memory_stays_small_with_documents_of_1_mb() {
     for id in 0..150 {
         let filler = noise(1 << 20, id);
         let id = i64::try_from(id).unwrap();
-        world
-            .collection("a")
-            .insert_one(doc! { "_id": id, "f": &filler })
-            .await
-            .unwrap();
-        world
-            .collection("b")
-            .insert_one(doc! { "_id": id, "f": "small" })
-            .await
-            .unwrap();
+        world.insert("a", [doc! { "_id": id, "f": &filler }]).await;
+        world.insert("b", [doc! { "_id": id, "f": "small" }]).await;
     }
     let producer = world.spawn("run");
     world.until_complete("a").await;
@@ -101,6 +86,45 @@ async fn memory_stays_small_with_documents_of_1_mb() {
     println!("1 MB documents: {after_snapshot} MiB after the snapshot, {peak} MiB after updates");
     world.assert_converged("a").await;
     assert!(peak < 150, "{after_snapshot} MiB, then {peak} MiB");
+    world.end().await;
+}
+
+/// Nothing of a transaction goes on before all of it is there, and it is larger than the budget.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_is_larger_than_the_budget_is_not_held_in_memory() {
+    let mut world = World::new("largetxn", &["a"]).await;
+    world.flag("memory-budget", "8MiB");
+    world.database.create_collection("a").await.unwrap();
+    let producer = world.spawn("run");
+    world.until_complete("a").await;
+    let collection = world.collection("a");
+    let mut session = world.client.start_session().await.unwrap();
+    session.start_transaction().await.unwrap();
+    // The server's own cache, which holds it too, is small.
+    for part in 0..10 {
+        let filler = noise(25_000, part);
+        let from = i64::try_from(part).unwrap() * 200;
+        let documents = (from..from + 200).map(|id| doc! { "_id": id, "f": &filler });
+        collection
+            .insert_many(documents)
+            .session(&mut session)
+            .await
+            .unwrap();
+    }
+    let changed =
+        collection.update_many(doc! { "_id": { "$lt": 500 } }, doc! { "$set": { "n": 1 } });
+    changed.session(&mut session).await.unwrap();
+    let gone = collection.delete_many(doc! { "_id": { "$gte": 1900 } });
+    gone.session(&mut session).await.unwrap();
+    session.commit_transaction().await.unwrap();
+    world.until_caught_up().await;
+    let peak = peak_mebibytes(producer.id());
+    kill(producer);
+    println!("a transaction of 50 MB: {peak} MiB");
+    let records = world.assert_converged("a").await;
+    assert_eq!(records.len(), 2000, "one record for each key");
+    assert!(records.iter().all(|record| record.transaction.is_some()));
+    assert!(peak < 150, "{peak} MiB");
     world.end().await;
 }
 
@@ -123,9 +147,7 @@ async fn a_reply_as_large_as_the_budget_does_not_wait_for_itself() {
             .await
             .unwrap();
     }
-    let producer = world.start("run");
-    world.until_caught_up().await;
-    producer.stop().await.expect("it stops");
+    world.catch_up(&[]).await;
     world.assert_converged("a").await;
     world.end().await;
 }
@@ -137,22 +159,18 @@ async fn a_record_over_the_topics_limit_goes_to_the_dead_letters() {
     // A document alone always fits; only an `_id` of megabytes, which a record holds three times,
     // goes over the limit.
     let large = doc! { "_id": noise(6 << 20, 1), "f": noise(7 << 19, 2) };
-    world.collection("a").insert_one(large).await.unwrap();
+    world.insert("a", [large]).await;
     let producer = world.start("run");
     world.until_complete("a").await;
-    world
-        .collection("a")
-        .insert_one(doc! { "_id": "small" })
-        .await
-        .unwrap();
+    world.insert("a", [doc! { "_id": "small" }]).await;
     world.until_caught_up().await;
     producer.stop().await.expect("it stops");
-    let letters = world.raw(&leafcutter_schemas::name::dead_letter_topic(&topic));
-    assert_eq!(letters.len(), 1);
-    for letter in &letters {
-        assert_eq!(letter.key.len(), "string:".len() + (6 << 20));
-        assert!(letter.value.is_none(), "never the document");
-        let headers = letter
+    let dead_letters = world.raw(&leafcutter_schemas::name::dead_letter_topic(&topic));
+    assert_eq!(dead_letters.len(), 1);
+    for dead_letter in &dead_letters {
+        assert_eq!(dead_letter.key.len(), "string:".len() + (6 << 20));
+        assert!(dead_letter.value.is_none(), "never the document");
+        let headers = dead_letter
             .headers
             .iter()
             .map(|(k, v)| (k.as_str(), v.as_bytes()));
@@ -174,11 +192,7 @@ async fn a_record_over_the_topics_limit_goes_to_the_dead_letters() {
 async fn sigterm_drains_and_ends_with_zero() {
     let world = World::new("sigterm", &["a"]).await;
     let many = (0..20_000).map(|id: i64| doc! { "_id": id, "f": "x".repeat(300) });
-    world
-        .collection("a")
-        .insert_many(many)
-        .await
-        .expect("documents");
+    world.insert("a", many).await;
     let mut producer = world.spawn("run");
     let some = || world.heartbeat().is_some();
     world.until("it works", some).await;

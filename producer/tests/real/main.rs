@@ -2,14 +2,11 @@
 //! `LEAFCUTTER_KAFKA_BROKERS`); without it every test fails, because a test that skips itself
 //! proves nothing. Each test has a database and a topic prefix of its own and removes both.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that cannot go on has failed"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod world;
 mod records;
+mod pages;
 mod snapshot;
 mod stream;
 mod restart;
@@ -18,3 +15,4 @@ mod limits;
 mod faults;
 mod broker;
 mod poll;
+mod unreadable;

@@ -23,6 +23,14 @@ fn of<'r>(records: &'r [Record], key: &str) -> Vec<&'r Record> {
     records.iter().filter(|record| record.key == key).collect()
 }
 
+/// Waits until the clock has left a date behind by more than an overlap of a second, so that a poll
+/// that begins now does not reach it.
+async fn until_behind_the_overlap(world: &World, date: DateTime) {
+    let end = date.timestamp_millis() + 2_000;
+    let is_past = || DateTime::now().timestamp_millis() > end;
+    world.until("the overlap is over", is_past).await;
+}
+
 /// The number of the last record of a key.
 fn last_n(world: &World, key: &str) -> Option<i32> {
     let records = world.records("a");
@@ -68,11 +76,7 @@ async fn what_has_newer_dates_is_carried_and_what_has_not_changed_keeps_its_vers
     assert_eq!((complete.documents, complete.snapshot), (4, true));
     world.until_polled().await;
     let new = doc! { "_id": 4, "n": 0, "made": DateTime::now() };
-    world
-        .collection("a")
-        .insert_one(new)
-        .await
-        .expect("a write");
+    world.insert("a", [new]).await;
     set(
         &world,
         1,
@@ -147,7 +151,7 @@ async fn a_restart_goes_on_at_its_mark_and_an_earlier_date_widens_the_first_poll
     )
     .await;
     set(&world, 2, doc! { "n": 1 }).await;
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    until_behind_the_overlap(&world, DateTime::now()).await;
     let producer = world.start("run");
     world
         .until("the change arrives", || {
@@ -195,6 +199,7 @@ async fn a_producer_that_is_killed_misses_nothing() {
         let producer = world.spawn("run");
         killed += 1;
         let millis = 900 + 170 * (killed * 7 % 11);
+        // No condition is waited for: that it is killed at any moment is the point.
         tokio::time::sleep(Duration::from_millis(millis)).await;
         kill(producer);
     }
@@ -221,8 +226,7 @@ async fn a_poll_that_was_cut_off_is_read_again_as_a_whole() {
     let new = (0..600).map(|id| doc! { "_id": id, "n": 0, "made": DateTime::now() });
     let inserted = world.collection("a").insert_many(new).await;
     inserted.expect("documents");
-    // Until the overlap of a poll that begins now does not reach them.
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    until_behind_the_overlap(&world, DateTime::now()).await;
     let producer = world.spawn("run");
     world
         .until("some arrive", || world.records("a").len() >= 150)
@@ -254,11 +258,7 @@ async fn a_time_series_is_read_whole_and_then_by_its_time() {
     let complete = world.until_complete("a").await;
     assert_eq!(complete.documents, 300, "what has no `_id` is no document");
     let new = doc! { "_id": 1_000, "n": 7, "of": 1, "at": DateTime::now() };
-    world
-        .collection("a")
-        .insert_one(new)
-        .await
-        .expect("a write");
+    world.insert("a", [new]).await;
     world
         .until("it arrives", || last_n(&world, "number:1000") == Some(7))
         .await;

@@ -3,10 +3,9 @@
 use std::time::{Duration, Instant};
 
 use bson::doc;
+use leafcutter_harness::topic;
 use leafcutter_runtime::exit::Exit;
-use leafcutter_runtime::kafka::LogContext;
 use leafcutter_runtime::report::Failure;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 
 use crate::world::World;
 
@@ -57,26 +56,15 @@ async fn servers_that_are_not_there_are_both_told_within_seconds() {
 #[tokio::test(flavor = "multi_thread")]
 async fn topics_that_would_break_a_promise_are_refused_together() {
     let world = World::new("topics", &["a", "b", "c"]).await;
-    let admin: AdminClient<LogContext> = world
-        .kafka
-        .admin_config("prodtest")
-        .unwrap()
-        .create_with_context(LogContext)
-        .unwrap();
     let (a, b, c) = (world.topic("a"), world.topic("b"), world.topic("c"));
-    let fixed = TopicReplication::Fixed;
     let topics = [
-        NewTopic::new(&a, 8, fixed(1)).set("max.message.bytes", "1000000"),
-        NewTopic::new(&b, 3, fixed(1)).set("max.message.bytes", "20971520"),
-        NewTopic::new(&c, 8, fixed(1))
+        topic::new(&a, 8).set("max.message.bytes", "1000000"),
+        topic::new(&b, 3).set("max.message.bytes", "20971520"),
+        topic::new(&c, 8)
             .set("max.message.bytes", "20971520")
             .set("cleanup.policy", "compact"),
     ];
-    let created = admin
-        .create_topics(&topics, &AdminOptions::new())
-        .await
-        .expect("topics");
-    assert!(created.iter().all(Result::is_ok), "{created:?}");
+    topic::create(&world.kafka, &topics).await.unwrap();
     world
         .database
         .run_command(doc! { "create": "a", "viewOn": "z", "pipeline": [] })
@@ -95,12 +83,67 @@ async fn topics_that_would_break_a_promise_are_refused_together() {
             "a view",
         ],
     );
-    let topics: Vec<&str> = [&a, &b, &c].map(String::as_str).into();
-    admin
-        .delete_topics(&topics, &AdminOptions::new())
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn topics_that_would_lose_or_refuse_records_are_refused() {
+    let mut world = World::new("held", &["a", "b"]).await;
+    world.flag("retention", "2d");
+    let (a, b) = (world.topic("a"), world.topic("b"));
+    let topics = [
+        topic::new(&a, 8)
+            .set("max.message.bytes", "20971520")
+            .set("retention.ms", "3600000"),
+        topic::new(&b, 8)
+            .set("max.message.bytes", "20971520")
+            .set("min.insync.replicas", "2"),
+    ];
+    topic::create(&world.kafka, &topics).await.unwrap();
+    let failure = refused(&world).await;
+    assert_eq!(failure.exit, Exit::Preflight);
+    assert_eq!(failure.faults.0.len(), 2, "{failure}");
+    has(
+        &failure,
+        &[
+            "retention.ms is 3600000",
+            "retention.ms=172800000",
+            "min.insync.replicas is 2",
+        ],
+    );
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_whose_name_kafka_takes_for_another_is_told_so() {
+    let mut world = World::new("names", &["a_b"]).await;
+    let taken = world.topic("a.b");
+    topic::create(&world.kafka, &[topic::new(&taken, 1)])
         .await
-        .expect("deleted");
-    world.database.drop().await.expect("dropped");
+        .unwrap();
+    let failure = refused(&world).await;
+    has(&failure, &[&taken, "differ only by `.` and `_`"]);
+    // Two of one mapping are told by the settings already.
+    world.map(&["a_b", "a.b"]);
+    let failure = world.checked("run").expect_err("two of one name");
+    has(&failure, &["differ only by `.` and `_`"]);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_piece_of_a_password_is_shown() {
+    let mut world = World::new("password", &["a"]).await;
+    world.flag("mongodb-uri", "");
+    for odd in ["?", "/", "#", ":", "@", "%", "[", "]", "&", "=", " ", ";"] {
+        let uri = format!("mongodb://someone:hid{odd}den@127.0.0.1:1/?replicaSet=rs0");
+        world.replace_flag("mongodb-uri", &uri);
+        let text = refused(&world).await.to_string();
+        assert!(
+            !text.contains("hid") && !text.contains("den"),
+            "{odd}: {text}"
+        );
+    }
+    world.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -122,17 +165,8 @@ async fn a_data_topic_that_vanished_is_not_filled_with_half_a_collection() {
     let producer = world.start("run");
     world.until_complete("a").await;
     producer.stop().await.expect("it stops");
-    let admin: AdminClient<LogContext> = world
-        .kafka
-        .admin_config("prodtest")
-        .unwrap()
-        .create_with_context(LogContext)
-        .unwrap();
-    admin
-        .delete_topics(&[&world.topic("a")], &AdminOptions::new())
-        .await
-        .expect("deleted");
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    let gone = world.topic("a");
+    topic::delete(&world.kafka, &[&gone]).await.unwrap();
     let failure = refused(&world).await;
     assert_eq!(failure.exit, Exit::StateMismatch, "{failure}");
     // The refusal has to hold, or the next start would go on as if nothing had happened.

@@ -1,18 +1,15 @@
 //! What is in the topics, and what a consumer that follows PROTOCOL §3 makes of it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::{Duration, Instant};
 
 use bson::{Document, RawDocumentBuf, doc};
 use futures_util::TryStreamExt;
-use leafcutter_runtime::kafka::LogContext;
+use leafcutter_harness::topic;
 use leafcutter_schemas::codec::avro;
 use leafcutter_schemas::key::DocumentKey;
 use leafcutter_schemas::operation::Operation;
 use leafcutter_schemas::version::Version;
-use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Headers, Message};
-use rdkafka::{Offset, TopicPartitionList};
 
 use crate::world::World;
 
@@ -42,54 +39,25 @@ pub(crate) struct Raw {
 impl World {
     /// Everything in a topic, partition by partition, in order.
     pub(crate) fn raw(&self, topic: &str) -> Vec<Raw> {
-        let mut config = self
-            .kafka
-            .reader_config("prodtest")
-            .expect("a configuration");
-        config.set("auto.offset.reset", "earliest");
-        let consumer: BaseConsumer<LogContext> =
-            config.create_with_context(LogContext).expect("a consumer");
-        let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(10));
-        let metadata = metadata.expect("metadata");
-        let partitions = i32::try_from(metadata.topics()[0].partitions().len()).unwrap();
-        let (mut list, mut left) = (TopicPartitionList::new(), 0);
-        for partition in 0..partitions {
-            let (low, high) = consumer
-                .fetch_watermarks(topic, partition, Duration::from_secs(10))
-                .expect("watermarks");
-            left += high - low;
-            list.add_partition_offset(topic, partition, Offset::Offset(low))
-                .unwrap();
-        }
-        consumer.assign(&list).expect("assigned");
-        let (mut found, start) = (Vec::new(), Instant::now());
-        while left > 0 {
-            assert!(
-                start.elapsed() < Duration::from_secs(60),
-                "{left} records are missing"
-            );
-            let Some(Ok(message)) = consumer.poll(Duration::from_millis(200)) else {
-                continue;
-            };
-            left -= 1;
+        let mut found = Vec::new();
+        let read = topic::read(&self.kafka, topic, None, |message, (partition, offset)| {
             let headers = message.headers().map(|headers| {
                 let texts = headers.iter().map(|header| {
                     let value = header.value.unwrap_or_default();
-                    (
-                        header.key.to_owned(),
-                        String::from_utf8_lossy(value).into_owned(),
-                    )
+                    let text = String::from_utf8_lossy(value).into_owned();
+                    (header.key.to_owned(), text)
                 });
                 texts.collect()
             });
             found.push(Raw {
-                partition: message.partition(),
-                offset: message.offset(),
+                partition,
+                offset,
                 key: message.key().unwrap_or_default().to_vec(),
                 value: message.payload().map(<[u8]>::to_vec),
                 headers: headers.unwrap_or_default(),
             });
-        }
+        });
+        read.unwrap();
         found.sort_by_key(|record| (record.partition, record.offset));
         found
     }

@@ -4,17 +4,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bson::{Document, doc};
+use leafcutter_harness::{dice::Dice, topic};
 use leafcutter_producer::checkpoint::{Checkpoint, store};
 use leafcutter_producer::publish::Publisher;
 use leafcutter_runtime::exit::Exit;
-use leafcutter_runtime::kafka::LogContext;
 use leafcutter_schemas::version::Version;
-
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 
 use crate::records::{assert_heartbeats, numbered};
 use crate::stream::disturb;
-use crate::stream::rand_like::Dice;
 use crate::world::{World, kill};
 
 fn checkpoints(world: &World) -> leafcutter_producer::checkpoint::Stored {
@@ -28,25 +25,18 @@ async fn kill_at_any_moment_loses_nothing() {
     world.flag("split-bytes", "4000");
     world.flag("lookup-batch", "20");
     let fat = |id: i64| doc! { "_id": id, "n": 0, "filler": "x".repeat(300) };
-    world
-        .collection("a")
-        .insert_many((0..3000).map(fat))
-        .await
-        .expect("documents");
-    let mut dice = Dice(99);
+    world.insert("a", (0..3000).map(fat)).await;
+    let mut dice = Dice::new(&[99]);
     for round in 0..8 {
         let producer = world.spawn("run");
-        let writes = 100 + dice.roll(300);
+        let writes = 100 + dice.below_u64(300);
         disturb(&world, &["a", "b"], 400, writes, 1000 + round).await;
-        tokio::time::sleep(Duration::from_millis(dice.roll(1200))).await;
+        // No condition is waited for: that it is killed at any moment is the point.
+        tokio::time::sleep(Duration::from_millis(dice.below_u64(1200))).await;
         kill(producer);
         disturb(&world, &["a", "b"], 400, 50, 2000 + round).await;
     }
-    let producer = world.start("run");
-    world.until_complete("a").await;
-    world.until_complete("b").await;
-    world.until_caught_up().await;
-    producer.stop().await.expect("it stops");
+    world.catch_up(&["a", "b"]).await;
     for name in ["a", "b"] {
         let records = world.assert_converged(name).await;
         let runs: BTreeSet<_> = records.iter().map(|record| record.run.as_str()).collect();
@@ -62,11 +52,7 @@ async fn a_restart_reads_only_unfinished_splits_with_a_new_time() {
     world.flag("split-bytes", "20000");
     world.flag("max-docs-per-second", "2000");
     let fat = |id: i64| doc! { "_id": id, "filler": "x".repeat(200) };
-    world
-        .collection("a")
-        .insert_many((0..3000).map(fat))
-        .await
-        .expect("documents");
+    world.insert("a", (0..3000).map(fat)).await;
     let producer = world.start("run");
     let some_done = || {
         let stored = checkpoints(&world);
@@ -94,9 +80,7 @@ async fn a_restart_reads_only_unfinished_splits_with_a_new_time() {
     assert!(later.map(|record| record.version).min() >= newest, "P6");
     assert!(checkpoints(&world).snapshots["a"].complete);
     // And once more: nothing is read at all.
-    let producer = world.start("run");
-    world.until_caught_up().await;
-    producer.stop().await.expect("it stops");
+    world.catch_up(&[]).await;
     assert_eq!(world.records("a").len(), records.len());
     world.end().await;
 }
@@ -104,29 +88,19 @@ async fn a_restart_reads_only_unfinished_splits_with_a_new_time() {
 #[tokio::test(flavor = "multi_thread")]
 async fn snapshot_alone_leaves_no_gap_for_a_later_run() {
     let world = World::new("gap", &["a"]).await;
-    world
-        .collection("a")
-        .insert_many(numbered(50))
-        .await
-        .expect("documents");
+    world.insert("a", numbered(50)).await;
     assert_eq!(
         world.start("snapshot").ended().await.expect("done"),
         Exit::Done
     );
     let count = world.records("a").len();
-    world
-        .collection("a")
-        .update_many(doc! {}, doc! { "$inc": { "n": 1 } })
-        .await
-        .unwrap();
+    world.change_all("a").await;
     world
         .collection("a")
         .delete_one(doc! { "_id": 3 })
         .await
         .unwrap();
-    let producer = world.start("run");
-    world.until_caught_up().await;
-    producer.stop().await.expect("it stops");
+    world.catch_up(&[]).await;
     let records = world.assert_converged("a").await;
     assert_eq!(count, 50);
     assert_eq!(
@@ -141,28 +115,14 @@ async fn snapshot_alone_leaves_no_gap_for_a_later_run() {
 async fn a_collection_added_to_the_mapping_is_read_without_a_gap_in_the_others() {
     let mut world = World::new("added", &["a"]).await;
     for name in ["a", "b"] {
-        world
-            .collection(name)
-            .insert_many(numbered(40))
-            .await
-            .expect("documents");
+        world.insert(name, numbered(40)).await;
     }
-    let producer = world.start("run");
-    world.until_complete("a").await;
-    world.until_caught_up().await;
-    producer.stop().await.expect("it stops");
+    world.catch_up(&["a"]).await;
     for name in ["a", "b"] {
-        world
-            .collection(name)
-            .update_many(doc! {}, doc! { "$inc": { "n": 1 } })
-            .await
-            .unwrap();
+        world.change_all(name).await;
     }
     world.map(&["a", "b"]);
-    let producer = world.start("run");
-    world.until_complete("b").await;
-    world.until_caught_up().await;
-    producer.stop().await.expect("it stops");
+    world.catch_up(&["b"]).await;
     let a = world.assert_converged("a").await;
     world.assert_converged("b").await;
     assert_eq!(
@@ -173,15 +133,68 @@ async fn a_collection_added_to_the_mapping_is_read_without_a_gap_in_the_others()
     world.end().await;
 }
 
+/// Changes of each kind, of which some are deletes.
+async fn change(world: &World, name: &str, round: i32) {
+    world.change_all(name).await;
+    let collection = world.collection(name);
+    let gone = collection.delete_one(doc! { "_id": round }).await;
+    assert_eq!(gone.unwrap().deleted_count, 1);
+    world.insert(name, [doc! { "_id": 1000 + round }]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collection_that_comes_back_into_the_mapping_misses_nothing() {
+    let mut world = World::new("returns", &["a", "b"]).await;
+    for name in ["a", "b"] {
+        world.insert(name, numbered(40)).await;
+    }
+    world.catch_up(&["a", "b"]).await;
+    for away in 0..2 {
+        world.map(&["b"]);
+        change(&world, "a", 3 * away).await;
+        world.catch_up(&[]).await;
+        change(&world, "a", 3 * away + 1).await;
+        change(&world, "b", away).await;
+        world.catch_up(&[]).await;
+        world.map(&["a", "b"]);
+        change(&world, "a", 3 * away + 2).await;
+        world.catch_up(&[]).await;
+        for name in ["a", "b"] {
+            world.assert_converged(name).await;
+        }
+    }
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn producers_of_one_name_that_follow_different_collections_miss_nothing() {
+    let mut world = World::new("only", &["a", "b"]).await;
+    for name in ["a", "b"] {
+        world.insert(name, numbered(40)).await;
+    }
+    world.flag("only", "a");
+    world.catch_up(&["a"]).await;
+    for round in 0..3 {
+        for (name, other) in [("b", "a"), ("a", "b")] {
+            world.replace_flag("only", name);
+            change(&world, name, 2 * round).await;
+            change(&world, other, 2 * round + 1).await;
+            world.catch_up(&[name]).await;
+            world.assert_converged(name).await;
+        }
+    }
+    world.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_checkpoint_moves_on_although_nothing_happens() {
     let world = World::new("idle", &["a"]).await;
     let producer = world.start("run");
     world.until_complete("a").await;
     world
-        .until("a checkpoint", || checkpoints(&world).stream.is_some())
+        .until("a checkpoint", || checkpoints(&world).stream().is_some())
         .await;
-    let before = checkpoints(&world).stream.expect("a checkpoint").time;
+    let before = checkpoints(&world).stream().expect("a checkpoint").time;
     world
         .database
         .collection::<Document>("unmapped")
@@ -190,7 +203,7 @@ async fn the_checkpoint_moves_on_although_nothing_happens() {
         .unwrap();
     let moved = || {
         checkpoints(&world)
-            .stream
+            .stream()
             .is_some_and(|stream| stream.time > before)
     };
     world.until("it has moved", moved).await;
@@ -203,7 +216,7 @@ async fn forge(
     world: &World,
     change: impl FnOnce(&mut leafcutter_producer::checkpoint::StreamCheckpoint),
 ) {
-    let mut stream = checkpoints(world).stream.expect("a checkpoint");
+    let mut stream = checkpoints(world).stream().expect("a checkpoint").clone();
     change(&mut stream);
     let topic = leafcutter_schemas::name::checkpoints_topic(&world.prefix);
     let publisher = Publisher::open(&world.kafka, "prodtest").expect("a client");
@@ -222,16 +235,11 @@ async fn forge(
 #[tokio::test(flavor = "multi_thread")]
 async fn lost_history_and_foreign_state_have_codes_of_their_own() {
     let world = World::new("lost", &["a"]).await;
-    world
-        .collection("a")
-        .insert_one(doc! { "_id": 1 })
-        .await
-        .unwrap();
-    let producer = world.start("run");
-    world.until_complete("a").await;
-    world.until_caught_up().await;
-    producer.stop().await.expect("it stops");
-    let good = checkpoints(&world).stream.expect("a checkpoint");
+    world.insert("a", [doc! { "_id": 1 }]).await;
+    world.catch_up(&["a"]).await;
+    world.insert("a", [doc! { "_id": 2 }]).await;
+    world.catch_up(&[]).await;
+    let good = checkpoints(&world).stream().expect("a checkpoint").clone();
 
     forge(&world, |stream| {
         *stream = good.clone();
@@ -244,10 +252,10 @@ async fn lost_history_and_foreign_state_have_codes_of_their_own() {
         .await
         .expect_err("a broken token");
     assert_eq!(failure.exit, Exit::HistoryLost, "{failure}");
-    assert!(
-        failure.to_string().contains("another `--prefix`"),
-        "{failure}"
-    );
+    let said = failure.to_string();
+    let said: Vec<&str> = said.split_whitespace().collect();
+    let command = "leafcutter resnapshot a --lost-history";
+    assert!(said.join(" ").contains(command), "{failure}");
 
     forge(&world, |stream| {
         *stream = good.clone();
@@ -275,42 +283,38 @@ async fn lost_history_and_foreign_state_have_codes_of_their_own() {
         .await
         .expect_err("time went back");
     assert_eq!(failure.exit, Exit::StateMismatch, "{failure}");
+
+    // A restore from a backup: time went on, but what was read after the backup is not there.
+    let seen = good.event.cluster_time();
+    assert!(seen.time > 0, "an event was read");
+    forge(&world, |stream| {
+        *stream = good.clone();
+        stream.event = Version::from_cluster_time(bson::Timestamp {
+            increment: seen.increment + 1000,
+            ..seen
+        });
+    })
+    .await;
+    let failure = world.start("run").ended().await.expect_err("a restore");
+    assert_eq!(failure.exit, Exit::StateMismatch, "{failure}");
+    assert!(failure.to_string().contains("another history"), "{failure}");
+    forge(&world, |stream| *stream = good.clone()).await;
+    world.catch_up(&[]).await;
     world.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_made_anew_and_a_forgotten_checkpoint() {
     let world = World::new("anew", &["a"]).await;
-    world
-        .collection("a")
-        .insert_many(numbered(100))
-        .await
-        .expect("documents");
-    let producer = world.start("run");
-    world.until_complete("a").await;
-    world.until_caught_up().await;
-    producer.stop().await.expect("it stops");
+    world.insert("a", numbered(100)).await;
+    world.catch_up(&["a"]).await;
     // Somebody deletes the topic and creates it again, just as it was.
     let topic = world.topic("a");
-    let admin: AdminClient<LogContext> = world
-        .kafka
-        .admin_config("prodtest")
-        .unwrap()
-        .create_with_context(LogContext)
-        .unwrap();
-    admin
-        .delete_topics(&[&topic], &AdminOptions::new())
-        .await
-        .expect("deleted");
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let anew = NewTopic::new(&topic, 8, TopicReplication::Fixed(1))
+    topic::delete(&world.kafka, &[&topic]).await.unwrap();
+    let anew = topic::new(&topic, 8)
         .set("max.message.bytes", "20971520")
         .set("cleanup.policy", "delete");
-    admin
-        .create_topics(&[anew], &AdminOptions::new())
-        .await
-        .expect("created");
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    topic::create(&world.kafka, &[anew]).await.unwrap();
     let failure = world.start("run").ended().await.expect_err("it is seen");
     assert_eq!(failure.exit, Exit::StateMismatch, "{failure}");
     // What a person decides then.
@@ -323,7 +327,7 @@ async fn a_topic_made_anew_and_a_forgotten_checkpoint() {
     .await
     .expect("forgotten");
     assert!(checkpoints(&world).snapshots.is_empty());
-    assert!(checkpoints(&world).stream.is_some());
+    assert!(checkpoints(&world).stream().is_some());
     let producer = world.start("run");
     world.until_caught_up().await;
     world
@@ -342,22 +346,60 @@ async fn a_topic_made_anew_and_a_forgotten_checkpoint() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_topic_made_anew_under_a_running_producer_ends_it() {
+    let world = World::new("anewlive", &["a"]).await;
+    world.insert("a", numbered(100)).await;
+    let producer = world.start("run");
+    world.until_complete("a").await;
+    world.until_later_heartbeats().await;
+    let name = world.topic("a");
+    topic::delete(&world.kafka, &[&name]).await.unwrap();
+    let anew = topic::new(&name, 8).set("max.message.bytes", "20971520");
+    topic::create(&world.kafka, &[anew]).await.unwrap();
+    let failure = producer.ended().await.expect_err("it is seen");
+    assert_eq!(failure.exit, Exit::StateMismatch, "{failure}");
+    // The next start sees it as well: no heartbeat has hidden it.
+    let failure = world.start("run").ended().await.expect_err("it is seen");
+    assert_eq!(failure.exit, Exit::StateMismatch, "{failure}");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_that_are_added_end_the_producer_and_keep_it_from_starting() {
+    let mut world = World::new("added", &["a"]).await;
+    world.flag("partitions", "8");
+    world.insert("a", numbered(100)).await;
+    let producer = world.start("run");
+    world.until_complete("a").await;
+    world.until_later_heartbeats().await;
+    topic::add_partitions(&world.kafka, &world.topic("a"), 12)
+        .await
+        .unwrap();
+    let failure = producer.ended().await.expect_err("it is seen");
+    assert_eq!(failure.exit, Exit::StateMismatch, "{failure}");
+    assert!(failure.to_string().contains("12 partitions, and had 8"));
+    // Neither as before, nor with the topics as they are now.
+    let letters = format!("{}.dead-letter", world.topic("a"));
+    topic::add_partitions(&world.kafka, &letters, 12)
+        .await
+        .unwrap();
+    for (partitions, why) in [("8", "should have 8"), ("12", "12 partitions, and had 8")] {
+        world.replace_flag("partitions", partitions);
+        let failure = world.start("run").ended().await.expect_err("it is seen");
+        assert_eq!(failure.exit, Exit::StateMismatch, "{failure}");
+        assert!(failure.to_string().contains(why), "{failure}");
+    }
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_backlog_is_taken_up_whole() {
     for round in 0..6 {
         let world = World::new("backlog", &["a"]).await;
-        world
-            .collection("a")
-            .insert_many(numbered(50))
-            .await
-            .expect("documents");
-        let producer = world.start("run");
-        world.until_complete("a").await;
-        world.until_caught_up().await;
-        producer.stop().await.expect("it stops");
+        world.insert("a", numbered(50)).await;
+        world.catch_up(&["a"]).await;
         disturb(&world, &["a"], 60, 200, 3 + round).await;
-        let producer = world.start("run");
-        world.until_caught_up().await;
-        producer.stop().await.expect("it stops");
+        world.catch_up(&[]).await;
         world.assert_converged("a").await;
         assert_heartbeats(&world, &["a"]);
         world.end().await;

@@ -95,11 +95,7 @@ async fn splits_cover_ids_of_every_type_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn snapshot_complete_covers_every_row() {
     let world = World::new("complete", &["a", "absent"]).await;
-    world
-        .collection("a")
-        .insert_many(numbered(500))
-        .await
-        .expect("documents");
+    world.insert("a", numbered(500)).await;
     let producer = world.start("run");
     let complete = world.until_complete("a").await;
     let empty = world.until_complete("absent").await;
@@ -121,11 +117,7 @@ async fn a_last_split_ends_although_writers_go_on() {
     world.flag("max-docs-per-second", "400");
     let filler = "x".repeat(20_000);
     let fat = |n: i64| doc! { "_id": n, "filler": &filler };
-    world
-        .collection("a")
-        .insert_many((0..400).map(fat))
-        .await
-        .expect("documents");
+    world.insert("a", (0..400).map(fat)).await;
     let producer = world.start("run");
     let collection = world.collection("a");
     let writer = tokio::spawn(async move {

@@ -3,41 +3,27 @@
 use std::time::Duration;
 
 use bson::{Document, doc};
+use leafcutter_harness::dice::Dice;
 use leafcutter_runtime::exit::Exit;
 use leafcutter_schemas::operation::Operation;
 use leafcutter_schemas::version::Version;
 use mongodb::Collection;
-use rand_like::Dice;
 
 use crate::records::{Record, assert_heartbeats, numbered};
 use crate::world::World;
 
-/// Chance without a crate: xorshift.
-pub(crate) mod rand_like {
-    pub(crate) struct Dice(pub(crate) u64);
-
-    impl Dice {
-        pub(crate) fn roll(&mut self, sides: u64) -> u64 {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            self.0 % sides
-        }
-    }
-}
-
 /// Writes at random, one document or a transaction at a time, until told to stop.
 pub(crate) async fn disturb(world: &World, names: &[&str], keys: u64, writes: u64, seed: u64) {
-    let mut dice = Dice(seed);
+    let mut dice = Dice::new(&[seed]);
     let collections: Vec<Collection<Document>> =
         names.iter().map(|name| world.collection(name)).collect();
     for write in 0..writes {
-        if dice.roll(10) == 0 {
+        if dice.below_u64(10) == 0 {
             transaction(world, &collections, keys, &mut dice).await;
             continue;
         }
-        let collection = &collections[usize::try_from(dice.roll(names.len() as u64)).unwrap()];
-        let id = i64::try_from(dice.roll(keys)).unwrap();
+        let collection = &collections[usize::try_from(dice.below_u64(names.len() as u64)).unwrap()];
+        let id = i64::try_from(dice.below_u64(keys)).unwrap();
         change(
             collection,
             None,
@@ -57,7 +43,7 @@ async fn change(
     dice: &mut Dice,
 ) {
     let filter = doc! { "_id": id };
-    match (dice.roll(8), session) {
+    match (dice.below_u64(8), session) {
         (0, None) => {
             collection.delete_one(filter).await.expect("a write");
         }
@@ -104,10 +90,10 @@ async fn transaction(
 ) {
     let mut session = world.client.start_session().await.expect("a session");
     session.start_transaction().await.expect("a transaction");
-    for write in 0..dice.roll(30) {
-        let at = usize::try_from(dice.roll(collections.len() as u64)).unwrap();
+    for write in 0..dice.below_u64(30) {
+        let at = usize::try_from(dice.below_u64(collections.len() as u64)).unwrap();
         // Few keys, so that a transaction meets them several times.
-        let id = i64::try_from(dice.roll(keys.min(7))).unwrap();
+        let id = i64::try_from(dice.below_u64(keys.min(7))).unwrap();
         let write = i64::try_from(write).unwrap();
         change(&collections[at], Some(&mut session), id, write, dice).await;
     }
@@ -120,11 +106,7 @@ async fn snapshot_and_stream_converge_while_people_write() {
         let mut world = World::new("converge", &["a", "b"]).await;
         world.flag("split-bytes", "2000");
         world.flag("lookup-batch", batch);
-        world
-            .collection("a")
-            .insert_many(numbered(300))
-            .await
-            .expect("documents");
+        world.insert("a", numbered(300)).await;
         let producer = world.start("run");
         disturb(&world, &["a", "b"], 400, 1500, seed).await;
         world.until_caught_up().await;
@@ -203,11 +185,7 @@ async fn a_transaction_is_one_record_per_key_however_it_is_cut_into_replies() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_look_up_that_finds_nothing_publishes_nothing_and_holds_heartbeats_back() {
     let world = World::new("gone", &["a"]).await;
-    world
-        .collection("a")
-        .insert_many(numbered(200))
-        .await
-        .expect("documents");
+    world.insert("a", numbered(200)).await;
     let producer = world.start("run");
     world.until_complete("a").await;
     for id in 0..200 {
@@ -245,21 +223,13 @@ async fn post_images_are_taken_from_the_event() {
         .await
         .expect("a collection");
     for name in ["a", "b"] {
-        world
-            .collection(name)
-            .insert_many(numbered(20))
-            .await
-            .expect("documents");
+        world.insert(name, numbered(20)).await;
     }
     let producer = world.start("run");
     world.until_complete("a").await;
     world.until_complete("b").await;
     for name in ["a", "b"] {
-        world
-            .collection(name)
-            .update_many(doc! {}, doc! { "$inc": { "n": 1 } })
-            .await
-            .unwrap();
+        world.change_all(name).await;
     }
     world.until_caught_up().await;
     producer.stop().await.expect("it stops");
@@ -289,19 +259,11 @@ async fn post_images_are_taken_from_the_event() {
 #[tokio::test(flavor = "multi_thread")]
 async fn stream_alone_opens_the_gates_at_once() {
     let world = World::new("alone", &["a"]).await;
-    world
-        .collection("a")
-        .insert_many(numbered(5))
-        .await
-        .expect("documents");
+    world.insert("a", numbered(5)).await;
     let producer = world.start("stream");
     let complete = world.until_complete("a").await;
     assert!(!complete.snapshot);
-    world
-        .collection("a")
-        .insert_one(doc! { "_id": 99 })
-        .await
-        .unwrap();
+    world.insert("a", [doc! { "_id": 99 }]).await;
     world.until_caught_up().await;
     producer.stop().await.expect("it stops");
     let keys: Vec<_> = world
@@ -317,23 +279,11 @@ async fn stream_alone_opens_the_gates_at_once() {
 async fn what_reshapes_a_collection_stops_with_a_code_of_its_own() {
     for what in ["drop", "rename", "rename onto", "database"] {
         let world = World::new("reshape", &["a"]).await;
-        world
-            .collection("a")
-            .insert_many(numbered(5))
-            .await
-            .expect("documents");
-        world
-            .collection("other")
-            .insert_one(doc! {})
-            .await
-            .expect("a document");
+        world.insert("a", numbered(5)).await;
+        world.insert("other", [doc! {}]).await;
         let producer = world.start("run");
         world.until_complete("a").await;
-        world
-            .collection("a")
-            .insert_one(doc! { "_id": 77 })
-            .await
-            .unwrap();
+        world.insert("a", [doc! { "_id": 77 }]).await;
         let name = world.database.name().to_owned();
         let rename = |from: &str, to: &str| {
             doc! { "renameCollection": format!("{name}.{from}"), "to": format!("{name}.{to}"), "dropTarget": true }

@@ -2,25 +2,22 @@
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bson::{Document, doc};
 use clap::Parser;
+use leafcutter_harness::{probe, program, stack::Stack, topic, world::own_name};
 use leafcutter_producer::settings::{Cli, Settings};
 use leafcutter_producer::source::clock::Clock;
 use leafcutter_runtime::exit::Exit;
-use leafcutter_runtime::kafka::{KafkaSettings, LogContext, read_compacted};
+use leafcutter_runtime::kafka::{KafkaSettings, read_compacted};
 use leafcutter_runtime::report::Failure;
 use leafcutter_runtime::shutdown::Shutdown;
 use leafcutter_runtime::telemetry::LogFormat;
 use leafcutter_schemas::control::{Control, Heartbeat, SnapshotComplete};
 use mongodb::{Client, Collection, Database};
-use rdkafka::admin::{AdminClient, AdminOptions};
+use tempfile::TempDir;
 use tokio::task::JoinHandle;
-
-pub(crate) fn environment(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} names no server; see tests/real/main.rs"))
-}
 
 /// A producer that runs inside the test.
 pub(crate) struct Running {
@@ -49,12 +46,12 @@ impl Running {
 }
 
 pub(crate) struct World {
+    pub(crate) stack: Stack,
     pub(crate) client: Client,
     pub(crate) database: Database,
     pub(crate) prefix: String,
     pub(crate) kafka: KafkaSettings,
-    collections: Vec<String>,
-    mapping: PathBuf,
+    folder: TempDir,
     flags: Vec<String>,
     /// The dates of collections that are polled; empty where a stream is followed.
     poll_by: &'static str,
@@ -79,18 +76,16 @@ impl World {
         if let Ok(level) = std::env::var("LEAFCUTTER_TEST_LOG") {
             leafcutter_runtime::telemetry::init("tests", LogFormat::Plain, &level).ok();
         }
-        let id = uuid::Uuid::new_v4().simple().to_string();
-        let name = format!("prodtest_{test}_{}", &id[..8]);
-        let client = Client::with_uri_str(environment("LEAFCUTTER_MONGODB_URI"))
-            .await
-            .expect("a MongoDB client");
+        let stack = Stack::from_env().expect("servers");
+        let name = own_name(test);
+        let client = stack.mongodb().await.expect("a MongoDB client");
         let mut world = Self {
             database: client.database(&name),
             client,
-            prefix: format!("prodtest.{test}.{}", &id[..8]),
-            kafka: KafkaSettings::new(environment("LEAFCUTTER_KAFKA_BROKERS")),
-            collections: Vec::new(),
-            mapping: std::env::temp_dir().join(format!("{name}.yaml")),
+            prefix: format!("prodtest.{name}"),
+            kafka: stack.kafka(),
+            stack,
+            folder: tempfile::tempdir().expect("a folder"),
             flags: Vec::new(),
             poll_by,
         };
@@ -115,12 +110,11 @@ impl World {
                  type: uuid, convert: uuid-v5 }}\n"
             );
         }
-        std::fs::write(&self.mapping, text).expect("the mapping is written");
-        for name in collections {
-            if !self.collections.iter().any(|known| known == name) {
-                self.collections.push((*name).to_owned());
-            }
-        }
+        std::fs::write(self.mapping(), text).expect("the mapping is written");
+    }
+
+    fn mapping(&self) -> PathBuf {
+        self.folder.path().join("mapping.yaml")
     }
 
     /// A flag for every producer that is started from now on.
@@ -154,7 +148,7 @@ impl World {
 
     fn arguments(&self, verb: &str) -> Vec<String> {
         let mut arguments = vec!["leafcutter-producer".to_owned(), verb.to_owned()];
-        arguments.extend(["--mapping".to_owned(), self.mapping.display().to_string()]);
+        arguments.extend(["--mapping".to_owned(), self.mapping().display().to_string()]);
         arguments.extend(["--prefix".to_owned(), self.prefix.clone()]);
         arguments.extend(["--heartbeat-interval".to_owned(), "50ms".to_owned()]);
         arguments.extend(["--checkpoint-interval".to_owned(), "100ms".to_owned()]);
@@ -184,13 +178,13 @@ impl World {
 
     /// Starts a producer as a process of its own, for those that get killed.
     pub(crate) fn spawn(&self, verb: &str) -> Child {
-        let log = std::env::temp_dir().join(format!("{}.log", self.database.name()));
+        let log = self.folder.path().join("producer.log");
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(log)
             .expect("a log");
-        Command::new(env!("CARGO_BIN_EXE_leafcutter-producer"))
+        Command::new(program::find("leafcutter-producer").unwrap())
             .args(&self.arguments(verb)[1..])
             .stdout(Stdio::null())
             .stderr(log)
@@ -240,16 +234,48 @@ impl World {
             })
     }
 
+    /// Writes documents.
+    pub(crate) async fn insert(
+        &self,
+        collection: &str,
+        documents: impl IntoIterator<Item = Document>,
+    ) {
+        let inserted = self.collection(collection).insert_many(documents).await;
+        inserted.expect("documents");
+    }
+
+    /// Changes every document of a collection.
+    pub(crate) async fn change_all(&self, collection: &str) {
+        let change = doc! { "$inc": { "n": 1 } };
+        let collection = self.collection(collection);
+        let changed = collection.update_many(doc! {}, change).await;
+        changed.expect("changes");
+    }
+
+    /// Runs a producer until these snapshots are complete and its stream has caught up.
+    pub(crate) async fn catch_up(&self, collections: &[&str]) {
+        let producer = self.start("run");
+        for name in collections {
+            self.until_complete(name).await;
+        }
+        self.until_caught_up().await;
+        assert_eq!(producer.stop().await.expect("it stops"), Exit::Done);
+    }
+
     /// Waits until something holds.
     pub(crate) async fn until(&self, what: &str, mut holds: impl FnMut() -> bool) {
-        let start = Instant::now();
-        while !holds() {
-            assert!(
-                start.elapsed() < Duration::from_secs(60),
-                "waited a minute until {what}"
-            );
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        let held = probe::until(Duration::from_secs(60), what, async || {
+            Ok(holds().then_some(()))
+        });
+        held.await.unwrap();
+    }
+
+    /// Waits until the producer has told heartbeats, and written checkpoints, for another while.
+    pub(crate) async fn until_later_heartbeats(&self) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let later = i64::try_from(now.as_millis()).unwrap() + 500;
+        let told = || self.heartbeat().is_some_and(|beat| beat.sent_at > later);
+        self.until("later heartbeats are told", told).await;
     }
 
     pub(crate) async fn until_complete(&self, collection: &str) -> SnapshotComplete {
@@ -288,27 +314,7 @@ impl World {
     /// Removes everything.
     pub(crate) async fn end(self) {
         self.database.drop().await.expect("the database is dropped");
-        let admin: AdminClient<LogContext> = self
-            .kafka
-            .admin_config("prodtest")
-            .expect("a configuration")
-            .create_with_context(LogContext)
-            .expect("an admin client");
-        let mut topics = vec![
-            leafcutter_schemas::name::control_topic(&self.prefix),
-            leafcutter_schemas::name::checkpoints_topic(&self.prefix),
-        ];
-        for collection in &self.collections {
-            let topic = self.topic(collection);
-            topics.push(leafcutter_schemas::name::dead_letter_topic(&topic));
-            topics.push(topic);
-        }
-        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
-        admin
-            .delete_topics(&topics, &AdminOptions::new())
-            .await
-            .expect("topics are deleted");
-        std::fs::remove_file(&self.mapping).expect("the mapping is removed");
+        topic::delete_all(&self.kafka, &self.prefix).await.unwrap();
     }
 }
 

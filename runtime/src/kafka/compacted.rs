@@ -11,17 +11,21 @@
 //! has not taken that back for a second. The second is for a leader just elected, which may not
 //! know yet how far its partition is committed.
 
-use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
-
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::Message;
-use rdkafka::{Offset, TopicPartitionList};
-
-use super::context::{LogContext, explain};
-use super::settings::KafkaSettings;
+use super::{
+    context::{LogContext, explain},
+    settings::KafkaSettings,
+};
 use crate::report::Fault;
+use rdkafka::{
+    Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    error::{KafkaError, RDKafkaErrorCode},
+    message::Message,
+};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 /// How long one question to a broker may take.
 const ANSWER: Duration = Duration::from_secs(10);

@@ -4,10 +4,12 @@
 //! connection, which it mends by itself: for us that is a warning, since an error needs a person.
 //! A client with a context of its own calls [`log_event`] from it.
 
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::ConsumerContext;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{
+    client::ClientContext,
+    config::RDKafkaLogLevel,
+    consumer::ConsumerContext,
+    error::{KafkaError, RDKafkaErrorCode},
+};
 
 /// A context that logs and does nothing else.
 #[derive(Debug, Clone, Copy, Default)]

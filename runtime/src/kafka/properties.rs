@@ -4,8 +4,7 @@
 //! several properties under two names, and with both set, the one that happens to be applied last
 //! wins. It also knows which names our promises rest on, and why.
 
-use crate::report::Fault;
-use crate::secret::is_secret_name;
+use crate::{report::Fault, secret::is_secret_name};
 
 /// Second names, and the one name we use.
 const ALIASES: &[(&str, &str)] = &[

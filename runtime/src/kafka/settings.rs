@@ -4,15 +4,11 @@
 //! is among the defaults and cannot be among the user's (see `properties`). A configuration is
 //! handed to librdkafka once before it is returned, so that a misspelt name is a fault at start.
 
-use std::fmt;
-use std::path::PathBuf;
-
+use super::properties::{canonical, lines, refuse, shown, split};
+use crate::{report::Fault, secret::is_secret_name};
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use rdkafka::ClientConfig;
-
-use super::properties::{canonical, lines, refuse, shown, split};
-use crate::report::Fault;
-use crate::secret::is_secret_name;
+use std::{fmt, path::PathBuf};
 
 /// Where Kafka is and how to talk to it. A clap `Args`, to be flattened into a program's own.
 #[derive(Clone, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 //! judges. Where a part is faulty a stand-in is built, so that everything else is judged as well;
 //! no stand-in is ever seen, since a mapping with faults is not handed out.
 
+mod built;
 mod column;
 mod constant;
 mod elements;

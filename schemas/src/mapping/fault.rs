@@ -45,6 +45,23 @@ impl fmt::Display for MappingFault {
     }
 }
 
+impl From<MappingFault> for [String; 3] {
+    /// Where it is, what is wrong, and what to do next.
+    fn from(fault: MappingFault) -> Self {
+        let next = match &fault.suggestion {
+            Some(word) => format!("Did you mean `{word}`?"),
+            None => "`leafcutter check` looks at the mapping and changes nothing.".to_owned(),
+        };
+        let why = if fault.place.is_empty() {
+            fault.message
+        } else {
+            format!("{}: {}", fault.place, fault.message)
+        };
+        let place = format!("{}:{}:{}", fault.file, fault.line, fault.column);
+        [place, why, next]
+    }
+}
+
 /// Everything wrong in a mapping file, in the order of the file. Never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MappingFaults(pub Vec<MappingFault>);
@@ -62,6 +79,15 @@ impl fmt::Display for MappingFaults {
 }
 
 impl std::error::Error for MappingFaults {}
+
+impl IntoIterator for MappingFaults {
+    type Item = MappingFault;
+    type IntoIter = std::vec::IntoIter<MappingFault>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
 
 /// A place in the file.
 #[derive(Debug, Clone)]

@@ -4,7 +4,6 @@ use super::{
     Conversion, OnDelete, OnMissing, Path, PgType, Policy, ReferenceBy, SameKey, TableName,
     condition::Filter,
     fault::{At, Spotted},
-    parse::Given,
 };
 use uuid::Uuid;
 
@@ -126,4 +125,34 @@ pub(super) struct RawReference {
     pub(super) by: Given<ReferenceBy>,
     pub(super) on_missing: Given<OnMissing>,
     pub(super) on_delete: Given<OnDelete>,
+}
+
+/// What a key was given.
+#[derive(Debug, Clone)]
+pub(super) enum Given<T> {
+    /// The key is not there.
+    Absent,
+    /// It is there, and its fault is noted.
+    Faulty,
+    /// A value.
+    Value(Spotted<T>),
+}
+
+impl<T> Given<T> {
+    /// The value with its place.
+    pub(super) fn get(&self) -> Option<&Spotted<T>> {
+        match self {
+            Self::Value(spotted) => Some(spotted),
+            Self::Absent | Self::Faulty => None,
+        }
+    }
+
+    /// The value.
+    pub(super) fn value(&self) -> Option<&T> {
+        self.get().map(|spotted| &spotted.value)
+    }
+
+    pub(super) fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent)
+    }
 }

@@ -398,16 +398,14 @@ fn words<T>(words: &[(&str, T)]) -> Schema {
 }
 
 fn types() -> Schema {
-    let names: Vec<&str> = word::TYPES
+    let parameters: Vec<&str> = word::names(true).collect();
+    // A `numeric` needs none.
+    let alone = parameters
         .iter()
-        .map(|(name, _)| *name)
-        .chain(
-            word::WITH_PARAMETERS
-                .into_iter()
-                .filter(|name| !name.contains("var")),
-        )
-        .collect();
-    let with_parameters = format!("^({}) ?\\([0-9, ]+\\)$", word::WITH_PARAMETERS.join("|"));
+        .copied()
+        .filter(|name| !name.contains("var"));
+    let names: Vec<&str> = word::names(false).chain(alone).collect();
+    let with_parameters = format!("^({}) ?\\([0-9, ]+\\)$", parameters.join("|"));
     let elements = names.iter().filter(|name| !name.starts_with("json"));
     let arrays: Vec<String> = elements.map(|name| format!("{name}[]")).collect();
     let other_arrays = format!(

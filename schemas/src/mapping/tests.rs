@@ -1,23 +1,16 @@
-//! Mapping files, right and wrong.
+//! What becomes of a right mapping file, and what holds for every file.
 //!
-//! Every fault has a case that shows its message and its place, and that nothing else is reported
-//! beside it: a person who mends what is said has mended all of it.
+//! Which files are refused, and with which words, is shown by files: `schemas/tests`.
 
 mod accepted;
-mod child_faults;
-mod column_faults;
 mod documented;
 mod examples;
-mod file_faults;
+mod fault;
 mod generated;
 mod looked_up;
-mod name_faults;
 mod never_panics;
 mod same_key;
 mod schema;
-mod table_faults;
-mod together;
-mod value_faults;
 
 use super::{Mapping, parse::load};
 
@@ -42,14 +35,3 @@ const HEAD: &str = "version: 1
 database: shop
 collections:
 ";
-
-/// Asserts what is said about collections, each case behind [`HEAD`].
-fn assert_faults(cases: &[(&str, &[&str])]) {
-    for (collections, expected) in cases {
-        assert_eq!(
-            faults(&format!("{HEAD}{collections}")),
-            *expected,
-            "{collections}"
-        );
-    }
-}

@@ -2,11 +2,15 @@
 //! are there.
 //!
 //! Collections form a graph: one that refers points to what it refers to. Collections that refer to
-//! each other in a circle are collapsed into one, so that what remains has no circle and every
-//! collection gets a tier: 0 for those without parents, otherwise one more than its highest parent.
-//! Graphs have as many nodes as a mapping has tables, so plain searches from every node will do.
+//! each other in a circle are collapsed into one (Tarjan's strongly connected components), so that
+//! what remains has no circle and every collection gets a tier: 0 for those without parents, otherwise
+//! one more than its highest parent.
 
-use super::{Mapping, TableName};
+use super::{Mapping, OnMissing, Reference, Table, TableName};
+use petgraph::{algo::tarjan_scc, graphmap::DiGraphMap};
+
+/// Positions, each with an edge to those it points to.
+type Graph = DiGraphMap<usize, ()>;
 
 /// The order of a mapping's collections and tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +19,7 @@ pub struct Tiers {
     parents: Vec<Vec<usize>>,
     cycles: Vec<Vec<usize>>,
     table_order: Vec<(usize, TableName)>,
+    cyclic_roots: Vec<(usize, TableName)>,
 }
 
 impl Tiers {
@@ -45,132 +50,99 @@ impl Tiers {
     pub fn table_order(&self) -> Vec<(usize, TableName)> {
         self.table_order.clone()
     }
+
+    /// The root tables whose rows may wait for each other in a cycle: they point, themselves or from
+    /// the tables below, to themselves, or to each other. In the order of [`Tiers::table_order`].
+    pub fn cyclic_roots(&self) -> &[(usize, TableName)] {
+        &self.cyclic_roots
+    }
 }
 
 /// Orders a mapping by its references.
 pub fn tiers(mapping: &Mapping) -> Tiers {
     let graph = collections(mapping);
-    let groups = graph.groups();
-    let members = members(&groups);
-    let mut tiers: Vec<Option<usize>> = vec![None; graph.0.len()];
-    // Parents come first, so their tiers are known; a whole circle gets its tier at once.
-    for node in graph.order(&groups) {
-        let group = &members[groups[node]];
-        let above = group
-            .iter()
-            .flat_map(|&m| &graph.0[m])
-            .filter(|&&p| groups[p] != groups[node]);
-        let tier = above
-            .filter_map(|&parent| tiers[parent])
-            .map(|tier| tier + 1)
-            .max();
-        for &member in group {
-            tiers[member].get_or_insert(tier.unwrap_or(0));
+    let mut tiers = vec![0; mapping.collections.len()];
+    let mut parents = vec![Vec::new(); mapping.collections.len()];
+    let mut cycles = Vec::new();
+    // Those pointed to come first, so their tiers are known; a whole circle gets its tier at once.
+    for mut group in tarjan_scc(&graph) {
+        group.sort_unstable();
+        let above = outside(&graph, &group).map(|parent| tiers[parent] + 1);
+        let tier = above.max().unwrap_or(0);
+        for &member in &group {
+            tiers[member] = tier;
+            parents[member] = graph.neighbors(member).collect();
+            parents[member].retain(|parent| !group.contains(parent));
+            parents[member].sort_unstable();
+        }
+        if group.len() > 1 {
+            cycles.push(group);
         }
     }
-    let parents = graph.0.iter().enumerate().map(|(node, parents)| {
-        parents
-            .iter()
-            .copied()
-            .filter(|&parent| groups[parent] != groups[node])
-            .collect()
-    });
+    cycles.sort_unstable();
+    let table_order = table_order(mapping);
+    let cyclic = cyclic_roots(mapping);
+    let cyclic_roots = table_order.iter().filter(|table| cyclic.contains(table));
     Tiers {
-        parents: parents.collect(),
-        tiers: tiers.into_iter().map(|tier| tier.unwrap_or(0)).collect(),
-        cycles: members
-            .into_iter()
-            .filter(|group| group.len() > 1)
-            .collect(),
-        table_order: table_order(mapping),
+        tiers,
+        parents,
+        cycles,
+        cyclic_roots: cyclic_roots.cloned().collect(),
+        table_order,
     }
 }
 
-/// The nodes of each group, at the place of its first.
-fn members(groups: &[usize]) -> Vec<Vec<usize>> {
-    let mut members = vec![Vec::new(); groups.len()];
-    for (node, &group) in groups.iter().enumerate() {
-        members[group].push(node);
+/// So many nodes, and what points to what.
+fn graph(nodes: usize, edges: impl IntoIterator<Item = (usize, usize)>) -> Graph {
+    let mut graph = Graph::from_edges(edges);
+    for node in 0..nodes {
+        graph.add_node(node);
     }
-    members
+    graph
 }
 
-/// For each node, those it points to: sorted, without itself.
-struct Graph(Vec<Vec<usize>>);
+/// What a circle points to beside itself.
+fn outside(graph: &Graph, group: &[usize]) -> impl Iterator<Item = usize> {
+    let all = group.iter().flat_map(|&member| graph.neighbors(member));
+    all.filter(|to| !group.contains(to))
+}
 
-impl Graph {
-    fn new(mut edges: Vec<Vec<usize>>) -> Self {
-        for (node, to) in edges.iter_mut().enumerate() {
-            to.sort_unstable();
-            to.dedup();
-            to.retain(|&other| other != node);
+/// All nodes, those pointed to first (but for circles); otherwise in their own order.
+fn order(graph: &Graph) -> Vec<usize> {
+    // What points out of a circle holds up the whole of it.
+    let mut waits_for = vec![Vec::new(); graph.node_count()];
+    for group in tarjan_scc(graph) {
+        for &member in &group {
+            waits_for[member] = outside(graph, &group).collect();
         }
-        Self(edges)
     }
+    let mut order: Vec<usize> = Vec::with_capacity(waits_for.len());
+    let mut placed = vec![false; waits_for.len()];
+    while let Some(node) = (0..placed.len())
+        .find(|&node| !placed[node] && waits_for[node].iter().all(|&to: &usize| placed[to]))
+    {
+        placed[node] = true;
+        order.push(node);
+    }
+    order
+}
 
-    fn reachable(&self, from: usize) -> Vec<bool> {
-        let mut seen = vec![false; self.0.len()];
-        let mut open = vec![from];
-        while let Some(node) = open.pop() {
-            for &next in &self.0[node] {
-                if !seen[next] {
-                    seen[next] = true;
-                    open.push(next);
-                }
-            }
-        }
-        seen
-    }
-
-    /// For each node the first of those it is in a circle with, or itself.
-    fn groups(&self) -> Vec<usize> {
-        let reachable: Vec<_> = (0..self.0.len()).map(|node| self.reachable(node)).collect();
-        let circle = |a: usize, b: usize| reachable[a][b] && reachable[b][a];
-        (0..self.0.len())
-            .map(|node| (0..node).find(|&other| circle(node, other)).unwrap_or(node))
-            .collect()
-    }
-
-    /// All nodes, those pointed to first (but for circles); otherwise in their own order.
-    fn order(&self, groups: &[usize]) -> Vec<usize> {
-        let mut order: Vec<usize> = Vec::with_capacity(self.0.len());
-        let mut placed = vec![false; self.0.len()];
-        let members = members(groups);
-        // What points out of a circle holds up the whole of it.
-        let ready = |node: usize, placed: &[bool]| {
-            let group = members[groups[node]].iter();
-            let mut outside = group
-                .flat_map(|&m| &self.0[m])
-                .filter(|&&to| groups[to] != groups[node]);
-            outside.all(|&to| placed[to])
-        };
-        while let Some(node) = (0..self.0.len()).find(|&n| !placed[n] && ready(n, &placed)) {
-            placed[node] = true;
-            order.push(node);
-        }
-        order
-    }
+/// What these tables and those below them point to.
+fn references(tables: &[Table]) -> impl Iterator<Item = &Reference> {
+    let tables = tables.iter().flat_map(Table::with_descendants);
+    let columns = tables.flat_map(|table| &table.columns);
+    columns.filter_map(|column| column.reference.as_ref())
 }
 
 fn collections(mapping: &Mapping) -> Graph {
-    let owners: Vec<(&TableName, usize)> = mapping
-        .collections
-        .iter()
-        .enumerate()
-        .flat_map(|(index, c)| c.tables.iter().map(move |table| (&table.name, index)))
-        .collect();
-    let edges = mapping.collections.iter().map(|collection| {
-        let tables = collection.with_descendants();
-        let columns = tables.iter().flat_map(|table| &table.columns);
-        let references = columns.filter_map(|column| column.reference.as_ref());
-        references
-            .flat_map(|reference| {
-                let filled = owners.iter().filter(|(name, _)| **name == reference.table);
-                filled.map(|(_, owner)| *owner)
-            })
-            .collect()
+    let all = || mapping.collections.iter().enumerate();
+    let edges = all().flat_map(|(from, collection)| {
+        references(&collection.tables).flat_map(move |reference| {
+            let owners = all().filter(|(_, c)| c.tables.iter().any(|t| t.name == reference.table));
+            owners.map(move |(to, _)| (from, to))
+        })
     });
-    Graph::new(edges.collect())
+    graph(mapping.collections.len(), edges)
 }
 
 fn table_order(mapping: &Mapping) -> Vec<(usize, TableName)> {
@@ -178,7 +150,7 @@ fn table_order(mapping: &Mapping) -> Vec<(usize, TableName)> {
     let tables: Vec<_> = collections
         .flat_map(|(index, c)| c.with_descendants().into_iter().map(move |t| (index, t)))
         .collect();
-    let mut edges: Vec<Vec<usize>> = vec![Vec::new(); tables.len()];
+    let mut edges = Vec::new();
     let places = |wanted: &TableName, of: Option<usize>| -> Vec<usize> {
         let all = tables.iter().enumerate();
         all.filter(|(_, (index, table))| {
@@ -193,176 +165,44 @@ fn table_order(mapping: &Mapping) -> Vec<(usize, TableName)> {
             .iter()
             .filter_map(|column| column.reference.as_ref());
         // A table that points to itself is in no circle with itself, whoever fills it.
-        edges[position].extend(
-            references
-                .filter(|r| r.table != table.name)
-                .flat_map(|r| places(&r.table, None)),
-        );
+        let others = references.filter(|reference| reference.table != table.name);
+        let others = others.flat_map(|reference| places(&reference.table, None));
+        edges.extend(others.map(|other| (position, other)));
         for child in &table.children {
-            for child in places(&child.name, Some(*index)) {
-                edges[child].push(position);
-            }
+            let children = places(&child.name, Some(*index)).into_iter();
+            edges.extend(children.map(|child| (child, position)));
         }
     }
-    let graph = Graph::new(edges);
-    let order = graph.order(&graph.groups());
-    order
+    order(&graph(tables.len(), edges))
         .into_iter()
         .map(|position| (tables[position].0, tables[position].1.name.clone()))
         .collect()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::mapping::parse::load;
-    use proptest::prelude::*;
-
-    /// A mapping with a collection and a table for each name, pointing to those named behind it;
-    /// those behind `/` are pointed to by a child table.
-    fn mapping(collections: &[&str]) -> Mapping {
-        let mut text = "version: 1\ndatabase: d\ncollections:\n".to_owned();
-        for collection in collections {
-            let (name, to) = collection.split_once(' ').unwrap_or((collection, ""));
-            let (own, childs) = to.split_once('/').unwrap_or((to, ""));
-            let references = |to: &str, indent: &str| -> String {
-                to.split_whitespace()
-                    .map(|to| {
-                        format!("{indent}{to}: {{ type: text, references: {{ table: {to} }} }}\n")
-                    })
-                    .collect()
-            };
-            text += &format!(
-                "  {name}:\n    table: {name}\n    key: id\n    columns:\n      id: {{ path: _id, type: text }}\n{}",
-                references(own, "      ")
-            );
-            text += &format!(
-                "    children:\n    - table: {name}_child\n      from: x\n      key: [id, n]\n      columns:\n        \
-                 id: {{ parent: id }}\n        n: {{ position: true, type: integer }}\n{}",
-                references(childs, "        ")
-            );
-        }
-        load(&text, "mapping.yaml").unwrap_or_else(|faults| panic!("{faults}\n{text}"))
-    }
-
-    fn order(tiers: &Tiers) -> String {
-        let roots = tiers
-            .table_order()
-            .into_iter()
-            .map(|(_, name)| name.to_string());
-        roots
-            .filter(|name| !name.ends_with("_child"))
-            .collect::<Vec<_>>()
-            .join(" ")
-    }
-
-    #[test]
-    fn finlits_collections_wait_for_what_they_point_to() {
-        let text = include_str!("../../examples/finlit/mapping.yaml");
-        let mapping = load(text, "mapping.yaml").unwrap();
-        let tiers = tiers(&mapping);
-        assert_eq!(tiers.tiers(), [0, 0, 0, 1, 1, 1, 0, 1, 1]);
-        assert_eq!(tiers.parents(5), [0, 1, 2]);
-        // It points to itself only.
-        assert_eq!(tiers.parents(1), [0; 0]);
-        assert!(tiers.cycles().is_empty());
-        let order: Vec<_> = tiers
-            .table_order()
-            .iter()
-            .map(|(_, name)| name.to_string())
-            .collect();
-        assert_eq!(
-            order,
-            [
-                "learners",
-                "knowledge_components",
-                "learning_items",
-                "learning_item_media",
-                "learning_item_tags",
-                "item_kc_mappings",
-                "learner_skill_states",
-                "interactions",
-                "achievements",
-                "learner_achievements",
-                "daily_progress",
-            ]
-        );
-    }
-
-    #[test]
-    fn a_tier_is_one_more_than_the_highest_parent() {
-        let tiers = tiers(&mapping(&["a b d", "b c", "c", "d"]));
-        assert_eq!(tiers.tiers(), [2, 1, 0, 0]);
-        assert_eq!(tiers.parents(0), [1, 3]);
-        assert_eq!(order(&tiers), "c b d a");
-    }
-
-    #[test]
-    fn a_child_tables_reference_counts_for_its_collection() {
-        let tiers = tiers(&mapping(&["a /b", "b"]));
-        assert_eq!(tiers.tiers(), [1, 0]);
-        assert_eq!(tiers.parents(0), [1]);
-        let tables: Vec<_> = tiers
-            .table_order()
-            .iter()
-            .map(|(_, name)| name.to_string())
-            .collect();
-        // The root itself points to nothing.
-        assert_eq!(tables, ["a", "b", "a_child", "b_child"]);
-    }
-
-    #[test]
-    fn a_circle_is_one_place_in_the_order() {
-        // a and b are a circle above c; d is below it, e a circle by itself.
-        let tiers = tiers(&mapping(&[
-            "d a", "a b", "b a c", "c", "e e", "f /g", "g f",
-        ]));
-        assert_eq!(tiers.cycles(), [vec![1, 2], vec![5, 6]]);
-        assert_eq!(tiers.tiers(), [2, 1, 1, 0, 0, 0, 0]);
-        assert_eq!(tiers.parents(0), [1]);
-        assert_eq!(tiers.parents(1), [0; 0]);
-        assert_eq!(tiers.parents(2), [3]);
-        assert_eq!(tiers.parents(4), [0; 0]);
-        // Between tables f and g are no circle: f, g, f_child.
-        assert_eq!(order(&tiers), "c a d b e f g");
-    }
-
-    proptest! {
-        #[test]
-        fn parents_come_first_whatever_points_where(
-            edges in prop::collection::vec((0..9usize, 0..9usize, any::<bool>()), 0..20)
-        ) {
-            let names: Vec<String> = (0..9)
-                .map(|from| {
-                    let to = |child: bool| -> String {
-                        let of = |n: &usize| edges.contains(&(from, *n, child));
-                        (0..9).filter(of).map(|n| format!(" t{n}")).collect()
-                    };
-                    format!("t{from} {} /{}", to(false), to(true))
-                })
-                .collect();
-            let mapping = mapping(&names.iter().map(String::as_str).collect::<Vec<_>>());
-            let tiers = tiers(&mapping);
-            let order = tiers.table_order();
-            let place = |name: &TableName| order.iter().position(|(_, other)| other == name).unwrap();
-            let group = |n: usize| tiers.cycles().into_iter().find(|c| c.contains(&n)).unwrap_or(vec![n]);
-            prop_assert_eq!(order.len(), 18);
-            for (index, collection) in mapping.collections.iter().enumerate() {
-                prop_assert!(place(&collection.tables[0].name) < place(&collection.tables[0].children[0].name));
-                for &(from, to, child) in &edges {
-                    if from != index || to == index {
-                        continue;
-                    }
-                    let together = group(from).contains(&to);
-                    prop_assert_eq!(tiers.parents(from).contains(&to), !together);
-                    prop_assert!(together || tiers.tier(from) > tiers.tier(to));
-                    let table = if child { &collection.tables[0].children[0] } else { &collection.tables[0] };
-                    // A child table is never pointed to, so it is in no circle.
-                    if child || !together {
-                        prop_assert!(place(&table.name) > place(&mapping.collections[to].tables[0].name));
-                    }
-                }
-            }
+/// The root tables in a circle, each alone or several. Rows do not wait for a parent where a missing
+/// one is kept as it is.
+fn cyclic_roots(mapping: &Mapping) -> Vec<(usize, TableName)> {
+    let collections = mapping.collections.iter().enumerate();
+    let roots: Vec<_> = collections
+        .flat_map(|(index, c)| c.tables.iter().map(move |table| (index, table)))
+        .collect();
+    let mut edges = Vec::new();
+    for (position, (_, root)) in roots.iter().enumerate() {
+        for reference in references(std::slice::from_ref(*root)) {
+            let parents = roots.iter().enumerate().filter(|(_, (_, parent))| {
+                parent.name == reference.table && reference.on_missing != OnMissing::Keep
+            });
+            edges.extend(parents.map(|(parent, _)| (position, parent)));
         }
     }
+    let graph = graph(roots.len(), edges);
+    let circles = tarjan_scc(&graph).into_iter();
+    circles
+        .filter(|circle| circle.len() > 1 || graph.contains_edge(circle[0], circle[0]))
+        .flatten()
+        .map(|position| (roots[position].0, roots[position].1.name.clone()))
+        .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,10 +22,11 @@ pub(super) enum Outcome {
     Missing,
     Unmapped,
     Closed,
+    Discarded,
 }
 
 impl Outcome {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Applied,
         Self::Superseded,
         Self::Waiting,
@@ -33,6 +34,7 @@ impl Outcome {
         Self::Missing,
         Self::Unmapped,
         Self::Closed,
+        Self::Discarded,
     ];
 
     fn words(self) -> &'static str {
@@ -44,6 +46,7 @@ impl Outcome {
             Self::Missing => "missing in the dead-letter topic",
             Self::Unmapped => "of a collection outside the mapping",
             Self::Closed => "not open any more",
+            Self::Discarded => "refused: discarded by a person",
         }
     }
 
@@ -56,13 +59,14 @@ impl Outcome {
             Self::Missing => "missing",
             Self::Unmapped => "not mapped",
             Self::Closed => "not open",
+            Self::Discarded => "discarded",
         }
     }
 
     /// Whether a person has to look at it.
     pub(super) fn is_bad(self) -> bool {
         match self {
-            Self::Failed | Self::Missing | Self::Unmapped => true,
+            Self::Failed | Self::Missing | Self::Unmapped | Self::Discarded => true,
             Self::Applied | Self::Superseded | Self::Waiting | Self::Closed => false,
         }
     }

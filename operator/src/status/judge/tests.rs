@@ -1,11 +1,12 @@
 use super::*;
 use crate::status::report::gate_words;
-use crate::{
-    catalog::Collection,
-    status::facts::{ConsumerRow, LetterRow, WaitingRow},
-};
+use crate::{catalog::Collection, status::facts::ControlView};
 use leafcutter_runtime::report::Fault;
 use leafcutter_schemas::control::{Control, Heartbeat, SnapshotComplete, SnapshotProgress};
+use leafcutter_sink::{
+    change::Counts,
+    state::{consumers::ConsumerRow, dead_letters::OpenDeadLetters},
+};
 
 /// The second at which the tests look.
 const NOW: i64 = 1_000;
@@ -74,8 +75,8 @@ fn complete(collection: &str, offsets: &[i64]) -> Control {
 }
 
 fn applied(collection: &str, partition: i32, next: i64, second: i64) -> OffsetRow {
-    let mut outcomes = [0; 9];
-    outcomes[0] = next;
+    let mut outcomes = Counts::default();
+    outcomes.add_many(Outcome::Applied, next);
     let topic = format!("lc.shop.{collection}");
     OffsetRow {
         topic,
@@ -99,6 +100,7 @@ fn facts(control: Vec<Control>, offsets: Vec<OffsetRow>) -> Facts {
         partitions: 4,
         admin: None,
         seen: 2,
+        problem: None,
     };
     Facts {
         at: NOW * 1000,
@@ -107,8 +109,11 @@ fn facts(control: Vec<Control>, offsets: Vec<OffsetRow>) -> Facts {
         gates: ["lc.shop.children".to_owned()].into(),
         waiting: Vec::new(),
         held: Vec::new(),
-        lost: Vec::new(),
-        letters: Vec::new(),
+        cascaded: Vec::new(),
+        dead_letters: Vec::new(),
+        breakers: Vec::new(),
+        pauses: Vec::new(),
+        unfinished: Vec::new(),
         consumers: vec![consumer],
         control: Ok(view),
     }
@@ -146,7 +151,7 @@ fn ready_when_everything_is_applied_and_nothing_waits() {
 #[test]
 fn each_obstacle_alone_is_told() {
     type Change = fn(&mut Facts);
-    let cases: [(Change, &str); 12] = [
+    let cases: [(Change, &str); 13] = [
         (|f| f.consumers.clear(), "no consumer is running"),
         (|f| f.consumers[0].seen = 16, "no consumer is running"),
         (
@@ -170,13 +175,16 @@ fn each_obstacle_alone_is_told() {
         (
             |f| {
                 f.offsets[0].next = 4;
-                f.offsets[0].outcomes[0] = 4;
+                let already = f.offsets[0].outcomes.of(Outcome::Applied);
+                f.offsets[0]
+                    .outcomes
+                    .add_many(Outcome::Applied, 4 - already);
             },
             "parents: 1 record and 1 min 40 s behind",
         ),
         (
             |f| {
-                f.waiting.push(WaitingRow {
+                f.waiting.push(WaitingDocuments {
                     topic: "lc.shop.children".to_owned(),
                     unique: false,
                     orphan: false,
@@ -192,16 +200,23 @@ fn each_obstacle_alone_is_told() {
         ),
         (
             |f| {
-                f.letters.push(LetterRow {
+                f.dead_letters.push(OpenDeadLetters {
                     topic: "lc.shop.parents".to_owned(),
                     reason: "wrong-type".to_owned(),
-                    letters: 3,
+                    dead_letters: 3,
                 });
             },
             "3 dead letters open",
         ),
         (
-            |f| f.offsets[0].outcomes[3] = 1,
+            |f| {
+                f.offsets[0].outcomes.add(Outcome::Suppressed);
+                f.offsets[0].outcomes.add_many(Outcome::Applied, -1);
+            },
+            "1 record suppressed by the target",
+        ),
+        (
+            |f| f.offsets[0].outcomes.add(Outcome::Deleted),
             "the accounting does not add up",
         ),
     ];
@@ -275,8 +290,8 @@ fn rates_come_from_two_looks() {
 fn accounting_is_checked_partition_by_partition() {
     let mut facts = settled();
     // One too many here and one too few there do not make up for each other.
-    facts.offsets[0].outcomes[1] += 1;
-    facts.offsets[1].outcomes[0] -= 1;
+    facts.offsets[0].outcomes.add(Outcome::Unchanged);
+    facts.offsets[1].outcomes.add_many(Outcome::Applied, -1);
     let broken = look(&facts).accounting.broken;
     assert_eq!(broken.len(), 2);
     assert_eq!((broken[0].consumed, broken[0].accounted), (5, 6));

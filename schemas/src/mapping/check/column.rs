@@ -1,14 +1,14 @@
 //! One column: where its value comes from, its type, its constants.
 
 use super::{
+    built::{Built, Known},
     constant, expression, name,
-    table::{Built, Known},
 };
 use crate::mapping::{
     Column, ColumnSource, Conversion, Path, PgType, Policies, RowSource,
     fault::{At, Faults, Spotted, nearest},
-    parse::Given,
-    raw::RawColumn,
+    raw::{Given, RawColumn},
+    type_facts::Kind,
 };
 
 /// Judges a column and builds it, and says what is known of it.
@@ -194,29 +194,6 @@ fn parent(raw: &RawColumn, above: &Built, faults: &mut Faults) -> Option<ColumnS
     position.map(ColumnSource::Parent)
 }
 
-/// Types whose values have one text that PostgreSQL writes in the same way.
-fn derivable(pg_type: PgType) -> bool {
-    match pg_type {
-        PgType::Bool
-        | PgType::Int2
-        | PgType::Int4
-        | PgType::Int8
-        | PgType::Text
-        | PgType::Varchar(_)
-        | PgType::Uuid
-        | PgType::Date => true,
-        PgType::Float4
-        | PgType::Float8
-        | PgType::Numeric(_)
-        | PgType::Bytea
-        | PgType::Timestamp
-        | PgType::Timestamptz
-        | PgType::Json
-        | PgType::Jsonb
-        | PgType::Array(_) => false,
-    }
-}
-
 fn derived(raw: &RawColumn, before: &Built, faults: &mut Faults) -> Option<ColumnSource> {
     let names = raw.derive.get()?;
     let columns = &before.table.columns;
@@ -239,7 +216,10 @@ fn derived(raw: &RawColumn, before: &Built, faults: &mut Faults) -> Option<Colum
             );
             faults.add(at, message);
         }
-        if let Some(pg_type) = known.pg_type.filter(|t| !derivable(*t)) {
+        if let Some(pg_type) = known
+            .pg_type
+            .filter(|t| t.is_array() || !t.facts().one_text)
+        {
             let message = format!("nothing can be derived from `{name}`, which is `{pg_type}`");
             faults.add(at, message);
         }
@@ -274,8 +254,7 @@ fn pg_type(
             return theirs;
         }
         ColumnSource::Position => {
-            let integer = |t: &PgType| matches!(t, PgType::Int2 | PgType::Int4 | PgType::Int8);
-            if let Some(own) = own.filter(|own| !integer(&own.value)) {
+            if let Some(own) = own.filter(|own| !own.value.is_whole()) {
                 let message = format!("a position is a whole number, not `{}`", own.value);
                 faults.suggest(&own.at, message, Some("integer".to_owned()));
                 return None;
@@ -333,21 +312,16 @@ fn converts(raw: &RawColumn, pg_type: PgType, faults: &mut Faults) {
     else {
         return;
     };
-    let time = matches!(
-        pg_type.scalar(),
-        PgType::Date | PgType::Timestamp | PgType::Timestamptz
-    );
+    let scalar = pg_type.scalar();
+    let time = scalar.kind() == Kind::Time;
     let (word, gives) = match conversion {
         Conversion::Auto => return,
-        Conversion::Text => (
-            "text",
-            matches!(pg_type.scalar(), PgType::Text | PgType::Varchar(_)),
-        ),
-        Conversion::UuidV5 => ("uuid-v5", pg_type.scalar() == PgType::Uuid),
+        Conversion::Text => ("text", scalar.kind() == Kind::Text),
+        Conversion::UuidV5 => ("uuid-v5", scalar == PgType::Uuid),
         Conversion::ObjectIdTime => ("object-id-time", time),
         Conversion::EpochSeconds => ("epoch-seconds", time),
         Conversion::EpochMillis => ("epoch-millis", time),
-        Conversion::Parse => ("parse", time || is_number_or_boolean(pg_type.scalar())),
+        Conversion::Parse => ("parse", scalar.facts().parsed),
         // Whose values never become the column's: see `reference`.
         Conversion::ObjectId => return,
     };
@@ -356,32 +330,10 @@ fn converts(raw: &RawColumn, pg_type: PgType, faults: &mut Faults) {
     }
 }
 
-fn is_number_or_boolean(pg_type: PgType) -> bool {
-    match pg_type {
-        PgType::Bool
-        | PgType::Int2
-        | PgType::Int4
-        | PgType::Int8
-        | PgType::Float4
-        | PgType::Float8
-        | PgType::Numeric(_) => true,
-        PgType::Text
-        | PgType::Varchar(_)
-        | PgType::Uuid
-        | PgType::Bytea
-        | PgType::Date
-        | PgType::Timestamp
-        | PgType::Timestamptz
-        | PgType::Json
-        | PgType::Jsonb
-        | PgType::Array(_) => false,
-    }
-}
-
 fn whole_document(pg_type: PgType, root: bool, raw: &RawColumn, faults: &mut Faults) {
     let mut paths = raw.path.value().into_iter().flatten();
     let whole = paths.find(|path| path.value.is_self());
-    let json = matches!(pg_type, PgType::Json | PgType::Jsonb);
+    let json = pg_type.kind() == Kind::Json;
     if let Some(path) = whole.filter(|_| root && !json) {
         let message = format!("the whole document, `.`, is `json` or `jsonb`, not `{pg_type}`");
         faults.suggest(&path.at, message, Some("jsonb".to_owned()));

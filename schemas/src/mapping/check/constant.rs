@@ -34,6 +34,7 @@ pub(super) fn fits(text: &str, pg_type: PgType) -> Result<(), String> {
         PgType::Bytea if text.contains('\\') => Err("a backslash cannot be written"),
         PgType::Bytea => Ok(()),
         PgType::Date => date(text),
+        PgType::Time => time(text),
         PgType::Timestamp => timestamp(text, true),
         PgType::Timestamptz => timestamp(text, false),
         PgType::Json => json(text).map(|_| ()),
@@ -65,6 +66,10 @@ fn float(text: &str, value: Option<f64>) -> Fits {
     let Some(value) = value.filter(|_| written_as_number(text)) else {
         return Err("write a number");
     };
+    // Leafcutter reads the digits exactly, also those of zero.
+    if Number::parse(text).is_none() {
+        return Err("its exponent is too large");
+    }
     let mantissa = text.split(['e', 'E']).next().unwrap_or_default();
     let digits = |c: char| c.is_ascii_digit();
     let too_large = value.is_infinite() && text.contains(digits);
@@ -85,6 +90,9 @@ fn numeric(text: &str, limits: Option<(u16, u16)>) -> Fits {
     let Some(value) = value else {
         return Err("write a number of at most 34 digits");
     };
+    if Number::parse(text).is_none() {
+        return Err("its exponent is too large");
+    }
     let Some((precision, scale)) = limits else {
         return Ok(());
     };
@@ -148,6 +156,15 @@ fn date(text: &str) -> Fits {
     }
 }
 
+fn time(text: &str) -> Fits {
+    let seconds = if text.len() == 5 { ":00" } else { "" };
+    if moment(&format!("2000-01-01T{text}{seconds}Z")) {
+        Ok(())
+    } else {
+        Err("write 23:59 or 23:59:59.999")
+    }
+}
+
 fn timestamp(text: &str, utc_only: bool) -> Fits {
     if date(text).is_ok() || (moment(text) && (!utc_only || text.ends_with('Z'))) {
         return Ok(());
@@ -155,11 +172,13 @@ fn timestamp(text: &str, utc_only: bool) -> Fits {
     Err("write 2026-12-31 or 2026-12-31T23:59:59.999Z")
 }
 
-/// RFC 3339, from year 1, with no more than the milliseconds that BSON has.
+/// RFC 3339, from year 1, with no more than the milliseconds that BSON has, and without a leap second,
+/// which PostgreSQL takes for the next minute.
 fn moment(text: &str) -> bool {
     let fraction = text.split_once('.').map_or("", |(_, fraction)| fraction);
     let digits = fraction.bytes().take_while(u8::is_ascii_digit).count();
-    digits <= 3 && !text.starts_with("0000") && DateTime::parse_rfc3339_str(text).is_ok()
+    let leap = text.get(17..19) == Some("60");
+    digits <= 3 && !leap && !text.starts_with("0000") && DateTime::parse_rfc3339_str(text).is_ok()
 }
 
 fn json(text: &str) -> Result<Value, &'static str> {
@@ -212,6 +231,7 @@ mod tests {
             (PgType::Uuid, &["6ba7b812-9dad-11d1-80b4-00c04fd430c8"]),
             (PgType::Bytea, &["abc", ""]),
             (PgType::Date, &["2024-02-29", "0001-01-01"]),
+            (PgType::Time, &["23:59", "00:00:00", "12:30:00.125"]),
             (
                 PgType::Timestamp,
                 &["2024-02-29", "2024-02-29T23:59:59.999Z"],
@@ -237,8 +257,18 @@ mod tests {
             (PgType::Int2, &["32768", "-32769"]),
             (PgType::Int4, &["2147483648", "1.0", "0x10", "", " 1"]),
             (PgType::Int8, &["9223372036854775808"]),
-            (PgType::Float4, &["1e39", "1e-60", "one"]),
-            (PgType::Float8, &["1e309", "-1e309", "1e-400", ""]),
+            (PgType::Float4, &["1e39", "1e-60", "one", "0e99999999999"]),
+            (
+                PgType::Float8,
+                &[
+                    "1e309",
+                    "-1e309",
+                    "1e-400",
+                    "",
+                    "0e2147483648",
+                    "0.0e-2147483648",
+                ],
+            ),
             (
                 PgType::Numeric(None),
                 &["", "a", "1e6145", ".", "1e", "--1", "1.2.3", "1_0"],
@@ -256,8 +286,25 @@ mod tests {
                 &["2024-02-30", "24-1-1", "0000-01-01", "2024-02-29T00:00:00Z"],
             ),
             (
+                PgType::Time,
+                &[
+                    "",
+                    "7:00",
+                    "24:00",
+                    "12:60",
+                    "12:30Z",
+                    "12:30+01:00",
+                    "2024-02-29",
+                ],
+            ),
+            (
                 PgType::Timestamp,
-                &["2024-02-29T23:59:59+02:00", "2024-02-29 10:00", "now"],
+                &[
+                    "2024-02-29T23:59:59+02:00",
+                    "2024-02-29 10:00",
+                    "2016-12-31T23:59:60Z",
+                    "now",
+                ],
             ),
             (
                 PgType::Timestamptz,

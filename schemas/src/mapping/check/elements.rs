@@ -1,10 +1,11 @@
 //! Where the rows of a child table come from, and what its columns take from there.
 
-use super::{constant, table::Built};
+use super::{built::Built, constant};
 use crate::mapping::{
     ColumnSource, Elements, PgType, RowSource,
     fault::{At, Faults, Spotted, nearest},
     raw::{RawColumn, RawElements, RawTable},
+    type_facts::Kind,
 };
 
 /// The sources of a table's rows; those of a child table are judged later, by [`judge`].
@@ -64,7 +65,7 @@ fn fits_sources(
             {
                 faults.add(&flag.at, "an array's elements have positions, not names");
             }
-            let text = |t: &PgType| matches!(t, PgType::Text | PgType::Varchar(_) | PgType::Uuid);
+            let text = |t: &PgType| t.kind() == Kind::Text || *t == PgType::Uuid;
             if let Some(own) = raw.pg_type.get().filter(|own| !text(&own.value)) {
                 let message = format!("a name is text or a UUID, not `{}`", own.value);
                 faults.suggest(&own.at, message, Some("text".to_owned()));

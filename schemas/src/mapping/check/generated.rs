@@ -4,12 +4,12 @@
 //! As the key, a document that has a value keeps it, and one without gets a number once, which is
 //! remembered for it. So such a key is one column, and nothing is made of it.
 
-use super::{name, table::Built};
+use super::{built::Built, name};
 use crate::mapping::{
     ColumnSource, Identity, PgType, SameKey,
     fault::{At, Faults, Spotted},
-    parse::Given,
-    raw::{RawColumn, RawTable},
+    raw::{Given, RawColumn, RawTable},
+    type_facts::Kind,
 };
 
 /// Judges the columns that PostgreSQL fills.
@@ -111,7 +111,7 @@ pub(super) fn key(raw: &RawTable, child: bool, built: &mut Built, faults: &mut F
 }
 
 fn whole(pg_type: PgType, at: &At, faults: &mut Faults) {
-    if !matches!(pg_type, PgType::Int2 | PgType::Int4 | PgType::Int8) {
+    if !pg_type.is_whole() {
         let message = format!("a generated column is a whole number, not `{pg_type}`");
         faults.suggest(at, message, Some("bigint".to_owned()));
     }
@@ -121,9 +121,8 @@ fn start(column: &RawColumn, faults: &mut Faults) -> i64 {
     let Some(Spotted { value, at }) = column.start.get() else {
         return 1;
     };
-    let most = match column.pg_type.value() {
-        Some(PgType::Int2) => i64::from(i16::MAX),
-        Some(PgType::Int4) => i64::from(i32::MAX),
+    let most = match column.pg_type.value().map(|pg_type| pg_type.kind()) {
+        Some(Kind::Whole { most }) => most,
         _ => i64::MAX,
     };
     match value.parse() {

@@ -5,11 +5,12 @@
 //! remembered (`same_key`). A child row's key begins with its parent's, so that all
 //! rows of a document can be found from its root.
 
-use super::table::{Built, positions};
+use super::built::{Built, positions};
 use crate::mapping::{
     ColumnSource, PgType, Table,
     fault::{At, Faults},
     raw::RawTable,
+    type_facts::Kind,
 };
 
 /// Finds the key's columns and judges them; all of them become required.
@@ -29,7 +30,7 @@ pub(super) fn resolve(
             let message = format!("`{}` is the rest, which tells nothing apart", name.value);
             faults.add(&name.at, message);
         }
-        if let Some(pg_type @ PgType::Array(_)) = built.known[position].pg_type {
+        if let Some(pg_type) = built.known[position].pg_type.filter(|t| t.is_array()) {
             let message = format!("`{}` is `{pg_type}`; a key has no arrays", name.value);
             faults.add(&name.at, message);
         }
@@ -58,15 +59,17 @@ pub(super) fn resolve(
     }
 }
 
-/// Types without an order can be in no key and no index.
+/// What PostgreSQL cannot compare is in no key and no index.
 pub(super) fn comparable(columns: &[usize], at: &At, built: &Built, faults: &mut Faults) {
     for &position in columns {
-        if built.known[position].pg_type == Some(PgType::Json) {
+        let pg_type = built.known[position].pg_type;
+        if let Some(pg_type) = pg_type.filter(|t| !t.facts().compared) {
             let name = &built.table.columns[position].name;
             let message = format!(
-                "`{name}` is `json`, which PostgreSQL cannot compare, so it can be in no key and no index"
+                "`{name}` is `{pg_type}`, which PostgreSQL cannot compare, so it can be in no key and no index"
             );
-            faults.suggest(at, message, Some("jsonb".to_owned()));
+            let near = (pg_type.kind() == Kind::Json).then(|| PgType::Jsonb.to_string());
+            faults.suggest(at, message, near);
         }
     }
 }

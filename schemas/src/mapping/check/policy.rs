@@ -1,11 +1,11 @@
 //! Policies: what becomes of values that do not fit, where it means something.
 
-use super::table::Built;
+use super::built::Built;
 use crate::mapping::{
     ColumnSource, Conversion, PgType, Policies, Policy,
     fault::{At, Faults, Spotted},
-    parse::Given,
-    raw::{RawColumn, RawPolicies},
+    raw::{Given, RawColumn, RawPolicies},
+    type_facts::Kind,
 };
 
 /// What can be wrong with a value.
@@ -142,32 +142,14 @@ fn not_null(required: bool, at: &At, faults: &mut Faults) {
 /// Whether that can be wrong with a value for such a column at all.
 fn happens(wrong: Wrong, pg_type: PgType, conversion: Conversion, listed: bool) -> bool {
     // What is no array is of the wrong type for one; the rest can be wrong with each element.
-    let array = matches!(pg_type, PgType::Array(_));
-    let scalar = pg_type.scalar();
-    let json = matches!(scalar, PgType::Json | PgType::Jsonb);
+    let kind = pg_type.scalar().kind();
     match wrong {
         Wrong::Unlisted => listed,
-        Wrong::Type => array || (!json && conversion != Conversion::UuidV5),
-        Wrong::Long => matches!(scalar, PgType::Varchar(_)),
-        Wrong::Nul => json || matches!(scalar, PgType::Text | PgType::Varchar(_)),
-        Wrong::Range => match scalar {
-            PgType::Int2
-            | PgType::Int4
-            | PgType::Int8
-            | PgType::Float4
-            | PgType::Float8
-            | PgType::Numeric(_)
-            | PgType::Date
-            | PgType::Timestamp
-            | PgType::Timestamptz => true,
-            PgType::Bool
-            | PgType::Text
-            | PgType::Varchar(_)
-            | PgType::Uuid
-            | PgType::Bytea
-            | PgType::Json
-            | PgType::Jsonb
-            | PgType::Array(_) => false,
-        },
+        Wrong::Type => {
+            pg_type.is_array() || (kind != Kind::Json && conversion != Conversion::UuidV5)
+        }
+        Wrong::Long => pg_type.length().is_some(),
+        Wrong::Nul => matches!(kind, Kind::Json | Kind::Text),
+        Wrong::Range => matches!(kind, Kind::Whole { .. } | Kind::Number | Kind::Time),
     }
 }

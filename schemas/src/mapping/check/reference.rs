@@ -1,12 +1,12 @@
 //! References: they point to a root table whose key is one column of the same type and making.
 
-use super::table::Built;
+use super::built::Built;
 use crate::mapping::{
     ColumnSource, Conversion, OnDelete, OnMissing, Reference, TableName,
     fault::{At, Faults, Spotted, nearest},
-    parse::Given,
-    raw::{RawColumn, RawMapping, RawReference, RawTable},
+    raw::{Given, RawColumn, RawMapping, RawReference, RawTable},
 };
+use petgraph::{algo::tarjan_scc, graphmap::DiGraphMap};
 use std::collections::BTreeMap;
 
 /// The tables of the file, as references see them.
@@ -316,26 +316,12 @@ pub(super) fn circles(raw: &RawMapping, faults: &mut Faults) {
             Some((table.name.value()?, found))
         })
         .collect();
-    let points = |from: &TableName, to: &TableName| {
-        let mut seen = vec![from];
-        let mut next = 0;
-        while let Some(&table) = seen.get(next) {
-            next += 1;
-            let all = roots.iter().filter(|(name, _)| *name == table);
-            for target in all
-                .flat_map(|(_, found)| found)
-                .filter_map(|r| r.table.value())
-            {
-                if target == to {
-                    return true;
-                }
-                if !seen.contains(&target) {
-                    seen.push(target);
-                }
-            }
-        }
-        false
-    };
+    let edges = roots.iter().flat_map(|(name, found)| {
+        let targets = found.iter().filter_map(|r| r.table.value());
+        targets.map(|target| (*name, target))
+    });
+    let circles = tarjan_scc(&DiGraphMap::<&TableName, ()>::from_edges(edges));
+    let together = |a, b| circles.iter().any(|c| c.contains(&a) && c.contains(&b));
     for (name, found) in &roots {
         for reference in found {
             let cascade = reference
@@ -344,7 +330,7 @@ pub(super) fn circles(raw: &RawMapping, faults: &mut Faults) {
                 .filter(|s| s.value == OnDelete::Cascade);
             if let (Some(cascade), Some(target)) = (cascade, reference.table.value())
                 && target != *name
-                && points(target, name)
+                && together(target, *name)
             {
                 let message = format!(
                     "`{name}` and `{target}` point to each other in a circle, where `cascade` cannot tell what goes first"

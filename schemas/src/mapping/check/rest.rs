@@ -1,6 +1,6 @@
 //! The rest of a document: one column for it, and something left for it.
 
-use super::table::Built;
+use super::built::Built;
 use crate::mapping::{ColumnSource, fault::Faults, raw::RawTable};
 
 /// Judges the columns of a table beside its rest.

@@ -4,12 +4,12 @@
 //! Which row is a document's is remembered by the bytes of its key, so equal values must have equal
 //! bytes. And a row stands for its document alone: it cannot stay behind, nor go with others.
 
-use super::table::Built;
+use super::built::Built;
 use crate::mapping::{
     OnDelete, PgType, SameKey,
     fault::{At, Faults, Spotted, nearest},
-    parse::Given,
-    raw::RawTable,
+    raw::{Given, RawTable},
+    type_facts::Kind,
 };
 
 /// Judges a root table's key and what is said of it.
@@ -23,7 +23,11 @@ pub(super) fn judge(raw: &RawTable, built: &mut Built, faults: &mut Faults) {
     }
     if let Some(given) = raw.same_key.get() {
         if whole && !natural {
-            let message = "the key follows from `_id`, so no two documents have the same one";
+            let message = if built.table.documents_may_share_key() {
+                "the key follows from `_id`: of two documents with one, the first keeps the row"
+            } else {
+                "the key follows from `_id`, so no two documents have the same one"
+            };
             faults.add(&given.at, message);
         }
         built.table.same_key = given.value;
@@ -37,10 +41,7 @@ fn types(raw: &RawTable, built: &Built, faults: &mut Faults) {
         let Some(pg_type) = built.known[position].pg_type else {
             continue;
         };
-        if matches!(
-            pg_type,
-            PgType::Float4 | PgType::Float8 | PgType::Numeric(_) | PgType::Jsonb
-        ) {
+        if !pg_type.is_array() && !pg_type.facts().one_form {
             let message = format!(
                 "`{}` is `{pg_type}`, in which equal values may look different: a key that does not \
                  follow from `_id` has none",
@@ -110,22 +111,12 @@ fn newest_by(raw: &RawTable, built: &mut Built, faults: &mut Faults) {
 }
 
 fn orders(position: usize, at: &At, built: &Built, faults: &mut Faults) {
-    match built.known[position].pg_type {
-        None
-        | Some(
-            PgType::Int2
-            | PgType::Int4
-            | PgType::Int8
-            | PgType::Date
-            | PgType::Timestamp
-            | PgType::Timestamptz,
-        ) => {}
-        Some(other) => {
-            let name = &built.table.columns[position].name;
-            let message = format!(
-                "`{name}` is `{other}`: how new a document is, a date, a time or a whole number says"
-            );
-            faults.add(at, message);
-        }
+    let orders = |t: &PgType| t.is_whole() || t.kind() == Kind::Time;
+    if let Some(other) = built.known[position].pg_type.filter(|t| !orders(t)) {
+        let name = &built.table.columns[position].name;
+        let message = format!(
+            "`{name}` is `{other}`: how new a document is, a date, a time or a whole number says"
+        );
+        faults.add(at, message);
     }
 }

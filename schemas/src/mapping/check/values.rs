@@ -1,10 +1,11 @@
 //! The values that a column may have: constants of its type.
 
-use super::{constant, table::Built};
+use super::{built::Built, constant};
 use crate::mapping::{
     Conversion, PgType, Values,
     fault::{Faults, Spotted},
     raw::{RawColumn, RawValues},
+    type_facts::Kind,
 };
 
 /// Judges the values of a column and gives them to it.
@@ -19,7 +20,7 @@ pub(super) fn judge(raw: &RawColumn, position: usize, built: &mut Built, faults:
     let Some(pg_type) = built.known[position].pg_type.map(PgType::scalar) else {
         return;
     };
-    if matches!(pg_type, PgType::Json | PgType::Jsonb) {
+    if pg_type.kind() == Kind::Json {
         faults.add(at, format!("a `{pg_type}` cannot be one of several values"));
         return;
     }
@@ -35,8 +36,7 @@ pub(super) fn judge(raw: &RawColumn, position: usize, built: &mut Built, faults:
                 }
             }
             let default = raw.default.get().filter(|default| {
-                !matches!(column.pg_type, PgType::Array(_))
-                    && !texts.iter().any(|text| text.value == default.value)
+                !column.pg_type.is_array() && !texts.iter().any(|text| text.value == default.value)
             });
             if let Some(default) = default {
                 let message = format!("`{}` is none of the column's values", default.value);
@@ -53,7 +53,7 @@ pub(super) fn judge(raw: &RawColumn, position: usize, built: &mut Built, faults:
             for (from, to) in pairs {
                 match to {
                     Some(to) => fits(to, pg_type, faults),
-                    None if column.required && !matches!(column.pg_type, PgType::Array(_)) => {
+                    None if column.required && !column.pg_type.is_array() => {
                         faults.add(&from.at, "a required column cannot become null");
                     }
                     None => {}

@@ -1,13 +1,9 @@
 //! `from`: the arrays or maps that a child table's rows come from.
 
-use super::{
-    column,
-    item::{Given, Item},
-    yaml::Value,
-};
+use super::{item::Item, path::path, yaml::Value};
 use crate::mapping::{
     fault::{Faults, Spotted},
-    raw::RawElements,
+    raw::{Given, RawElements},
 };
 
 /// Reads the sources of a child table: a path, a block, or a list of both.
@@ -31,14 +27,14 @@ fn one(item: &Item<'_>, faults: &mut Faults) -> Option<RawElements> {
     if let Value::Scalar { .. } = &item.node.value {
         return Some(RawElements {
             at: item.at(),
-            path: column::path(item, faults)?.value,
+            path: path(item, faults)?.value,
             map: false,
             set: Vec::new(),
         });
     }
     let mut fields = item.fields("the path of an array, or `path` or `map` and `set`", faults)?;
-    let array = fields.given("path", |item| column::path(item, faults));
-    let map = fields.given("map", |item| column::path(item, faults));
+    let array = fields.given("path", |item| path(item, faults));
+    let map = fields.given("map", |item| path(item, faults));
     let mut set = Vec::new();
     if let Some(item) = fields.take("set") {
         for (name, item) in item

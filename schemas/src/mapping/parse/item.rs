@@ -2,38 +2,11 @@
 //! readers say what they expect and nothing else.
 
 use super::yaml::{Node, Value};
-use crate::mapping::fault::{At, Faults, Spotted, nearest};
+use crate::mapping::{
+    fault::{At, Faults, Spotted, nearest},
+    raw::Given,
+};
 use std::rc::Rc;
-
-/// What a key was given.
-#[derive(Debug, Clone)]
-pub(in crate::mapping) enum Given<T> {
-    /// The key is not there.
-    Absent,
-    /// It is there, and its fault is noted.
-    Faulty,
-    /// A value.
-    Value(Spotted<T>),
-}
-
-impl<T> Given<T> {
-    /// The value with its place.
-    pub(in crate::mapping) fn get(&self) -> Option<&Spotted<T>> {
-        match self {
-            Self::Value(spotted) => Some(spotted),
-            Self::Absent | Self::Faulty => None,
-        }
-    }
-
-    /// The value.
-    pub(in crate::mapping) fn value(&self) -> Option<&T> {
-        self.get().map(|spotted| &spotted.value)
-    }
-
-    pub(in crate::mapping) fn is_absent(&self) -> bool {
-        matches!(self, Self::Absent)
-    }
-}
 
 /// A node with its place.
 #[derive(Debug, Clone)]

@@ -2,14 +2,14 @@
 
 use super::{
     column, condition, elements,
-    item::{Fields, Given, Item},
+    item::{Fields, Item},
+    name::{names, table_name},
     word,
     yaml::Value,
 };
 use crate::mapping::{
-    TableName,
     fault::{At, Faults, Spotted},
-    raw::{Names, RawColumn, RawTable},
+    raw::{Given, Names, RawColumn, RawTable},
 };
 
 /// The keys of a collection's own table.
@@ -129,27 +129,6 @@ fn is_identity(table: &RawTable, column: &RawColumn) -> bool {
     generated && !key.any(|name| name.value == column.name.value)
 }
 
-/// Reads `table` or `schema.table`.
-pub(super) fn table_name(item: &Item<'_>, faults: &mut Faults) -> Option<Spotted<TableName>> {
-    let text = item.text("the name of a table", faults)?;
-    let (schema, name) = text
-        .value
-        .split_once('.')
-        .unwrap_or(("public", &text.value));
-    if name.contains('.') {
-        faults.add(
-            &text.at,
-            format!("`{}` has more than a schema and a table", text.value),
-        );
-        return None;
-    }
-    let value = TableName {
-        schema: schema.to_owned(),
-        name: name.to_owned(),
-    };
-    Some(Spotted { value, at: text.at })
-}
-
 fn soft_delete(item: &Item<'_>, faults: &mut Faults) -> Option<Spotted<String>> {
     let mut fields = item.fields("`{ soft: column }`", faults)?;
     let soft = fields.given("soft", |item| item.text("the name of a column", faults));
@@ -170,23 +149,6 @@ fn key(item: &Item<'_>, faults: &mut Faults) -> Option<Spotted<Names>> {
         });
     }
     names(item, faults)
-}
-
-/// A list of names.
-pub(super) fn names(item: &Item<'_>, faults: &mut Faults) -> Option<Spotted<Names>> {
-    let items = item.list("a list of column names", faults)?;
-    let count = items.len();
-    let value: Names = items
-        .iter()
-        .filter_map(|item| item.text("the name of a column", faults))
-        .collect();
-    if count == 0 {
-        faults.add(&item.at(), "the list names no column");
-    }
-    (count > 0 && value.len() == count).then(|| Spotted {
-        value,
-        at: item.at(),
-    })
 }
 
 fn lists(item: Option<Item<'_>>, faults: &mut Faults) -> Vec<Spotted<Names>> {

@@ -1,7 +1,8 @@
-//! The words of the mapping language: types, conversions, policies.
+//! The words of the mapping language: types, conversions, policies. A type's names are its own.
 
 use crate::mapping::{
     Conversion, Element, OnDelete, OnMissing, PgType, Policy, ReferenceBy, SameKey, fault::nearest,
+    pg_type::SCALARS,
 };
 
 /// `convert`.
@@ -46,33 +47,6 @@ pub(in crate::mapping) const SAME_KEY: [(&str, SameKey); 2] = [
     ("newest-wins", SameKey::NewestWins { by: None }),
 ];
 
-/// Types without parameters, each under its PostgreSQL names.
-pub(in crate::mapping) const TYPES: [(&str, PgType); 23] = [
-    ("boolean", PgType::Bool),
-    ("bool", PgType::Bool),
-    ("smallint", PgType::Int2),
-    ("int2", PgType::Int2),
-    ("integer", PgType::Int4),
-    ("int", PgType::Int4),
-    ("int4", PgType::Int4),
-    ("bigint", PgType::Int8),
-    ("int8", PgType::Int8),
-    ("real", PgType::Float4),
-    ("float4", PgType::Float4),
-    ("double precision", PgType::Float8),
-    ("float8", PgType::Float8),
-    ("text", PgType::Text),
-    ("uuid", PgType::Uuid),
-    ("bytea", PgType::Bytea),
-    ("date", PgType::Date),
-    ("timestamp", PgType::Timestamp),
-    ("timestamp without time zone", PgType::Timestamp),
-    ("timestamptz", PgType::Timestamptz),
-    ("timestamp with time zone", PgType::Timestamptz),
-    ("json", PgType::Json),
-    ("jsonb", PgType::Jsonb),
-];
-
 /// Words for types that other systems use, and PostgreSQL's word.
 const FOREIGN: [(&str, &str); 14] = [
     ("string", "text"),
@@ -91,9 +65,12 @@ const FOREIGN: [(&str, &str); 14] = [
     ("array", "jsonb"),
 ];
 
-/// Types with parameters.
-pub(in crate::mapping) const WITH_PARAMETERS: [&str; 4] =
-    ["varchar", "character varying", "numeric", "decimal"];
+/// The types with these names, as PostgreSQL has them: those without parameters, or those with.
+pub(in crate::mapping) fn names(parameters: bool) -> impl Iterator<Item = &'static str> {
+    let scalars = SCALARS.into_iter();
+    let scalars = scalars.filter(move |scalar| scalar.has_parameters() == parameters);
+    scalars.flat_map(|scalar| scalar.facts().names).copied()
+}
 
 /// PostgreSQL's limits: `MaxAttrSize` and `NUMERIC_MAX_PRECISION`.
 const VARCHAR_MAX: u32 = 10_485_760;
@@ -155,33 +132,27 @@ fn scalar(text: &str, lower: &str) -> Result<PgType, Refused> {
             numbers.map_err(refuse)?
         }
     };
-    match name.as_str() {
-        "varchar" | "character varying" => varchar(&numbers),
-        "numeric" | "decimal" => numeric(&numbers),
-        name => plain(text, name, &numbers),
+    let mut scalars = SCALARS.into_iter();
+    match scalars.find(|scalar| scalar.facts().names.contains(&name.as_str())) {
+        Some(PgType::Varchar(_)) => varchar(&numbers),
+        Some(PgType::Numeric(_)) => numeric(&numbers),
+        Some(plain) if numbers.is_empty() => Ok(plain),
+        Some(_) => Err((format!("`{name}` takes no parameters"), Some(name))),
+        None => Err(unknown(text, &name)),
     }
 }
 
-fn plain(text: &str, name: &str, numbers: &[u32]) -> Result<PgType, Refused> {
-    match TYPES.iter().find(|(known, _)| *known == name) {
-        Some((_, pg_type)) if numbers.is_empty() => Ok(*pg_type),
-        Some(_) => Err((
-            format!("`{name}` takes no parameters"),
-            Some(name.to_owned()),
-        )),
-        None => {
-            let known = TYPES.iter().map(|(known, _)| *known).chain(WITH_PARAMETERS);
-            let near = nearest(name, known).map(|near| match text.split_once('(') {
-                Some((_, parameters)) if WITH_PARAMETERS.contains(&near.as_str()) => {
-                    format!("{near}({parameters}")
-                }
-                _ => near,
-            });
-            let foreign = FOREIGN.iter().find(|(word, _)| *word == name);
-            let near = foreign.map(|(_, ours)| (*ours).to_owned()).or(near);
-            Err((format!("unknown type `{text}`"), near))
-        }
-    }
+fn unknown(text: &str, name: &str) -> Refused {
+    let near =
+        nearest(name, names(false).chain(names(true))).map(|near| match text.split_once('(') {
+            Some((_, parameters)) if names(true).any(|name| name == near) => {
+                format!("{near}({parameters}")
+            }
+            _ => near,
+        });
+    let foreign = FOREIGN.iter().find(|(word, _)| *word == name);
+    let near = foreign.map(|(_, ours)| (*ours).to_owned()).or(near);
+    (format!("unknown type `{text}`"), near)
 }
 
 fn varchar(numbers: &[u32]) -> Result<PgType, Refused> {

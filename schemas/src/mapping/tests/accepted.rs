@@ -40,7 +40,6 @@ fn finlit() {
     assert_eq!(mapping.collections.len(), 9);
     assert_eq!(mapping.databases(), ["finlit"]);
     assert_eq!(mapping.uuid_namespace, Uuid::NAMESPACE_OID);
-    assert_eq!(mapping.body, FINLIT);
 
     let learners = &mapping.collection("finlit", "learners").unwrap().tables[0];
     assert_eq!(learners.key, [0]);
@@ -234,15 +233,6 @@ collections:
     assert!(mapping.collection("one", "b").is_none());
     assert_eq!(mapping.collections[0].tables[0].name.to_string(), "x.a");
     assert_eq!(mapping.collections[1].tables[0].name.schema, "public");
-}
-
-#[test]
-fn keys_that_follow_from_the_id() {
-    for key in ["id", "[tenant, id]", "[part]"] {
-        let whole = "version: 1\ndatabase: d\ncollections:\n  people:\n    table: people\n";
-        let columns = "      id: { path: _id, type: text }\n      part: { path: _id.part, type: text }\n      tenant: { type: text, constant: a }\n";
-        mapping(&format!("{whole}    key: {key}\n    columns:\n{columns}"));
-    }
 }
 
 #[test]

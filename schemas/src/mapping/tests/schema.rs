@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 
 const PUBLISHED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/mapping.schema.json");
 
-/// After a change of the language: `LEAFCUTTER_WRITE=1 cargo test -p leafcutter-schemas published`.
+/// After a change of the language: `UPDATE=1 cargo test -p leafcutter-schemas published`.
 #[test]
 fn the_published_schema_is_the_one_of_this_code() {
-    if std::env::var_os("LEAFCUTTER_WRITE").is_some() {
+    if std::env::var_os("UPDATE").is_some() {
         std::fs::write(PUBLISHED, schema::text()).unwrap();
     }
     assert_eq!(std::fs::read_to_string(PUBLISHED).unwrap(), schema::text());

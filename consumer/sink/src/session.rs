@@ -1,0 +1,255 @@
+//! One connection to PostgreSQL, with its time-outs, temporary tables and prepared statements.
+//!
+//! A session is thrown away after any error of the connection: what it had prepared, its temporary
+//! tables and an open transaction go with it. The time-outs bound what a frozen process can hold:
+//! its open transaction is ended by the server (`idle_in_transaction_session_timeout`), and with it
+//! its locks. Only while PostgreSQL waits for the data of a COPY no time-out holds: there the consumer
+//! that takes its partitions over ends the session ([`crate::state::offsets`]).
+
+use crate::tls::{Tls, TlsError, take_settings};
+use bytes::Bytes;
+use leafcutter_runtime::secret::Secret;
+use std::{
+    collections::HashMap,
+    ops::{Deref, DerefMut},
+    time::Duration,
+};
+use tokio_postgres::{Client, CopyInSink, Error, Row, Statement, types::ToSql};
+
+type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+/// A connection with what was prepared on it.
+#[derive(Debug)]
+pub struct Session {
+    client: Client,
+    statements: HashMap<String, Statement>,
+    /// Rows that went through each temporary table since its file was cut.
+    filled: HashMap<String, u64>,
+    enforced: Option<bool>,
+}
+
+/// Rows after which a temporary table's file is cut. Cutting costs a third of a millisecond;
+/// deleted rows keep their room until then, since autovacuum leaves temporary tables alone.
+const FILLED_MAX: u64 = 2_000;
+
+/// Why no session can be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The URI cannot be read.
+    #[error("the PostgreSQL URI cannot be read")]
+    Uri(#[source] tokio_postgres::Error),
+    /// TLS cannot be set up.
+    #[error("TLS cannot be set up")]
+    Tls(#[from] TlsError),
+    /// The server does not take the connection.
+    #[error("cannot connect to PostgreSQL")]
+    Connect(#[source] tokio_postgres::Error),
+}
+
+/// The planner knows nothing of a batch's temporary tables, and what a batch touches is in memory:
+/// probing the target's index must look cheaper than reading the whole table.
+const SETTINGS: &str = "\
+    set idle_in_transaction_session_timeout = '30s'; \
+    set lock_timeout = '20s'; \
+    set statement_timeout = '120s'; \
+    set client_min_messages = warning; \
+    set plan_cache_mode = force_generic_plan; \
+    set jit = off; \
+    set random_page_cost = 1; \
+    set seq_page_cost = 2; \
+    set temp_buffers = '32MB'; \
+    set extra_float_digits = 1; \
+    set timezone = 'UTC'";
+
+/// How to connect: what the client library knows, and how to speak TLS.
+#[derive(Debug, Clone)]
+pub struct Config {
+    client: tokio_postgres::Config,
+    tls: Tls,
+}
+
+impl From<tokio_postgres::Config> for Config {
+    /// TLS as the client's own settings say, and nothing of it checked.
+    fn from(client: tokio_postgres::Config) -> Self {
+        let tls = Tls::default();
+        Self { client, tls }
+    }
+}
+
+impl Deref for Config {
+    type Target = tokio_postgres::Config;
+
+    fn deref(&self) -> &Self::Target {
+        &self.client
+    }
+}
+
+impl DerefMut for Config {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.client
+    }
+}
+
+/// Reads a PostgreSQL URI, or libpq's `key = value` pairs.
+///
+/// # Errors
+/// When it is none, or what it says of TLS cannot be done.
+pub fn config(uri: &Secret) -> Result<Config, ConnectError> {
+    let (text, settings) = take_settings(uri.expose());
+    let (tls, mode) = Tls::read(&settings)?;
+    let client: tokio_postgres::Config = text.parse().map_err(ConnectError::Uri)?;
+    let mut config = Config { client, tls };
+    config.ssl_mode(mode);
+    if config.get_connect_timeout().is_none() {
+        config.connect_timeout(Duration::from_secs(5));
+    }
+    config.tcp_user_timeout(Duration::from_secs(30));
+    config.keepalives_idle(Duration::from_secs(30));
+    Ok(config)
+}
+
+/// Connects, with TLS as the URI says ([`crate::tls`]).
+///
+/// # Errors
+/// When the server cannot be reached or refuses.
+pub async fn connect(config: &Config, name: &str) -> Result<Client, ConnectError> {
+    let tls = config.tls.connector()?;
+    let mut config = config.client.clone();
+    config.application_name(name);
+    let (client, connection) = config.connect(tls).await.map_err(ConnectError::Connect)?;
+    // The connection's own error reaches every request that is under way, so it is not lost here.
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(error = %error, "PostgreSQL connection ended");
+        }
+    });
+    Ok(client)
+}
+
+impl Session {
+    /// Connects and sets the time-outs.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or refuses.
+    pub async fn open(config: &Config, name: &str) -> Result<Self, ConnectError> {
+        let client = connect(config, name).await?;
+        client
+            .batch_execute(SETTINGS)
+            .await
+            .map_err(ConnectError::Connect)?;
+        Ok(Self {
+            client,
+            statements: HashMap::new(),
+            filled: HashMap::new(),
+            enforced: None,
+        })
+    }
+
+    /// Whether the connection has ended.
+    pub fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    /// The connection.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    async fn prepared(&mut self, sql: &str) -> Result<Statement, Error> {
+        if let Some(statement) = self.statements.get(sql) {
+            return Ok(statement.clone());
+        }
+        let statement = self.client.prepare(sql).await?;
+        self.statements.insert(sql.to_owned(), statement.clone());
+        Ok(statement)
+    }
+
+    /// The rows that a statement gives. It is prepared once per session.
+    ///
+    /// # Errors
+    /// When the server refuses it or is lost; so for all of these.
+    pub async fn query(
+        &mut self,
+        sql: &str,
+        parameters: Parameters<'_>,
+    ) -> Result<Vec<Row>, Error> {
+        let statement = self.prepared(sql).await?;
+        self.client.query(&statement, parameters).await
+    }
+
+    /// The one row that a statement gives.
+    ///
+    /// # Errors
+    /// As [`Session::query`], or when it gives none or several.
+    pub async fn query_one(&mut self, sql: &str, parameters: Parameters<'_>) -> Result<Row, Error> {
+        let statement = self.prepared(sql).await?;
+        self.client.query_one(&statement, parameters).await
+    }
+
+    /// How many rows a statement wrote.
+    ///
+    /// # Errors
+    /// As [`Session::query`].
+    pub async fn execute(&mut self, sql: &str, parameters: Parameters<'_>) -> Result<u64, Error> {
+        let statement = self.prepared(sql).await?;
+        self.client.execute(&statement, parameters).await
+    }
+
+    /// Executes a statement once for each of these parameters, all sent together, so that they cost one
+    /// round trip.
+    ///
+    /// # Errors
+    /// As [`Session::query`].
+    pub async fn execute_each(
+        &mut self,
+        sql: &str,
+        parameters: &[Parameters<'_>],
+    ) -> Result<(), Error> {
+        let statement = self.prepared(sql).await?;
+        let all = parameters
+            .iter()
+            .map(|parameters| self.client.execute(&statement, parameters));
+        futures_util::future::try_join_all(all).await.map(drop)
+    }
+
+    /// Executes statements without parameters, unprepared.
+    ///
+    /// # Errors
+    /// As [`Session::query`].
+    pub async fn batch(&mut self, sql: &str) -> Result<(), Error> {
+        self.client.batch_execute(sql).await
+    }
+
+    /// A COPY into the table of this statement.
+    ///
+    /// # Errors
+    /// As [`Session::query`].
+    pub async fn copy_in(&mut self, sql: &str) -> Result<CopyInSink<Bytes>, Error> {
+        let statement = self.prepared(sql).await?;
+        self.client.copy_in(&statement).await
+    }
+
+    /// Empties a temporary table through which so many rows went. Deleting is quick for a few rows;
+    /// after many the file is cut, or it would grow for ever.
+    ///
+    /// # Errors
+    /// As [`Session::query`].
+    pub async fn empty(&mut self, temporary: &str, rows: u64) -> Result<(), Error> {
+        let filled = self.filled.entry(temporary.to_owned()).or_default();
+        *filled += rows;
+        let verb = if *filled > FILLED_MAX {
+            *filled = 0;
+            "truncate"
+        } else {
+            "delete from"
+        };
+        self.client
+            .batch_execute(&format!("{verb} {temporary}"))
+            .await
+    }
+
+    /// What this session has found out about the database's own constraints, if it has asked.
+    pub(crate) fn enforced(&mut self) -> &mut Option<bool> {
+        &mut self.enforced
+    }
+}

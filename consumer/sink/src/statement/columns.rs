@@ -1,0 +1,184 @@
+//! A table's columns in SQL: what is compared, what is staged, the bytes of keys.
+
+use crate::{
+    ids::TableId,
+    names::{list, quote},
+};
+use leafcutter_schemas::mapping::{Column, ColumnSource, PgType, Table, type_facts::Kind};
+
+/// The names of a table and of its temporary tables.
+pub(super) struct Names<'a> {
+    pub(super) table: &'a Table,
+    pub(super) temp: String,
+    pub(super) deletes: String,
+    pub(super) target: String,
+    /// The collection as a literal, where several fill the table.
+    pub(super) source: Option<String>,
+    /// The collection, where several fill the table.
+    pub(super) collection: Option<&'a str>,
+    /// Rows say whose they are.
+    pub(super) keeps_document: bool,
+}
+
+impl Names<'_> {
+    pub(super) fn column(&self, position: usize) -> &Column {
+        &self.table.columns[position]
+    }
+
+    /// The key's columns, each behind a prefix.
+    pub(super) fn key_list(&self, prefix: &str) -> String {
+        let columns = self.table.key.iter();
+        list(columns.map(|&p| format!("{prefix}{}", quote(&self.column(p).name))))
+    }
+
+    /// `left.c = right.c and …` for the key columns.
+    pub(super) fn same_key(&self, left: &str, right: &str) -> String {
+        self.same(&self.table.key, left, right)
+    }
+
+    pub(super) fn same(&self, columns: &[usize], left: &str, right: &str) -> String {
+        let conditions: Vec<_> = columns
+            .iter()
+            .map(|&c| {
+                let name = quote(&self.column(c).name);
+                format!("{left}.{name} = {right}.{name}")
+            })
+            .collect();
+        conditions.join(" and ")
+    }
+
+    /// Whether any column differs that is compared.
+    pub(super) fn differs(&self, left: &str, right: &str) -> String {
+        let mut conditions = Vec::new();
+        for (position, column) in self.table.columns.iter().enumerate() {
+            if self.is_compared(position) {
+                let name = quote(&column.name);
+                let (left, right) = (format!("{left}.{name}"), format!("{right}.{name}"));
+                conditions.push(differ(column.pg_type, &left, &right));
+            }
+        }
+        if conditions.is_empty() {
+            "false".to_owned()
+        } else {
+            conditions.join(" or ")
+        }
+    }
+}
+
+/// Whether two values of a type differ in their bytes, as a condition. They are compared as values of their
+/// own types first: where PostgreSQL cannot, the table is none of this mapping's.
+fn differ(pg_type: PgType, left: &str, right: &str) -> String {
+    let cast = match (pg_type.scalar().kind(), pg_type.is_array()) {
+        (Kind::Text, false) => "::text collate \"C\"",
+        (Kind::Text, true) => "::text[] collate \"C\"",
+        // `json` has no equality; its text is what is stored.
+        (Kind::Json, _) if !pg_type.facts().compared => {
+            return format!("{left}::text is distinct from {right}::text");
+        }
+        (Kind::Json, _) => "::text",
+        _ => return format!("{left} is distinct from {right}"),
+    };
+    format!("({left} is distinct from {right} or {left}{cast} is distinct from {right}{cast})")
+}
+
+/// The bytes of a row's key.
+pub(crate) fn row_key_bytes(table: &Table, alias: &str) -> String {
+    key_bytes(table.key.iter().map(|&position| {
+        let column = &table.columns[position];
+        (column.pg_type, format!("{alias}.{}", quote(&column.name)))
+    }))
+}
+
+/// The bytes of the root row's key of a child table's row; of a root's own without tables above.
+pub(crate) fn root_key_bytes(table: &Table, above: &[(&Table, TableId)], alias: &str) -> String {
+    let Some((root, _)) = above.first() else {
+        return row_key_bytes(table, alias);
+    };
+    let repeated = root_columns(table, above);
+    key_bytes(root.key.iter().filter_map(|&position| {
+        let (own, _) = repeated.iter().find(|(_, of_root)| *of_root == position)?;
+        let column = &table.columns[*own];
+        Some((column.pg_type, format!("{alias}.{}", quote(&column.name))))
+    }))
+}
+
+fn key_bytes(columns: impl Iterator<Item = (PgType, String)>) -> String {
+    let sent: Vec<String> = columns
+        .map(|(pg_type, value)| {
+            // A table of the application's may have another type, of other bytes.
+            let send = pg_type.send_function();
+            format!("{send}({value}::{})", pg_type.staging_type())
+        })
+        .collect();
+    match sent.as_slice() {
+        [only] => only.clone(),
+        several => several
+            .iter()
+            .map(|c| format!("int4send(length({c})) || {c}"))
+            .collect::<Vec<_>>()
+            .join(" || "),
+    }
+}
+
+/// The definitions of these columns in a temporary table.
+pub(crate) fn typed(table: &Table, positions: &mut dyn Iterator<Item = usize>) -> String {
+    list(positions.map(|p| {
+        let column = &table.columns[p];
+        format!("{} {}", quote(&column.name), column.pg_type.staging_type())
+    }))
+}
+
+/// For each of its columns that repeats a key column of its root: the position here and there.
+pub(crate) fn root_columns(table: &Table, above: &[(&Table, TableId)]) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
+    for (own, column) in table.columns.iter().enumerate() {
+        let ColumnSource::Parent(mut position) = column.source else {
+            continue;
+        };
+        let mut over = above.iter().rev().map(|(table, _)| *table);
+        let mut table = over.next();
+        while let Some(current) = table {
+            match (over.next(), &current.columns[position].source) {
+                (None, _) if current.key.contains(&position) => {
+                    found.push((own, position));
+                    table = None;
+                }
+                (Some(next), ColumnSource::Parent(higher)) => {
+                    position = *higher;
+                    table = Some(next);
+                }
+                _ => table = None,
+            }
+        }
+    }
+    found
+}
+
+/// `child.c = root.k and …`: a child row's root, or any table of `above` that it begins with, by
+/// the columns that repeat its key.
+pub(crate) fn on_root(
+    table: &Table,
+    above: &[(&Table, TableId)],
+    child: &str,
+    root: &str,
+) -> String {
+    let Some((first, _)) = above.first() else {
+        return "true".to_owned();
+    };
+    let conditions: Vec<String> = root_columns(table, above)
+        .into_iter()
+        .map(|(own, of_root)| {
+            format!(
+                "{child}.{} = {root}.{}",
+                quote(&table.columns[own].name),
+                quote(&first.columns[of_root].name)
+            )
+        })
+        .collect();
+    conditions.join(" and ")
+}
+
+/// The temporary table of deletes of the table at this place.
+pub(super) fn deletes_table(id: TableId) -> String {
+    format!("pg_temp.lc_{}_deletes", id.0)
+}

@@ -1,0 +1,139 @@
+//! What is deleted: rows, the rows below them, and those that a document no longer has.
+
+use super::{
+    columns::{Names, deletes_table, on_root},
+    owner::freed,
+};
+use crate::{
+    ids::TableId,
+    names::{qualified, quote},
+};
+use leafcutter_schemas::mapping::Table;
+use std::collections::BTreeSet;
+
+pub(super) fn delete_vanished(n: &Names<'_>, above: &[(&Table, TableId)], root: TableId) -> String {
+    format!(
+        "delete from {target} c using pg_temp.lc_{root} w where {same_root} \
+         and not exists (select 1 from {temp} t where {same})",
+        target = n.target,
+        root = root.0,
+        same_root = on_root(n.table, above, "c", "w"),
+        temp = n.temp,
+        same = n.same_key("t", "c"),
+    )
+}
+
+/// The rows of a child table whose values of its further unique keys change, those below them first. No
+/// order of updates serves where rows exchange such values, and a placeholder may break another
+/// constraint; child rows are nobody's but their document's, and can be written anew.
+pub(super) fn delete_changed(n: &Names<'_>, id: TableId) -> Vec<String> {
+    let columns: BTreeSet<usize> = n.table.unique.iter().flatten().copied().collect();
+    let changed: Vec<String> = columns
+        .into_iter()
+        .filter(|column| !n.table.key.contains(column))
+        .map(|column| {
+            let name = quote(&n.column(column).name);
+            format!("c.{name} is distinct from t.{name}")
+        })
+        .collect();
+    if changed.is_empty() {
+        return Vec::new();
+    }
+    let (target, temp, same) = (&n.target, &n.temp, n.same_key("t", "c"));
+    let changed = format!("{same} and ({})", changed.join(" or "));
+    let mut below = Vec::new();
+    chains(n.table, &mut vec![(n.table, id)], &mut below);
+    let mut all: Vec<String> = below
+        .iter()
+        .rev()
+        .map(|(table, above)| {
+            let belongs = on_root(table, above, "x", "c");
+            let name = qualified(&table.name);
+            format!("delete from {name} x using {target} c, {temp} t where {belongs} and {changed}")
+        })
+        .collect();
+    all.push(format!(
+        "delete from {target} c using {temp} t where {changed}"
+    ));
+    all
+}
+
+/// The tables below one, parents first, each with those above it.
+fn chains<'t>(
+    table: &'t Table,
+    above: &mut Vec<(&'t Table, TableId)>,
+    found: &mut Vec<(&'t Table, Vec<(&'t Table, TableId)>)>,
+) {
+    for child in &table.children {
+        found.push((child, above.clone()));
+        above.push((child, above[0].1));
+        chains(child, above, found);
+        above.pop();
+    }
+}
+
+/// Rows that are deleted together with what they point to do not hold it.
+pub(super) fn referenced_deletes(n: &Names<'_>, referrers: &[(&Table, usize)]) -> Vec<String> {
+    let key = n
+        .table
+        .key
+        .first()
+        .map(|&p| quote(&n.column(p).name))
+        .unwrap_or_default();
+    referrers
+        .iter()
+        .map(|(table, column)| {
+            let itself = if table.name == n.table.name {
+                format!(
+                    " and not exists (select 1 from {} e where {})",
+                    n.deletes,
+                    n.same_key("e", "r")
+                )
+            } else {
+                String::new()
+            };
+            format!(
+                "select d.lc_doc from {deletes} d where exists \
+                 (select 1 from {referrer} r where r.{column} = d.{key}{itself})",
+                deletes = n.deletes,
+                referrer = qualified(&table.name),
+                column = quote(&table.columns[*column].name),
+            )
+        })
+        .collect()
+}
+
+/// The time of a delete is its cluster time's, whose seconds stand above 31 bits.
+pub(super) fn soft_delete(n: &Names<'_>, column: usize) -> String {
+    // Another document may take the row over.
+    let document = if n.keeps_document {
+        format!(", lc_document = {}", freed("d.lc_document"))
+    } else {
+        String::new()
+    };
+    format!(
+        "update {} x set {} = to_timestamp((d.lc_version >> 31)::float8), lc_version = d.lc_version{document} \
+         from {} d where {} and d.lc_doc = any($1){}",
+        n.target,
+        quote(&n.column(column).name),
+        n.deletes,
+        n.same_key("x", "d"),
+        n.own_to_delete("x", "d"),
+    )
+}
+
+pub(super) fn delete(n: &Names<'_>, above: &[(&Table, TableId)]) -> String {
+    let (deletes, same) = match above.first() {
+        None => (n.deletes.clone(), n.same_key("x", "d")),
+        Some((_, root)) => (deletes_table(*root), on_root(n.table, above, "x", "d")),
+    };
+    let own = if above.is_empty() {
+        n.own_to_delete("x", "d")
+    } else {
+        String::new()
+    };
+    format!(
+        "delete from {} x using {deletes} d where {same} and d.lc_doc = any($1){own}",
+        n.target,
+    )
+}

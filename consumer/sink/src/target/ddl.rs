@@ -1,0 +1,419 @@
+//! The target's tables: what the mapping needs and the database does not have yet.
+//!
+//! Tables that exist belong to the application: missing columns are added, nothing is ever changed
+//! or dropped, and what serves already under another name is used. Everything is generated in the
+//! order of writing, so that it can be printed and run by hand as well. The statements are idempotent
+//! and run under one advisory lock, since every consumer runs them at its start.
+
+use super::{
+    catalogue::{Catalogue, FoundTable},
+    numbers::{generated, number_key},
+};
+use crate::{
+    model::{Model, TableModel},
+    names::{literal, qualified, quote},
+    session::Session,
+};
+use leafcutter_schemas::mapping::{Column, ColumnSource, OnMissing, RowSource, Table, TableName};
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// The statements that bring any database to what the mapping needs, whatever is there.
+pub fn statements(model: &Model) -> Vec<String> {
+    lacking(model, None)
+}
+
+/// Those of them that a database lacks. On tables that are as they should be none is left: an `alter
+/// table` that changes nothing waits for everybody who writes there all the same, and everybody else
+/// waits for it (PostgreSQL chapter 13.3).
+pub fn missing(model: &Model, there: &Catalogue) -> Vec<String> {
+    lacking(model, Some(there))
+}
+
+fn lacking(model: &Model, there: Option<&Catalogue>) -> Vec<String> {
+    let found = |table: &Table| there.and_then(|there| there.tables.get(&table.name));
+    let names = Names::new(model);
+    let mut all = Vec::new();
+    let entries = tables(model);
+    let tables: Vec<&Table> = entries.iter().map(|t| &*t.table).collect();
+    let mut schemas: Vec<&str> = tables.iter().map(|t| t.name.schema.as_str()).collect();
+    schemas.sort_unstable();
+    schemas.dedup();
+    for schema in schemas.into_iter().filter(|schema| *schema != "public") {
+        all.push(format!("create schema if not exists {}", quote(schema)));
+    }
+    for entry in &entries {
+        let found = found(&entry.table);
+        if found.is_none() {
+            all.push(create_table(entry));
+        }
+        // A table that was just created has everything.
+        if there.is_none() || found.is_some() {
+            all.extend(add_columns(entry, found));
+            all.extend(number_key(&entry.table, found));
+        }
+    }
+    for table in &tables {
+        let found = found(table);
+        let named = |columns: &[usize]| -> Vec<&str> {
+            let name = |&column: &usize| table.columns[column].name.as_str();
+            columns.iter().map(name).collect()
+        };
+        for columns in &table.unique {
+            if !found.is_some_and(|found| found.unique_on(&named(columns))) {
+                all.push(index(&names, table, columns, true));
+            }
+        }
+        for columns in &table.indexes {
+            if !found.is_some_and(|found| found.index_on(&named(columns))) {
+                all.push(index(&names, table, columns, false));
+            }
+        }
+    }
+    for entry in &entries {
+        let found = found(&entry.table);
+        for key in foreign_keys(model, entry) {
+            let there = |found: &FoundTable| found.foreign_key_to(&key.pairs(), &key.parent);
+            if !found.is_some_and(there) {
+                let name = names.name(&entry.table, &key.columns, "fkey");
+                all.push(constraint(&entry.table, &name, &key.definition()));
+            }
+        }
+    }
+    all
+}
+
+/// The tables, each once, however many collections fill it.
+pub(super) fn tables(model: &Model) -> Vec<&TableModel> {
+    let mut found: Vec<&TableModel> = Vec::new();
+    for entry in &model.tables {
+        if found
+            .iter()
+            .all(|other| other.table.name != entry.table.name)
+        {
+            found.push(entry);
+        }
+    }
+    found
+}
+
+/// A column, as it is defined.
+pub(super) fn column_definition(column: &Column) -> String {
+    let mut text = format!("{} {}", quote(&column.name), column.pg_type);
+    if let Some(default) = &column.default {
+        text.push_str(" default ");
+        text.push_str(&literal(default));
+    }
+    if let Some(start) = column.generated {
+        text.push_str(&generated(start));
+    }
+    if column.required {
+        text.push_str(" not null");
+    }
+    text
+}
+
+/// The columns of a table, by name, as they are defined: those of the mapping, one that PostgreSQL
+/// fills, Leafcutter's own.
+fn definitions(entry: &TableModel) -> Vec<(&str, String)> {
+    let columns = entry.table.columns.iter();
+    let mut all: Vec<(&str, String)> = columns
+        .map(|column| (column.name.as_str(), column_definition(column)))
+        .collect();
+    all.extend(entry.table.identity.as_ref().map(|identity| {
+        let start = generated(identity.start);
+        let name = quote(&identity.name);
+        let definition = format!("{name} {}{start} unique", identity.pg_type);
+        (identity.name.as_str(), definition)
+    }));
+    let own = own_columns(entry).into_iter();
+    all.extend(own.map(|own| (own.split(' ').next().unwrap_or(own), own.to_owned())));
+    all
+}
+
+/// Leafcutter's own columns: a row's version; whose it is, where its key does not say so.
+pub(super) fn own_columns(entry: &TableModel) -> Vec<&'static str> {
+    let mut columns = Vec::new();
+    if entry.table.rows == RowSource::Document {
+        columns.push("lc_version bigint not null default 0");
+    }
+    if entry.keeps_document {
+        columns.push("lc_document bytea not null default ''");
+    }
+    if entry.shared {
+        columns.push("lc_source text not null default ''");
+    }
+    columns
+}
+
+/// The statement that creates a table.
+pub(super) fn create_table(entry: &TableModel) -> String {
+    let table = &entry.table;
+    let mut lines: Vec<String> = definitions(entry)
+        .into_iter()
+        .map(|(_, line)| line)
+        .collect();
+    let key: Vec<_> = table
+        .key
+        .iter()
+        .map(|&p| quote(&table.columns[p].name))
+        .collect();
+    lines.push(format!("primary key ({})", key.join(", ")));
+    format!(
+        "create table if not exists {} (\n  {}\n)",
+        qualified(&table.name),
+        lines.join(",\n  ")
+    )
+}
+
+fn add_columns(entry: &TableModel, found: Option<&FoundTable>) -> Option<String> {
+    let there = |name: &str| found.is_some_and(|found| found.column(name).is_some());
+    let parts: Vec<String> = definitions(entry)
+        .into_iter()
+        .filter(|(name, _)| !there(name))
+        .map(|(_, definition)| format!("add column if not exists {definition}"))
+        .collect();
+    let target = qualified(&entry.table.name);
+    (!parts.is_empty()).then(|| format!("alter table {target}\n  {}", parts.join(",\n  ")))
+}
+
+/// The longest identifier that PostgreSQL keeps whole, in bytes.
+const IDENTIFIER_BYTES_MAX: usize = 63;
+
+/// Names of indexes and constraints: `table_column_ending`, as PostgreSQL would choose them. Where
+/// two would share a name (`orders(items_id)` and `orders_items(id)`), or it would be cut, a hash
+/// of what it stands for tells them apart: under a name that is taken nothing would be created.
+struct Names {
+    taken: BTreeMap<String, usize>,
+}
+
+impl Names {
+    fn new(model: &Model) -> Self {
+        let mut taken: BTreeMap<String, usize> = BTreeMap::new();
+        let mut note = |table: &Table, columns: &[usize], ending: &str| {
+            *taken.entry(plain_name(table, columns, ending)).or_default() += 1;
+        };
+        for entry in tables(model) {
+            let table = &entry.table;
+            table
+                .unique
+                .iter()
+                .for_each(|columns| note(table, columns, "key"));
+            table
+                .indexes
+                .iter()
+                .for_each(|columns| note(table, columns, "idx"));
+            for position in 0..table.columns.len() {
+                if table.columns[position].reference.is_some() {
+                    note(table, &[position], "fkey");
+                }
+            }
+        }
+        Self { taken }
+    }
+
+    fn name(&self, table: &Table, columns: &[usize], ending: &str) -> String {
+        let plain = plain_name(table, columns, ending);
+        let shared = self.taken.get(&plain).is_some_and(|count| *count > 1);
+        if !shared && plain.len() <= IDENTIFIER_BYTES_MAX {
+            return plain;
+        }
+        let names: Vec<&str> = columns
+            .iter()
+            .map(|&c| table.columns[c].name.as_str())
+            .collect();
+        let exact = format!("{}({})", qualified(&table.name), names.join(","));
+        let hash = Uuid::new_v5(&Uuid::NAMESPACE_OID, exact.as_bytes())
+            .simple()
+            .to_string();
+        let ending = format!("_{}_{ending}", &hash[..8]);
+        let mut end = plain.len().min(IDENTIFIER_BYTES_MAX - ending.len());
+        while !plain.is_char_boundary(end) {
+            end -= 1;
+        }
+        format!("{}{ending}", &plain[..end])
+    }
+}
+
+fn plain_name(table: &Table, columns: &[usize], ending: &str) -> String {
+    let mut name = table.name.name.clone();
+    for &column in columns {
+        name.push('_');
+        name.push_str(&table.columns[column].name);
+    }
+    name.push('_');
+    name.push_str(ending);
+    name
+}
+
+fn index(names: &Names, table: &Table, columns: &[usize], unique: bool) -> String {
+    let ending = if unique { "key" } else { "idx" };
+    let columns_quoted: Vec<_> = columns
+        .iter()
+        .map(|&c| quote(&table.columns[c].name))
+        .collect();
+    format!(
+        "create {}index if not exists {} on {} ({})",
+        if unique { "unique " } else { "" },
+        quote(&names.name(table, columns, ending)),
+        qualified(&table.name),
+        columns_quoted.join(", ")
+    )
+}
+
+/// Adds a constraint unless one of that name is there.
+fn constraint(table: &Table, name: &str, definition: &str) -> String {
+    let target = qualified(&table.name);
+    format!(
+        "do $leafcutter$ begin\n  if not exists (select 1 from pg_constraint where conrelid = {}::regclass and conname = {}) then\n    \
+         alter table {target} add constraint {} {definition};\n  end if;\nend $leafcutter$",
+        literal(&target),
+        literal(name),
+        quote(name),
+    )
+}
+
+/// A foreign key that the mapping wants.
+pub(super) struct ForeignKey {
+    /// The columns' positions.
+    pub(super) columns: Vec<usize>,
+    /// Their names, each with that of the column it points to.
+    pairs: Vec<(String, String)>,
+    /// The table that they point to.
+    pub(super) parent: TableName,
+}
+
+impl ForeignKey {
+    /// The columns, each with the one it points to.
+    pub(super) fn pairs(&self) -> Vec<(&str, &str)> {
+        let pairs = self.pairs.iter();
+        pairs.map(|(own, other)| (&**own, &**other)).collect()
+    }
+
+    /// The constraint.
+    pub(super) fn definition(&self) -> String {
+        let quoted = |names: Vec<&str>| {
+            let names: Vec<String> = names.into_iter().map(quote).collect();
+            names.join(", ")
+        };
+        let (own, other) = self.pairs().into_iter().unzip();
+        format!(
+            "foreign key ({}) references {} ({})",
+            quoted(own),
+            qualified(&self.parent),
+            quoted(other)
+        )
+    }
+}
+
+/// The foreign keys of a table: its references, and a child table's to the row its rows came with.
+pub(super) fn foreign_keys(model: &Model, entry: &TableModel) -> Vec<ForeignKey> {
+    let table = &entry.table;
+    let mut all = Vec::new();
+    for (position, column) in table.columns.iter().enumerate() {
+        let Some(reference) = &column.reference else {
+            continue;
+        };
+        if reference.on_missing == OnMissing::Keep {
+            continue;
+        }
+        all.push(ForeignKey {
+            columns: vec![position],
+            pairs: vec![(column.name.clone(), reference.column.clone())],
+            parent: reference.table.clone(),
+        });
+    }
+    let above = entry.above.last();
+    all.extend(above.map(|above| child_key(table, &model.tables[above.0].table)));
+    all
+}
+
+fn child_key(table: &Table, parent: &Table) -> ForeignKey {
+    let mut columns = Vec::new();
+    let mut pairs = Vec::new();
+    for &wanted in &parent.key {
+        let of_parent = |c: &Column| c.source == ColumnSource::Parent(wanted);
+        if let Some(column) = table.columns.iter().position(of_parent) {
+            columns.push(column);
+            let own = table.columns[column].name.clone();
+            pairs.push((own, parent.columns[wanted].name.clone()));
+        }
+    }
+    ForeignKey {
+        columns,
+        pairs,
+        parent: parent.name.clone(),
+    }
+}
+
+/// Whether the database has exactly the mapping's column types, a valid foreign key for every
+/// reference that needs one, and a unique index for every unique key, so that a row in the way is an
+/// error and not an oversight. Looked up once per session.
+///
+/// # Errors
+/// When the server is lost.
+pub async fn is_enforced(
+    session: &mut Session,
+    model: &Model,
+) -> Result<bool, tokio_postgres::Error> {
+    if let Some(enforced) = *session.enforced() {
+        return Ok(enforced);
+    }
+    let enforced = look(session, model).await?;
+    *session.enforced() = Some(enforced);
+    Ok(enforced)
+}
+
+async fn look(session: &mut Session, model: &Model) -> Result<bool, tokio_postgres::Error> {
+    const FOREIGN_KEY: &str = "\
+        select exists (select 1 from pg_constraint c \
+        join pg_attribute a on a.attrelid = c.conrelid and c.conkey = array[a.attnum] \
+        where c.contype = 'f' and c.conrelid = $1::text::regclass \
+        and c.confrelid = $2::text::regclass and a.attname = $3)";
+    const UNIQUE: &str = "\
+        select exists (select 1 from pg_index i where i.indrelid = $1::text::regclass \
+        and i.indisunique and i.indisvalid and i.indpred is null and i.indexprs is null \
+        and (select array_agg(a.attname::text order by a.attname::text) from pg_attribute a \
+        where a.attrelid = i.indrelid and a.attnum = any(i.indkey)) = $2)";
+    const TYPE: &str = "\
+        select exists (select 1 from pg_attribute a join pg_type y on y.oid = a.atttypid \
+        where a.attrelid = $1::text::regclass and a.attname = $2 and y.typname = $3)";
+    for entry in &model.tables {
+        let table = &entry.table;
+        let name = qualified(&table.name);
+        for column in &table.columns {
+            let wanted = column.pg_type.catalogue_name();
+            let row = session
+                .query_one(TYPE, &[&name, &column.name, &wanted])
+                .await?;
+            if !row.get::<_, bool>(0) {
+                return Ok(false);
+            }
+            let Some(reference) = &column.reference else {
+                continue;
+            };
+            if reference.on_missing == OnMissing::Keep {
+                continue;
+            }
+            let parent = qualified(&reference.table);
+            let row = session
+                .query_one(FOREIGN_KEY, &[&name, &parent, &column.name])
+                .await?;
+            if !row.get::<_, bool>(0) {
+                return Ok(false);
+            }
+        }
+        for columns in &table.unique {
+            let mut names: Vec<&str> = columns
+                .iter()
+                .map(|&c| table.columns[c].name.as_str())
+                .collect();
+            names.sort_unstable();
+            let row = session.query_one(UNIQUE, &[&name, &names]).await?;
+            if !row.get::<_, bool>(0) {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}

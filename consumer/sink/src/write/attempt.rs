@@ -1,0 +1,88 @@
+//! What the steps of one transaction work on.
+
+use super::{
+    candidates::Candidates, copy_backoff::DirectCopies, parent_keys::ParentKeys,
+    records::CandidateRecords, row_to_delete::RowToDelete,
+};
+use crate::{
+    ids::{RowIndex, TableId},
+    model::Model,
+    session::Session,
+    state::StateFlags,
+    transform::Rows,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One transaction: what is to be done, and what its steps have found out.
+#[derive(Debug)]
+pub(crate) struct Attempt<'a> {
+    pub(crate) session: &'a mut Session,
+    pub(crate) model: &'a Model,
+    pub(crate) group: &'a str,
+    /// Where the candidates come from.
+    pub(crate) records: CandidateRecords<'a>,
+    pub(crate) rows: &'a mut Rows,
+    pub(crate) candidates: Candidates,
+    /// Tables whose lock this transaction has.
+    pub(crate) table_locks: BTreeSet<TableId>,
+    /// Parents' keys that were looked up.
+    pub(crate) parent_keys: ParentKeys,
+    /// Rows whose documents were deleted, in tables whose key does not follow from `_id`.
+    pub(crate) unowned: BTreeMap<TableId, Vec<RowToDelete>>,
+    pub(crate) flags: StateFlags,
+    /// Tombstones may exist for these rows.
+    pub(crate) tombstones: bool,
+    /// Nothing but snapshot rows were ever applied from these partitions.
+    pub(crate) snapshot_only: bool,
+    /// Look for missing parents and taken values before writing; otherwise the constraints tell.
+    pub(crate) precheck: bool,
+    /// Release what waits for the rows that are written; otherwise the settling task does.
+    pub(crate) releases: bool,
+    /// Documents that follow on rows that come free are written one by one, each of them taken back alone
+    /// where PostgreSQL refuses it; otherwise together with the others.
+    pub(crate) follows_apart: bool,
+    /// Parents that are missing are left out wherever a column may be null: to find out what is wrong with
+    /// a document apart from them. Nothing of it is committed.
+    pub(crate) probes: bool,
+    /// The tables that may swallow rows, once it was asked.
+    pub(crate) suppressing: Option<BTreeSet<TableId>>,
+    pub(crate) direct: &'a mut DirectCopies,
+}
+
+impl<'a> Attempt<'a> {
+    /// One that assumes nothing: tombstones may exist, and what blocks is looked for first.
+    pub(crate) fn new(
+        session: &'a mut Session,
+        model: &'a Model,
+        group: &'a str,
+        records: CandidateRecords<'a>,
+        rows: &'a mut Rows,
+        direct: &'a mut DirectCopies,
+    ) -> Self {
+        Self {
+            session,
+            model,
+            group,
+            records,
+            rows,
+            candidates: Candidates::default(),
+            table_locks: BTreeSet::new(),
+            parent_keys: ParentKeys::default(),
+            unowned: BTreeMap::new(),
+            flags: StateFlags::default(),
+            tombstones: true,
+            snapshot_only: false,
+            precheck: true,
+            releases: true,
+            follows_apart: true,
+            probes: false,
+            suppressing: None,
+            direct,
+        }
+    }
+
+    /// The table of a row.
+    pub(crate) fn table_of(&self, row: RowIndex) -> TableId {
+        self.rows.row(row).table
+    }
+}

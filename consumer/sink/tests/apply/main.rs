@@ -1,0 +1,45 @@
+//! The sink on a real PostgreSQL: every rule of `docs/protocol.md` that one session can show,
+//! with hand-made records and without Kafka.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
+#[path = "../database/mod.rs"]
+mod database;
+mod world;
+mod letters;
+mod long_keys;
+mod refused;
+mod rules;
+mod shell;
+mod documented;
+mod fidelity;
+mod filters;
+mod held_values;
+mod natural;
+mod owners;
+mod newest;
+mod starts;
+mod trees;
+mod upgrades;
+mod stories;
+mod generated;
+mod cascades;
+mod child_unique;
+mod elements;
+mod isolated;
+mod arrived;
+mod budget;
+mod suppressed;
+mod equality;
+mod existing;
+mod links;
+mod looked_up;
+mod several;
+mod shared;
+mod soft;
+mod swept;
+mod special;

@@ -1,0 +1,378 @@
+//! The steps of reading one collection again, in their order.
+//!
+//! 1. What is passed by for good is noted in PostgreSQL, in one transaction with the positions that move.
+//! 2. Where history is lost, a checkpoint lets a producer follow the collection from that time on.
+//! 3. The documents are read and sent.
+//! 4. The `_id`s are read; then it is asked where the topic ends, and waited until that is applied.
+//! 5. What is stored and was not seen is deleted. Only then it is finished.
+
+use super::{
+    part::Part,
+    settings::ResnapshotSettings,
+    sweep,
+    tell::{Facts, Sweep, Told, plan, tell},
+};
+use crate::{
+    catalog::{Collection, usage},
+    connect::State,
+    figures::{count, percent},
+    show::{Show, wrap},
+};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use leafcutter_producer::again::Reader;
+use leafcutter_runtime::{report::Failure, shutdown::Shutdown};
+use leafcutter_sink::{
+    ids::CollectionId,
+    model::Model,
+    session::Session,
+    state::{offsets, resnapshots},
+};
+use std::{
+    io::IsTerminal as _,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// How often progress is looked at.
+const LOOK: Duration = Duration::from_millis(250);
+/// How often it is told where nobody watches a bar.
+const TELL: Duration = Duration::from_secs(5);
+
+/// How it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// All is done.
+    Done,
+    /// All is done, and there is something to look at.
+    Differences,
+    /// The person stopped it.
+    Stopped,
+    /// The person did not confirm.
+    Refused,
+}
+
+/// One collection.
+pub(super) struct Work<'a> {
+    pub(super) settings: &'a ResnapshotSettings,
+    pub(super) state: &'a mut State,
+    pub(super) model: Arc<Model>,
+    pub(super) id: CollectionId,
+    pub(super) collection: &'a Collection,
+    pub(super) reader: Arc<Reader>,
+    pub(super) part: Part,
+    pub(super) facts: Facts,
+    pub(super) shutdown: Shutdown,
+    pub(super) begun: Instant,
+}
+
+impl Work<'_> {
+    /// All of it.
+    pub(super) async fn run(&mut self, show: &mut Show<'_>) -> Result<Outcome, Failure> {
+        self.look().await?;
+        let (name, part) = (self.collection.name.clone(), self.part.word());
+        if !show.json {
+            let truncate = self.settings.truncate_first;
+            show.text(&plan(&name, part, &self.facts, truncate));
+        }
+        let mut told = Told {
+            collection: name,
+            part,
+            documents: self.facts.documents,
+            rows: self.facts.rows,
+            history_lost: self.facts.lost,
+            ..Told::default()
+        };
+        if self.settings.dry_run {
+            told.dry_run = true;
+            told.gone = sweep::count_gone(self, show).await?;
+            tell(show, &told);
+            return Ok(Outcome::Done);
+        }
+        if !self.settings.yes && !self.confirmed(show).await? {
+            show.line("nothing was changed");
+            return Ok(Outcome::Refused);
+        }
+        let ended = self.steps(show, &mut told).await?;
+        told.seconds = self.begun.elapsed().as_secs();
+        told.done = ended == Outcome::Done;
+        tell(show, &told);
+        if ended == Outcome::Done && told.refused > 0 {
+            return Ok(Outcome::Differences);
+        }
+        Ok(ended)
+    }
+
+    async fn look(&mut self) -> Result<(), Failure> {
+        self.facts.documents = match &self.part {
+            Part::Ids(groups) => u64::try_from(groups.len()).unwrap_or(u64::MAX),
+            part => self.reader.count(part.filter()).await?,
+        };
+        self.facts.rows = sweep::finder(self)
+            .await?
+            .rows()
+            .await
+            .map_err(|e| self.state.lost(&e))?;
+        self.facts.sweep = match (&self.part, self.settings.no_sweep) {
+            (_, true) => Sweep::No,
+            (Part::Ids(_), _) => Sweep::OfIds,
+            _ if self.reader.is_series() => Sweep::Series,
+            _ => Sweep::Yes,
+        };
+        let gap = self.facts.lost || !self.facts.expired.is_empty();
+        if gap && self.settings.no_sweep {
+            return Err(usage(
+                "could not leave the sweep out",
+                "`--no-sweep`",
+                "deletes are among what was lost, and only the sweep finds them",
+                "Leave the flag out.",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether a whole read is noted until it is finished.
+    fn is_noted(&self) -> bool {
+        matches!(self.part, Part::Whole) && !self.settings.no_sweep
+    }
+
+    async fn steps(&mut self, show: &mut Show<'_>, told: &mut Told) -> Result<Outcome, Failure> {
+        if self.is_noted() {
+            told.passed_by = self.begin().await?;
+        }
+        if self.facts.lost {
+            let text = format!(
+                "The history of {} is lost up to now. A producer that had stopped for it can be started.",
+                self.collection.name
+            );
+            say(show, &wrap("", &text));
+        }
+        if self.settings.truncate_first && !sweep::all(self, show, told).await? {
+            return Ok(Outcome::Stopped);
+        }
+        if !self.read(show, told).await? {
+            return Ok(Outcome::Stopped);
+        }
+        let mut finder = None;
+        if self.facts.sweep == Sweep::Yes {
+            let mut found = sweep::finder(self).await?;
+            let Some(time) = sweep::see(self, &mut found, show).await? else {
+                return Ok(Outcome::Stopped);
+            };
+            finder = Some((found, time));
+        }
+        if !self.applied(show).await? {
+            return Ok(Outcome::Stopped);
+        }
+        if let Some((finder, time)) = finder {
+            match sweep::sweep(self, finder, time, show, told).await? {
+                Outcome::Done => {}
+                other => return Ok(other),
+            }
+        }
+        if self.is_noted() {
+            let finished = resnapshots::finish(&mut self.state.session, &self.collection.topic);
+            finished.await.map_err(|error| self.state.lost(&error))?;
+        }
+        Ok(Outcome::Done)
+    }
+
+    /// Notes that it begins, and passes by what is lost for good; gives the records of it.
+    async fn begin(&mut self) -> Result<i64, Failure> {
+        let time = self.reader.now().await?;
+        let (group, topic) = (&self.settings.installation.group, &self.collection.topic);
+        let session = &mut self.state.session;
+        let noted = begin_noted(session, (group, topic), time, &self.facts.expired).await;
+        let passed_by = noted.map_err(|error| self.state.lost(&error))?;
+        if self.facts.lost {
+            self.reader.cover(time).await?;
+        }
+        Ok(passed_by)
+    }
+
+    /// Reads and sends; false when it was stopped.
+    async fn read(&mut self, show: &mut Show<'_>, told: &mut Told) -> Result<bool, Failure> {
+        let reader = Arc::clone(&self.reader);
+        let bar = bar(self.facts.documents, "reading", show);
+        let reading = async {
+            match &self.part {
+                Part::Whole => Ok(reader.whole(&self.shutdown).await?.then_some((0, None))),
+                Part::Ids(groups) => {
+                    let read = reader.documents(groups, &self.shutdown).await?;
+                    Ok(read.map(|(there, gone)| (there, Some(gone))))
+                }
+                Part::Matching(_, filter) => {
+                    let read = reader.matching(filter, &self.shutdown).await?;
+                    Ok(read.map(|there| (there, None)))
+                }
+            }
+        };
+        let read: Option<(u64, Option<u64>)> =
+            watched(Box::pin(reading), &bar, show, || self.reader.progress().0).await?;
+        bar.finish_and_clear();
+        let Some((_, gone)) = read else {
+            return Ok(false);
+        };
+        told.documents = self.reader.progress().0;
+        if let Some(gone) = gone {
+            let gone = i64::try_from(gone).unwrap_or(i64::MAX);
+            told.gone = Some(gone);
+            told.deleted = gone;
+        }
+        Ok(true)
+    }
+
+    /// Waits until what was sent is applied; false when it was stopped.
+    async fn applied(&mut self, show: &mut Show<'_>) -> Result<bool, Failure> {
+        let ends = self.reader.ends().await?;
+        let group = self.settings.installation.group.clone();
+        let mut first: Option<i64> = None;
+        let mut whole: Option<ProgressBar> = None;
+        let mut told = Instant::now();
+        loop {
+            let progress = offsets::progress(&mut self.state.session, &group).await;
+            let mut progress = progress.map_err(|error| self.state.lost(&error))?;
+            let positions = progress.remove(&self.collection.topic).unwrap_or_default();
+            let next = |partition: i32| positions.get(&partition).copied().unwrap_or_default();
+            let left: i64 = (0..)
+                .zip(&ends)
+                .map(|(partition, end)| (end - next(partition)).max(0))
+                .sum();
+            let most = *first.get_or_insert(left);
+            let bar = whole.get_or_insert_with(|| bar(u64_of(most), "applying", show));
+            bar.set_position(u64_of(most - left));
+            if left == 0 {
+                bar.finish_and_clear();
+                return Ok(true);
+            }
+            if bar.is_hidden() && told.elapsed() > TELL {
+                told = Instant::now();
+                say(show, &format!("{} records to be applied\n", count(left)));
+            }
+            if !self.shutdown.sleep(LOOK).await {
+                bar.finish_and_clear();
+                return Ok(false);
+            }
+        }
+    }
+
+    async fn confirmed(&self, show: &mut Show<'_>) -> Result<bool, Failure> {
+        if show.json || !show.terminal || !std::io::stdin().is_terminal() {
+            return Err(usage(
+                "could not read a collection again",
+                "this terminal",
+                "nobody is there to confirm",
+                "Say --yes, or --dry-run.",
+            ));
+        }
+        let answer = asked(show, "\nRead again? [y/N] ", &self.shutdown).await;
+        if !matches!(answer.to_lowercase().as_str(), "y" | "yes") {
+            return Ok(false);
+        }
+        if !self.settings.truncate_first {
+            return Ok(true);
+        }
+        let name = &self.collection.name;
+        let rows = count(self.facts.rows);
+        let text = format!(
+            "All {rows} rows of {name} are deleted first, and are missing until they are read again. \
+             To go on, type the collection's name."
+        );
+        show.text(&wrap("", &text));
+        Ok(asked(show, "> ", &self.shutdown).await == *name)
+    }
+}
+
+async fn begin_noted(
+    session: &mut Session,
+    (group, topic): (&str, &str),
+    time: leafcutter_schemas::version::Version,
+    expired: &[(i32, i64)],
+) -> Result<i64, tokio_postgres::Error> {
+    session.batch("begin").await?;
+    resnapshots::begin(session, topic, time).await?;
+    let passed_by = offsets::pass_by(session, group, topic, expired).await?;
+    session.batch("commit").await?;
+    Ok(passed_by)
+}
+
+/// What the person answers; nothing when the program is to stop.
+async fn asked(show: &mut Show<'_>, question: &str, shutdown: &Shutdown) -> String {
+    show.text(question);
+    let (send, receive) = tokio::sync::oneshot::channel();
+    // A thread that nothing waits for: it may read until the program has ended.
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        let read = std::io::stdin().read_line(&mut line);
+        send.send(read.map(|_| line).unwrap_or_default())
+            .unwrap_or_default();
+    });
+    let answer = tokio::select! {
+        biased;
+        () = shutdown.wait() => String::new(),
+        answer = receive => answer.unwrap_or_default(),
+    };
+    answer.trim().to_owned()
+}
+
+/// Waits for the work and shows how far it is.
+pub(super) async fn watched<T>(
+    work: impl Future<Output = Result<T, Failure>>,
+    bar: &ProgressBar,
+    show: &mut Show<'_>,
+    done: impl Fn() -> u64,
+) -> Result<T, Failure> {
+    tokio::pin!(work);
+    let mut told = Instant::now();
+    loop {
+        tokio::select! {
+            result = &mut work => return result,
+            () = tokio::time::sleep(LOOK) => {}
+        }
+        let done = done();
+        bar.set_position(done);
+        if bar.is_hidden() && told.elapsed() > TELL {
+            told = Instant::now();
+            let whole = bar.length().unwrap_or_default();
+            let (done, whole) = (i64_of(done), i64_of(whole).max(i64_of(done)));
+            let part = percent(done, whole);
+            say(
+                show,
+                &format!(
+                    "{}: {part} %, {} of {}\n",
+                    bar.message(),
+                    count(done),
+                    count(whole)
+                ),
+            );
+        }
+    }
+}
+
+pub(super) fn say(show: &mut Show<'_>, text: &str) {
+    if !show.json {
+        show.text(text);
+    }
+}
+
+pub(super) fn bar(whole: u64, what: &'static str, show: &Show<'_>) -> ProgressBar {
+    let bar = if !show.terminal || show.json {
+        let bar = ProgressBar::hidden();
+        bar.set_length(whole);
+        bar
+    } else {
+        ProgressBar::with_draw_target(Some(whole), ProgressDrawTarget::stderr())
+    };
+    let template = "{msg:9} {bar:24} {percent} %  {human_pos} of {human_len}  {per_sec}  {eta}";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar.with_message(what)
+}
+
+pub(super) fn u64_of(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or_default()
+}
+
+fn i64_of(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,112 @@
+//! A person pauses collections, and lets them go on.
+
+use crate::world::{Running, World, author, book};
+use leafcutter_harness::probe;
+use std::time::Duration;
+
+const AUTHORS: &str = "select count(*) from authors";
+const BOOKS: &str = "select count(*) from books";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_collection_waits_over_restarts_and_the_others_go_on() {
+    let mut world = World::new().await;
+    world.send(0, &author(1, 10, "Ada")).await;
+    world.complete().await;
+    let running = world.run("strict.yaml");
+    world.applied().await;
+    world.leafcutter(&["pause", "--reason", "x"]).ends_with(2);
+    world.leafcutter(&["pause", "books"]).ends_with(2);
+    world
+        .leafcutter(&["pause", "nobody", "--reason", "x"])
+        .ends_with(2);
+    let pause = ["pause", "books", "--reason", "a new index"];
+    world
+        .leafcutter(&pause)
+        .ends_with(0)
+        .says("shop.books paused since")
+        .says("a new index");
+    running
+        .until_ready_says(503, "running: books paused by a person since")
+        .await;
+    until_paused(&running, true).await;
+    world.send(0, &book(1, 11, "On Machines", 1)).await;
+    world.send(1, &book(2, 11, "Notes", 1)).await;
+    world.send(0, &author(2, 11, "Bea")).await;
+    world.wait_for(AUTHORS, "2").await;
+    assert_eq!(world.text(BOOKS).await, "0");
+    let status = world.leafcutter(&["status"]).ends_with(0);
+    status
+        .says("books is paused by a person since")
+        .says("a new index")
+        .says("leafcutter resume");
+    let status = world.leafcutter(&["status", "--json"]).whole();
+    assert_eq!(status["paused"][0]["collection"], "books");
+    assert_eq!(status["paused"][0]["reason"], "a new index");
+    assert_eq!(status["ready"], false);
+
+    // Another consumer, which never saw it run.
+    running.stop();
+    let running = world.run("strict.yaml");
+    running
+        .until_ready_says(503, "running: books paused by a person since")
+        .await;
+    world.send(0, &author(3, 12, "Cid")).await;
+    world.wait_for(AUTHORS, "3").await;
+    assert_eq!(world.text(BOOKS).await, "0");
+
+    let resumed = world.leafcutter(&["resume", "books"]).ends_with(0);
+    resumed.says("shop.books goes on").says("a new index");
+    world.wait_for(BOOKS, "2").await;
+    world.applied().await;
+    running.until_ready_says(200, "").await;
+    until_paused(&running, false).await;
+    world
+        .leafcutter(&["resume"])
+        .ends_with(0)
+        .says("nothing had stopped");
+    running.stop();
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_is_paused_and_resumed_as_a_whole() {
+    let mut world = World::new().await;
+    world.migrate().await;
+    let pause = ["pause", "--all", "--reason", "restoring", "--json"];
+    let paused = world.leafcutter(&pause).ends_with(0).json();
+    assert_eq!(paused[0]["collection"], serde_json::Value::Null);
+    assert_eq!(paused[0]["reason"], "restoring");
+    world.send(0, &author(1, 10, "Ada")).await;
+    world.complete().await;
+    let running = world.run("strict.yaml");
+    running
+        .until_ready_says(503, "running: all collections paused by a person since")
+        .await;
+    // It holds all partitions, and for some seconds it has told nothing else.
+    let held = "select count(*) from leafcutter.offsets where next_offset = 0";
+    world.wait_for(held, "4").await;
+    let waits = "select count(*) from leafcutter.consumers where problem like '%restoring%' \
+                 and seen_at > started_at + interval '4 s'";
+    world.wait_for(waits, "1").await;
+    assert_eq!(world.text(AUTHORS).await, "0");
+    world
+        .leafcutter(&["resume", "authors"])
+        .ends_with(2)
+        .says("all collections are paused");
+    let resumed = world.leafcutter(&["resume", "--json"]).ends_with(0).json();
+    assert_eq!(resumed[0]["reason"], "restoring");
+    world.wait_for(AUTHORS, "1").await;
+    running.stop();
+    world.end().await;
+}
+
+/// Whether `books` is paused, by the metrics. All consumers of this process share them, so another test's
+/// shows too, until it looks again.
+async fn until_paused(running: &Running, paused: bool) {
+    probe::until(Duration::from_secs(60), "the metric", async || {
+        let shown = running.metric("leafcutter_paused{collection=\"books\"}");
+        Ok(((shown > 0.5) == paused).then_some(()))
+    })
+    .await
+    .unwrap();
+}

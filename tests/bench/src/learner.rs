@@ -1,0 +1,230 @@
+//! A learner as a document and as the row it must become.
+//!
+//! Both are made here from the same numbers, and the row by nothing of the consumer's: a field that
+//! is carried wrongly shows. A learner is a function of (seed, number, revision); an update raises
+//! the revision, and with it some of the fields.
+
+use bson::{DateTime, Document, RawDocumentBuf, doc, oid::ObjectId};
+use leafcutter_harness::dice::Dice;
+use uuid::Uuid;
+
+/// Bytes of a document.
+pub const BYTES: usize = 540;
+/// Bytes of a large one, within a few hundred.
+pub const LARGE_BYTES: usize = 1_000_000;
+/// A goal of a large document has so many characters.
+const LARGE_GOAL: usize = 16 * 600;
+/// 2024-01-01.
+const EPOCH_MILLIS: i64 = 1_704_067_200_000;
+const DAY_MILLIS: i64 = 86_400_000;
+
+const GOALS: [&str; 4] = ["save", "invest", "travel", "a house"];
+
+/// One learner at one revision.
+#[derive(Debug)]
+pub struct Learner {
+    id: ObjectId,
+    email: String,
+    name: String,
+    words: [&'static str; 7],
+    minutes: i32,
+    streak: i32,
+    /// Days after the beginning of 2024, all in January.
+    streak_day: i64,
+    xp: i32,
+    has_ssn: bool,
+    remits: bool,
+    goals: Vec<String>,
+    created: i64,
+    active: i64,
+}
+
+/// The `_id` of a learner: ascending, as a driver would make them.
+pub fn id(number: u32) -> ObjectId {
+    let mut bytes = [0x66, 0x5a, 0x10, 0x20, 1, 2, 3, 4, 0, 0, 0, 0];
+    bytes[8..].copy_from_slice(&number.to_be_bytes());
+    ObjectId::from_bytes(bytes)
+}
+
+/// The number in the canonical text of an `_id`, a record's key.
+pub fn number_of_key(key: &[u8]) -> Option<u32> {
+    let hex = std::str::from_utf8(key).ok()?.strip_prefix("objectId:")?;
+    u32::from_str_radix(hex.get(16..)?, 16).ok()
+}
+
+impl Learner {
+    /// Learner `number` as revision `revision` has it.
+    pub fn new(seed: u64, number: u32, revision: u32, large: bool) -> Self {
+        let mut dice = Dice::new(&[seed, u64::from(number)]);
+        let words = [
+            dice.pick(&["Spanish", "Tiếng Việt", "Arabic", "Português"]),
+            dice.pick(&["basic", "medium", "fluent"]),
+            dice.pick(&["H1B", "F1", "L1", "citizen"]),
+            dice.pick(&["novice", "some", "expert"]),
+            dice.pick(&["Asia/Tokyo", "Asia/Seoul", "UTC"]),
+            dice.pick(&["Mexico", "Việt Nam", "India"]),
+            dice.pick(&["H1B", "L2", "none"]),
+        ];
+        let name = format!(
+            "{} {}",
+            dice.pick(&["Ada", "Zoë", "Omar", "佐藤"]),
+            dice.pick(&["García", "Okafor", "Kim"])
+        );
+        let (minutes, has_ssn, remits) = (dice.int(60), dice.percent(60), dice.percent(40));
+        let goals = if large {
+            large_goals(&mut dice)
+        } else {
+            vec![dice.pick(&GOALS).to_owned()]
+        };
+        let created = EPOCH_MILLIS + i64::from(dice.int(i32::MAX));
+        // What an update changes.
+        let mut dice = Dice::new(&[seed, u64::from(number), u64::from(revision)]);
+        Self {
+            id: id(number),
+            email: format!("l{number}@f.example"),
+            name,
+            words,
+            minutes,
+            streak: dice.int(365),
+            streak_day: i64::from(dice.int(31)),
+            xp: dice.int(1_000_000),
+            has_ssn,
+            remits,
+            goals,
+            created,
+            active: created + i64::from(dice.int(i32::MAX)),
+        }
+    }
+
+    /// The document, filled up to its size with what nobody maps.
+    ///
+    /// # Errors
+    /// When it cannot be written as BSON, which the bounds of its fields exclude.
+    pub fn document(&self) -> bson::error::Result<RawDocumentBuf> {
+        let [language, english, status, level, zone, country, visa] = self.words;
+        let mut document = doc! {
+            "_id": self.id,
+            "email": &self.email,
+            "display_name": &self.name,
+            "profile": {
+                "native_language": language,
+                "english_proficiency": english,
+                "immigration_status": status,
+                "country_of_origin": country,
+                "visa_type": visa,
+                "has_ssn": self.has_ssn,
+                "sends_remittances": self.remits,
+                "financial_goals": &self.goals,
+            },
+            "gamification": {
+                "total_xp": self.xp,
+                "streak_count": self.streak,
+                "streak_last_date": DateTime::from_millis(self.streak_midnight()),
+                "daily_goal_minutes": self.minutes,
+            },
+            "financial_experience_level": level,
+            "timezone": zone,
+            "created_at": DateTime::from_millis(self.created),
+            "last_active_at": DateTime::from_millis(self.active),
+            "note": "",
+        };
+        let short = RawDocumentBuf::try_from(&document)?.as_bytes().len();
+        let rest = BYTES.saturating_sub(short);
+        document.insert("note", ".".repeat(rest));
+        RawDocumentBuf::try_from(&document)
+    }
+
+    /// The update that makes the revision before this one this one.
+    pub fn update(&self) -> Document {
+        doc! { "$set": {
+            "gamification.total_xp": self.xp,
+            "gamification.streak_count": self.streak,
+            "gamification.streak_last_date": DateTime::from_millis(self.streak_midnight()),
+            "last_active_at": DateTime::from_millis(self.active),
+        } }
+    }
+
+    /// The row as [`ROW`] writes it.
+    pub fn row(&self) -> String {
+        let key = Uuid::new_v5(&Uuid::NAMESPACE_OID, self.id.to_hex().as_bytes());
+        let [language, english, status, level, zone, country, visa] = self.words;
+        let goals: Vec<_> = self
+            .goals
+            .iter()
+            .map(|goal| format!("\"{goal}\""))
+            .collect();
+        format!(
+            "{key}|{}|{}|{language}|{english}|{status}|{level}|{}|{zone}|{}|2024-01-{:02}|{}|{country}|{visa}|{}|{}|[{}]|{}|{}",
+            self.email,
+            self.name,
+            self.minutes,
+            self.streak,
+            self.streak_day + 1,
+            self.xp,
+            self.has_ssn,
+            self.remits,
+            goals.join(", "),
+            self.created,
+            self.active,
+        )
+    }
+
+    fn streak_midnight(&self) -> i64 {
+        EPOCH_MILLIS + self.streak_day * DAY_MILLIS
+    }
+}
+
+/// A row of the table `learners` as one text.
+pub const ROW: &str = "concat_ws('|', learner_id, email, display_name, native_language, \
+    english_proficiency, immigration_status, financial_experience_level, daily_goal_minutes, \
+    timezone, streak_count, to_char(streak_last_date, 'YYYY-MM-DD'), total_xp, country_of_origin, \
+    visa_type, has_ssn::text, sends_remittances::text, financial_goals::jsonb::text, \
+    (extract(epoch from created_at) * 1000)::bigint, (extract(epoch from last_active_at) * 1000)::bigint)";
+
+/// A megabyte that does not compress to nothing.
+fn large_goals(dice: &mut Dice) -> Vec<String> {
+    let goal = |dice: &mut Dice| {
+        let digits = (0..LARGE_GOAL / 16).map(|_| format!("{:016x}", dice.number()));
+        digits.collect::<String>()
+    };
+    let overhead = LARGE_GOAL / 100;
+    let count = (LARGE_BYTES - BYTES) / (LARGE_GOAL + overhead) + 1;
+    (0..count).map(|_| goal(dice)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BYTES, LARGE_BYTES, Learner, id, number_of_key};
+
+    #[test]
+    fn every_document_has_its_size_whatever_is_in_it() {
+        for number in 0..3_000 {
+            for revision in [0, 7] {
+                let document = Learner::new(1, number, revision, false).document().unwrap();
+                assert_eq!(document.as_bytes().len(), BYTES, "{number}");
+            }
+        }
+        let large = Learner::new(1, 1, 0, true).document().unwrap();
+        assert!(
+            large.as_bytes().len().abs_diff(LARGE_BYTES) < 10_000,
+            "{}",
+            large.as_bytes().len()
+        );
+    }
+
+    #[test]
+    fn an_update_changes_the_row_and_nothing_else_of_the_person() {
+        let (before, after) = (Learner::new(1, 5, 0, false), Learner::new(1, 5, 1, false));
+        assert_ne!(before.row(), after.row());
+        assert_eq!(before.email, after.email);
+        assert_eq!(before.row().matches('|').count(), 18);
+        assert_ne!(before.row(), Learner::new(2, 5, 0, false).row());
+    }
+
+    #[test]
+    fn the_number_is_read_back_from_a_records_key() {
+        let key = format!("objectId:{}", id(77_000_123).to_hex());
+        assert_eq!(number_of_key(key.as_bytes()), Some(77_000_123));
+        assert_eq!(number_of_key(b"string:x"), None);
+    }
+}

@@ -1,0 +1,29 @@
+//! What suites on real servers stand on, whatever they move.
+//!
+//! It takes servers that run ([`stack`]), or starts some that may be killed ([`servers`],
+//! [`mongod`]). On them each test has a [`world`] of its own: a [`target`] and a source,
+//! topics, a folder. It runs the real programs there ([`program`], [`fleet`]), or makes their
+//! records by hand ([`record`]), waits on conditions only ([`probe`], [`watch`]), makes and reads
+//! topics ([`topic`]), looks at the [`rows`] of a table, writes as applications do ([`source`]), and
+//! kills parts of it ([`fault`]), by [`dice`] that can be thrown again. All that fails is a
+//! [`failure`].
+//!
+//! Nothing here knows an application, or the inside of a program: the suites of every crate can
+//! stand on it.
+
+pub mod failure;
+pub mod dice;
+pub mod probe;
+pub mod stack;
+pub mod target;
+pub mod record;
+pub mod rows;
+pub mod servers;
+pub mod mongod;
+pub mod program;
+pub mod world;
+pub mod source;
+pub mod topic;
+pub mod fleet;
+pub mod watch;
+pub mod fault;
