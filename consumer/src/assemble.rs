@@ -10,7 +10,7 @@ use crate::{
     gate::Gate,
     metrics,
     pause::Pauses,
-    source::poll::{Command, Event, Expired},
+    source::event::{Command, Event, Expired},
 };
 use leafcutter_runtime::{
     admin::{Condition, Health},

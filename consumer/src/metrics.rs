@@ -52,6 +52,11 @@ pub fn paused(collection: &str, is_paused: bool) {
     gauge!("leafcutter_paused", "collection" => collection.to_owned()).set(value);
 }
 
+/// A partition that brought nothing though Kafka has records was begun anew.
+pub fn partition_begun_anew() {
+    counter!("leafcutter_partitions_begun_anew_total").increment(1);
+}
+
 /// Partitions held.
 #[expect(clippy::cast_precision_loss, reason = "no group has 2^52 partitions")]
 pub fn partitions(count: usize) {

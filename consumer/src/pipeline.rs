@@ -59,8 +59,6 @@ enum TaskError {
     Write(#[from] WriteError),
     #[error(transparent)]
     Topics(#[from] TopicsError),
-    #[error("the Kafka consumer ended")]
-    Poll(#[from] rdkafka::error::KafkaError),
 }
 
 /// Runs a consumer until it is stopped.
@@ -218,7 +216,10 @@ impl Pipeline {
             settings.breaker,
         );
         let (shutdown, held) = (self.shutdown.clone(), Arc::clone(held));
-        tasks.spawn_blocking_thread("poll", move || poll.run().map_err(TaskError::from));
+        tasks.spawn_blocking_thread("poll", move || {
+            poll.run();
+            Ok(())
+        });
         tasks.spawn("assembler", async move {
             Ok(Box::pin(assembler.run(events, batches_in, written, shutdown, held)).await?)
         });
@@ -325,15 +326,6 @@ fn explain(model: &Model, error: TaskError) -> Failure {
                 why,
                 "Start again. If this stays so, read the collection again: leafcutter resnapshot \
                  COLLECTION.",
-            ),
-        ),
-        TaskError::Poll(_) => Failure::one(
-            Exit::Bug,
-            Fault::new(
-                "could not read from Kafka",
-                "consumer group",
-                why,
-                "Start again; please report this.",
             ),
         ),
     }
