@@ -7,6 +7,7 @@
 //! when much does; its documents become rows here, while the writer is busy with the batch before.
 
 use crate::{
+    drift::SharedDrift,
     gate::Gate,
     metrics,
     pause::Pauses,
@@ -147,6 +148,7 @@ pub struct Assembler {
     generation: u64,
     limits: Limits,
     commands: std_mpsc::Sender<Command>,
+    drift: SharedDrift,
     ready: Condition,
     postgres: Condition,
     retained: Condition,
@@ -177,14 +179,15 @@ const LOST_WAIT: Duration = Duration::from_millis(500);
 impl Assembler {
     /// An assembler that takes partitions over through `connection`.
     pub fn new(
-        model: Arc<Model>,
         connection: Connection,
         gate: Gate,
         limits: Limits,
         commands: std_mpsc::Sender<Command>,
+        drift: SharedDrift,
         health: &Health,
         obeys_breaker: bool,
     ) -> Self {
+        let model = Arc::clone(connection.model());
         let ready = health.condition("partitions");
         ready.set(false, "waiting for the consumer group");
         // The preflight has just been there.
@@ -201,6 +204,7 @@ impl Assembler {
             generation: 0,
             limits,
             commands,
+            drift,
             ready,
             postgres,
             retained,
@@ -242,7 +246,9 @@ impl Assembler {
                     Ok(permit) => {
                         self.bytes = 0;
                         let next = Batch::sized_like(&self.batch);
-                        permit.send(std::mem::replace(&mut self.batch, next));
+                        let mut batch = std::mem::replace(&mut self.batch, next);
+                        self.drift.add(batch.rows.take_unmapped());
+                        permit.send(batch);
                     }
                     Err(_) => break,
                 },

@@ -26,4 +26,5 @@ pub mod breaker;
 pub mod dead_letter;
 pub mod settle;
 pub mod presence;
+pub mod drift;
 pub mod metrics;

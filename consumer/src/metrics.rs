@@ -57,6 +57,12 @@ pub fn partition_begun_anew() {
     counter!("leafcutter_partitions_begun_anew_total").increment(1);
 }
 
+/// How many fields of a collection were seen that no column takes.
+#[expect(clippy::cast_precision_loss, reason = "they are a thousand at most")]
+pub fn unmapped_fields(collection: &str, count: usize) {
+    gauge!("leafcutter_unmapped_fields", "collection" => collection.to_owned()).set(count as f64);
+}
+
 /// Partitions held.
 #[expect(clippy::cast_precision_loss, reason = "no group has 2^52 partitions")]
 pub fn partitions(count: usize) {

@@ -14,6 +14,7 @@ use crate::{
     breaker,
     control::{self, SharedControl},
     dead_letter::DeadLetters,
+    drift::{DriftTask, SharedDrift},
     gate::Gate,
     mapping,
     preflight::{self, Checked},
@@ -95,6 +96,7 @@ struct Pipeline {
     id: String,
     dead_letters: DeadLetters,
     control: SharedControl,
+    drift: SharedDrift,
 }
 
 impl Pipeline {
@@ -109,6 +111,7 @@ impl Pipeline {
         let dead_letters = DeadLetters::new(&settings.kafka, &id, &model.mapping.hash)
             .map_err(|fault| Failure::one(Exit::Settings, fault))?;
         Ok(Self {
+            drift: SharedDrift::new(Arc::clone(&model)),
             settings,
             model,
             config,
@@ -197,11 +200,11 @@ impl Pipeline {
         };
         let gate = Gate::new(self.control.clone());
         let assembler = Assembler::new(
-            Arc::clone(&self.model),
             self.connection("assignment"),
             gate,
             limits,
             commands,
+            self.drift.clone(),
             &self.health,
             settings.breaker > 0,
         );
@@ -278,6 +281,19 @@ impl Pipeline {
             "presence",
             Box::pin(async {
                 presence.run().await;
+                Ok(())
+            }),
+        );
+        let drift = DriftTask {
+            config: self.config.clone(),
+            group: self.settings.group.clone(),
+            drift: self.drift.clone(),
+            shutdown: self.shutdown.clone(),
+        };
+        tasks.spawn(
+            "drift",
+            Box::pin(async {
+                drift.run().await;
                 Ok(())
             }),
         );

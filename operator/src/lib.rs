@@ -25,6 +25,7 @@ pub mod draft;
 pub mod check;
 pub mod plan;
 pub mod list;
+pub mod drift;
 pub mod verify;
 
 use dead_letters::settings::DeadLettersVerb;
@@ -62,6 +63,7 @@ pub async fn run(cli: Cli, show: &mut Show<'_>) -> Result<Exit, Failure> {
         Verb::Draft(settings) => Box::pin(draft::run(*settings, show)).await,
         Verb::Check(settings) => check::run(&settings, show).await,
         Verb::List(settings) => Box::pin(list::run(&settings, show)).await,
+        Verb::Drift(settings) => drift::run(&settings, show).await,
         Verb::Plan(settings) => plan::run(&settings, show),
     }
 }

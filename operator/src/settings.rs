@@ -4,6 +4,7 @@ pub use crate::installation::Installation;
 use crate::{
     dead_letters::settings::DeadLettersVerb,
     draft::settings::{DraftSettings, HELP as DRAFT_HELP},
+    drift::DriftSettings,
     list::ListSettings,
     pause::PauseSettings,
     resnapshot::ResnapshotSettings,
@@ -42,6 +43,7 @@ What happened, and which command:
   what is in a topic               leafcutter peek
   there is no mapping yet          leafcutter draft
   which tables, how many rows      leafcutter list
+  which fields does nothing take   leafcutter drift
   is this mapping file sound       leafcutter check
   do the tables agree with it      leafcutter check --postgres
   which tables does it need        leafcutter plan
@@ -90,6 +92,9 @@ pub enum Verb {
     /// Which collection becomes which tables, and how many there are on both sides
     #[command(after_help = crate::list::HELP)]
     List(Box<ListSettings>),
+    /// Fields of documents that no column takes
+    #[command(after_help = crate::drift::HELP)]
+    Drift(Box<DriftSettings>),
     /// Show records of a topic
     #[command(after_help = PEEK_HELP)]
     Peek(PeekSettings),

@@ -26,6 +26,7 @@
 //! | `write` | the steps of one transaction |
 //! | `connection` | sessions and transactions |
 //! | `batch` `settle` `retry` `sweep` | four drivers |
+//! | `drift` | fields that no column takes, counted over many batches |
 
 pub mod ids;
 pub mod change;
@@ -51,5 +52,6 @@ pub mod settle;
 pub mod retry;
 pub mod isolate;
 pub mod sweep;
+pub mod drift;
 
 pub use error::ApplyError;

@@ -18,6 +18,7 @@ use leafcutter_sink::{
         parked::{self, WaitingDocuments},
         pauses::{self, PauseRow},
         resnapshots::{self, UnfinishedRow},
+        unmapped_fields::{self, UnmappedFieldRow},
     },
 };
 use std::{
@@ -107,6 +108,8 @@ pub struct Facts {
     pub unfinished: Vec<UnfinishedRow>,
     /// What a person has paused.
     pub pauses: Vec<PauseRow>,
+    /// Fields of documents that no column takes.
+    pub unmapped: Vec<UnmappedFieldRow>,
     /// Consumers seen in the last ten minutes.
     pub consumers: Vec<ConsumerRow>,
     /// What the control topic says, or why it cannot be read.
@@ -239,6 +242,7 @@ async fn ask(
         dead_letters: dead_letters::count_open(session).await?,
         breakers: breakers::rows(session, group).await?,
         pauses: pauses::rows(session, group).await?,
+        unmapped: unmapped_fields::rows(session, group).await?,
         unfinished: resnapshots::unfinished(session).await?,
         consumers: consumers::seen_within(session, group, SHOWN_SECONDS).await?,
         control,

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     catalog::Catalog,
+    drift,
     figures::{self, counted, percent},
     settings::Installation,
 };
@@ -60,6 +61,7 @@ pub fn judge(
         held: facts.held.iter().cloned().collect(),
         cascaded: facts.cascaded.iter().cloned().collect(),
         dead_letters: look.dead_letters(),
+        unmapped_fields: look.unmapped_fields(),
         accounting: accounting(&facts.offsets),
         kafka: facts.control.as_ref().err().cloned(),
     };
@@ -131,6 +133,19 @@ impl Look<'_> {
             problem: row.problem.clone(),
         };
         self.facts.consumers.iter().map(line).collect()
+    }
+
+    /// How many fields no column takes, by collection.
+    fn unmapped_fields(&self) -> BTreeMap<String, i64> {
+        let mut fields = BTreeMap::new();
+        for row in &self.facts.unmapped {
+            if drift::is_unmapped(row, self.catalog) {
+                *fields
+                    .entry(self.name_of_topic(&row.field.topic))
+                    .or_default() += 1;
+            }
+        }
+        fields
     }
 
     fn paused(&self) -> Vec<PausedLine> {

@@ -179,6 +179,12 @@ fn beside(out: &mut String, report: &Report, paint: Paint) {
     }
     let open = report.dead_letters.values().sum();
     lines.push(("dead letters".to_owned(), open, each(&report.dead_letters)));
+    let unmapped = report.unmapped_fields.values().sum();
+    lines.push((
+        "fields without column".to_owned(),
+        unmapped,
+        format!("{}: leafcutter drift", each(&report.unmapped_fields)),
+    ));
     lines.retain(|(_, number, _)| *number > 0);
     if lines.is_empty() {
         out.push('\n');
@@ -321,6 +327,7 @@ mod tests {
             held: BTreeMap::from([("learners".to_owned(), 1)]),
             cascaded: BTreeMap::new(),
             dead_letters: BTreeMap::from([("wrong-type".to_owned(), 2_000)]),
+            unmapped_fields: BTreeMap::from([("learners".to_owned(), 3)]),
             accounting: Accounting {
                 consumed: 1_203_441,
                 outcomes: BTreeMap::from([("applied", 1_203_408), ("stale", 33), ("held", 0)]),

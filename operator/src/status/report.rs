@@ -40,6 +40,8 @@ pub struct Report {
     pub cascaded: BTreeMap<String, i64>,
     /// Open dead letters, by reason.
     pub dead_letters: BTreeMap<String, i64>,
+    /// How many fields of documents no column takes, by collection.
+    pub unmapped_fields: BTreeMap<String, i64>,
     /// Whether every record has exactly one outcome.
     pub accounting: Accounting,
     /// Why Kafka could not be asked.

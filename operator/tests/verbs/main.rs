@@ -8,6 +8,7 @@
 )]
 
 mod again;
+mod drift;
 mod letters;
 mod list;
 mod live;

@@ -20,6 +20,7 @@ pub mod consumers;
 pub mod breakers;
 pub mod pauses;
 pub mod resnapshots;
+pub mod unmapped_fields;
 pub(crate) mod swept;
 mod flags;
 
@@ -81,7 +82,7 @@ impl<'a> Origins<'a> {
 mod tests {
     use std::{fs, path::Path};
 
-    const TABLES: [&str; 13] = [
+    const TABLES: [&str; 14] = [
         "offsets",
         "gates",
         "tombstones",
@@ -95,6 +96,7 @@ mod tests {
         "breakers",
         "resnapshots",
         "pauses",
+        "unmapped_fields",
     ];
 
     fn each_line(folder: &Path, look: &mut impl FnMut(&Path, &str)) {

@@ -23,6 +23,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0010_resnapshots.sql"),
     include_str!("../../migrations/0011_discarded.sql"),
     include_str!("../../migrations/0012_pauses.sql"),
+    include_str!("../../migrations/0013_unmapped_fields.sql"),
 ];
 
 /// The layout of this program.

@@ -35,6 +35,11 @@ impl Filter {
         }
     }
 
+    /// Whether every document or element has one.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self, Self::Block(conditions) if conditions.is_empty())
+    }
+
     /// Whether a document or element has a row, given the values found at the conditions' paths.
     ///
     /// # Errors

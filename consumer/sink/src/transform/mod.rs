@@ -27,7 +27,7 @@ mod unreadable;
 pub mod rows;
 
 pub use bad::Bad;
-pub use plan::{Made, Plan, TablePlan};
+pub use plan::{Made, Plan, TablePlan, Unmapped, UnmappedFields};
 pub use rows::{Row, Rows};
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 pub(crate) use super::field::field_length;
 
+use super::plan::Unmapped;
 use crate::ids::{RowIndex, RowRange, TableId};
 use std::ops::Range;
 
@@ -32,6 +33,8 @@ pub struct Rows {
     rows: Vec<Row>,
     /// Rows that got a value later, each as it was before.
     set: Vec<(RowIndex, Row)>,
+    /// What no row has.
+    unmapped: Unmapped,
 }
 
 /// How far a [`Rows`] was filled.
@@ -51,7 +54,18 @@ impl Rows {
             keys: Vec::with_capacity(like.keys.len().next_power_of_two()),
             rows: Vec::with_capacity(like.rows.len().next_power_of_two()),
             set: Vec::new(),
+            unmapped: Unmapped::default(),
         }
+    }
+
+    /// What was not taken of the documents, for whoever makes rows of them.
+    pub(super) fn unmapped(&mut self) -> &mut Unmapped {
+        &mut self.unmapped
+    }
+
+    /// Takes what was not taken of the documents, also of those whose rows were forgotten.
+    pub fn take_unmapped(&mut self) -> Unmapped {
+        std::mem::take(&mut self.unmapped)
     }
 
     /// How far it is filled.

@@ -44,6 +44,7 @@ const LAYOUT_4: [&str; 4] = [
 /// Back to layout 4, with what only it had.
 const BACK_TO_4: &str = "
     drop table leafcutter.resnapshots;
+    drop table leafcutter.unmapped_fields;
     drop table leafcutter.pauses;
     drop table leafcutter.breakers;
     alter table leafcutter.consumers drop column problem;

@@ -113,6 +113,7 @@ fn facts(control: Vec<Control>, offsets: Vec<OffsetRow>) -> Facts {
         dead_letters: Vec::new(),
         breakers: Vec::new(),
         pauses: Vec::new(),
+        unmapped: Vec::new(),
         unfinished: Vec::new(),
         consumers: vec![consumer],
         control: Ok(view),

@@ -8,8 +8,11 @@ mod compile;
 mod compiled;
 mod reasons;
 mod rest;
+mod taken;
 mod transform;
 mod trie;
+mod unmapped;
 
 pub use compiled::{Plan, TablePlan};
 pub use transform::Made;
+pub use unmapped::{Unmapped, UnmappedFields};

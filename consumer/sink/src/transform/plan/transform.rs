@@ -112,6 +112,11 @@ impl Plan {
         if !takes.map_err(|bad| plan.undecided(&bad, element))? {
             return Ok(false);
         }
+        if found.unmapped != 0 {
+            let from = element.map_or(0, |place| place.source);
+            let unmapped = rows.unmapped();
+            unmapped.note((plan.id, from), &plan.trie, found.unmapped, source);
+        }
         let start = rows.begin();
         for (position, column) in columns.iter().enumerate() {
             let parent = match (&plan.fills[position], parent_row) {
@@ -263,6 +268,7 @@ impl TablePlan {
             slots: vec![None; self.slots],
             conditions: vec![None; self.filter.conditions().len()],
             arrays: vec![None; self.arrays.len()],
+            unmapped: 0,
         };
         for &slot in &self.whole {
             found.slots[slot] = Some(source);

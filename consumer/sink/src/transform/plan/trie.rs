@@ -7,8 +7,9 @@
 //! mostly come in the same order in every document, so the look-up begins behind the last match.
 
 use crate::transform::{bad::Bad, bson_type::is_null};
-use bson::{RawBsonRef, RawDocument};
+use bson::{RawBsonRef, RawDocument, spec::ElementType};
 use leafcutter_schemas::mapping::Path;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 #[derive(Debug, Default)]
 pub(super) struct Trie {
@@ -53,6 +54,8 @@ pub(super) struct Found<'a> {
     pub(super) slots: Vec<Option<RawBsonRef<'a>>>,
     pub(super) conditions: Vec<Option<RawBsonRef<'a>>>,
     pub(super) arrays: Vec<Option<RawBsonRef<'a>>>,
+    /// The sum of the hashes of fields that no path names; 0 where there were none.
+    pub(super) unmapped: u64,
 }
 
 /// Goes through elements and puts what the trie names into the slots.
@@ -60,6 +63,16 @@ pub(super) fn walk<'a>(
     elements: bson::raw::RawIter<'a>,
     trie: &Trie,
     found: &mut Found<'a>,
+) -> Result<(), Bad> {
+    walk_named(elements, trie, found, true)
+}
+
+/// `named` says whether the names are a person's, and not positions in an array.
+fn walk_named<'a>(
+    elements: bson::raw::RawIter<'a>,
+    trie: &Trie,
+    found: &mut Found<'a>,
+    named: bool,
 ) -> Result<(), Bad> {
     let mut next = 0;
     for element in elements {
@@ -71,7 +84,15 @@ pub(super) fn walk<'a>(
             .position(|(n, _)| &**n == name)
             .map(|p| p + next);
         let hit = hit.or_else(|| behind.iter().position(|(n, _)| &**n == name));
-        let Some(position) = hit else { continue };
+        let Some(position) = hit else {
+            if named {
+                found.unmapped =
+                    found
+                        .unmapped
+                        .wrapping_add(hash(trie, name, element.element_type()));
+            }
+            continue;
+        };
         next = position + 1;
         let node = &trie.nodes[position].1;
         let value = element.value().map_err(|_| Bad::Malformed)?;
@@ -90,17 +111,23 @@ pub(super) fn walk<'a>(
                 // An array's elements have their positions as names: `items.0.sku`.
                 RawBsonRef::Array(inner) => {
                     let inner = RawDocument::from_bytes(inner.as_bytes());
-                    walk(
-                        inner.map_err(|_| Bad::Malformed)?.iter_elements(),
-                        &node.below,
-                        found,
-                    )?;
+                    let inner = inner.map_err(|_| Bad::Malformed)?;
+                    walk_named(inner.iter_elements(), &node.below, found, false)?;
                 }
                 _ => {}
             }
         }
     }
     Ok(())
+}
+
+/// The hash of a field that no path names below this node of a plan: its name and type.
+fn hash(trie: &Trie, name: &str, element_type: ElementType) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    std::ptr::from_ref(trie).addr().hash(&mut hasher);
+    name.hash(&mut hasher);
+    (element_type as u8).hash(&mut hasher);
+    hasher.finish()
 }
 
 impl Found<'_> {
