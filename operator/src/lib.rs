@@ -10,6 +10,7 @@ pub mod installation;
 pub mod settings;
 pub mod show;
 pub mod figures;
+pub mod confirm;
 pub mod connect;
 pub mod catalog;
 pub mod kafka;
@@ -27,6 +28,7 @@ pub mod plan;
 pub mod list;
 pub mod drift;
 pub mod verify;
+pub mod finish;
 
 use dead_letters::settings::DeadLettersVerb;
 use leafcutter_runtime::{
@@ -55,6 +57,7 @@ pub async fn run(cli: Cli, show: &mut Show<'_>) -> Result<Exit, Failure> {
             DeadLettersVerb::Discard(settings) => dead_letters::discard::run(&settings, show).await,
         },
         Verb::Verify(settings) => Box::pin(verify::run(*settings, show)).await,
+        Verb::Finish(settings) => Box::pin(finish::run(*settings, show)).await,
         Verb::Replay(settings) => Box::pin(replay::run(settings, show)).await,
         Verb::Resnapshot(settings) => Box::pin(resnapshot::run(*settings, show)).await,
         Verb::Pause(settings) => pause::run(&settings, show).await,

@@ -40,6 +40,7 @@ What happened, and which command:
   nothing is to be written now     leafcutter pause, later leafcutter resume
   the consumers stopped (exit 6)   leafcutter resume, once the cause is mended
   did everything arrive            leafcutter verify
+  may I cut over, and after it     leafcutter finish, days later finish --drop
   what is in a topic               leafcutter peek
   there is no mapping yet          leafcutter draft
   which tables, how many rows      leafcutter list
@@ -50,10 +51,10 @@ What happened, and which command:
 
 Exit codes:
   0  done                                5  Kafka no longer has what is needed
-  1  done, and there is something to     6  more rows would be deleted than may
-     look at                             7  state does not fit the mapping
-  2  usage                              70  a bug
-  3  settings or mapping
+  1  done, and there is something to     6  refused: not ready, or more rows
+     look at                                would be deleted than may
+  2  usage                               7  state does not fit the mapping
+  3  settings or mapping                70  a bug
   4  a server is not as it has to be";
 
 /// What the tool can do.
@@ -68,6 +69,9 @@ pub enum Verb {
     /// Compare every document with its rows, while both sides are written to
     #[command(after_help = crate::verify::settings::HELP)]
     Verify(Box<crate::verify::settings::VerifySettings>),
+    /// End the migration: wait, compare, ready the tables; days later, --drop
+    #[command(after_help = crate::finish::settings::HELP)]
+    Finish(Box<crate::finish::FinishSettings>),
     /// Apply topics again from their start, while the consumers run
     #[command(
         after_help = REPLAY_HELP,

@@ -5,7 +5,7 @@
 
 pub mod facts;
 pub mod judge;
-mod readiness;
+pub mod readiness;
 pub mod render;
 pub mod report;
 
@@ -18,11 +18,14 @@ use crate::{
 };
 use facts::{ControlFollower, Facts};
 use judge::judge;
+use leafcutter_consumer::settings::PostgresSettings;
 use leafcutter_runtime::{
     exit::Exit,
+    kafka::KafkaSettings,
     report::{Failure, Fault},
 };
 use leafcutter_schemas::name::control_topic;
+use readiness::Reason;
 use report::Report;
 use std::time::Duration;
 
@@ -36,37 +39,48 @@ const SAMPLE: Duration = Duration::from_millis(700);
 /// answer, and of the exit code.
 pub async fn run(settings: StatusSettings, show: &mut Show<'_>) -> Result<Exit, Failure> {
     let installation = settings.installation;
-    let catalog = Catalog::load(&installation.prefix, installation.mapping.as_deref())?;
-    let state = State::open(&settings.postgres).await?;
-    let topic = control_topic(&installation.prefix);
-    let mut watch = Watch {
-        follower: Some(ControlFollower::new(settings.kafka, topic)),
-        state,
-        catalog,
-        installation,
-        before: None,
-    };
+    let mut watch = Watch::open(installation, &settings.postgres, settings.kafka).await?;
     match settings.watch {
         None => watch.once(show).await,
         Some(pause) => watch.until_interrupted(show, pause).await,
     }
 }
 
-struct Watch {
+/// Looks at everything, as often as it is wanted.
+#[derive(Debug)]
+pub(crate) struct Watch {
     /// Away while a thread reads with it.
     follower: Option<ControlFollower>,
-    state: State,
-    catalog: Catalog,
-    installation: Installation,
+    pub(crate) state: State,
+    pub(crate) catalog: Catalog,
+    pub(crate) installation: Installation,
     before: Option<Facts>,
 }
 
 impl Watch {
+    /// Connects to PostgreSQL; Kafka is asked with the first look.
+    pub(crate) async fn open(
+        installation: Installation,
+        postgres: &PostgresSettings,
+        kafka: KafkaSettings,
+    ) -> Result<Self, Failure> {
+        let catalog = Catalog::load(&installation.prefix, installation.mapping.as_deref())?;
+        let state = State::open(postgres).await?;
+        let topic = control_topic(&installation.prefix);
+        Ok(Self {
+            follower: Some(ControlFollower::new(kafka, topic)),
+            state,
+            catalog,
+            installation,
+            before: None,
+        })
+    }
+
     async fn once(&mut self, show: &mut Show<'_>) -> Result<Exit, Failure> {
-        let mut report = self.look().await?;
+        let (mut report, _) = self.look().await?;
         if report.collections.iter().any(|line| line.behind > 0) {
             tokio::time::sleep(SAMPLE).await;
-            report = self.look().await?;
+            (report, _) = self.look().await?;
         }
         if show.json {
             show.json(&report);
@@ -99,7 +113,7 @@ impl Watch {
                 looked = self.look() => looked,
             };
             match looked {
-                Ok(report) => {
+                Ok((report, _)) => {
                     last = exit(&report);
                     show_again(show, &report);
                 }
@@ -111,7 +125,8 @@ impl Watch {
         Ok(last)
     }
 
-    async fn look(&mut self) -> Result<Report, Failure> {
+    /// Looks; each reason not to cut over comes with what it is about.
+    pub(crate) async fn look(&mut self) -> Result<(Report, Vec<Reason>), Failure> {
         let follower = self.follower.take();
         let mut follower =
             follower.ok_or_else(|| bug("the reader of the control topic is gone"))?;
@@ -130,14 +145,19 @@ impl Watch {
             let topics = facts.topics();
             self.catalog.add_topics(topics.iter().map(String::as_str));
         }
-        let report = judge(
+        let judged = judge(
             &facts,
             self.before.as_ref(),
             &self.catalog,
             &self.installation,
         );
         self.before = Some(facts);
-        Ok(report)
+        Ok(judged)
+    }
+
+    /// What was known at the last look.
+    pub(crate) fn facts(&self) -> Option<&Facts> {
+        self.before.as_ref()
     }
 }
 

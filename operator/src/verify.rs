@@ -36,4 +36,4 @@ pub mod report;
 mod progress;
 mod run;
 
-pub use run::run;
+pub use run::{compare as compare_once, run};

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     catalog::{Collection, usage},
+    confirm::asked,
     connect::State,
     figures::{count, percent},
     show::{Show, wrap},
@@ -293,25 +294,6 @@ async fn begin_noted(
     let passed_by = offsets::pass_by(session, group, topic, expired).await?;
     session.batch("commit").await?;
     Ok(passed_by)
-}
-
-/// What the person answers; nothing when the program is to stop.
-async fn asked(show: &mut Show<'_>, question: &str, shutdown: &Shutdown) -> String {
-    show.text(question);
-    let (send, receive) = tokio::sync::oneshot::channel();
-    // A thread that nothing waits for: it may read until the program has ended.
-    std::thread::spawn(move || {
-        let mut line = String::new();
-        let read = std::io::stdin().read_line(&mut line);
-        send.send(read.map(|_| line).unwrap_or_default())
-            .unwrap_or_default();
-    });
-    let answer = tokio::select! {
-        biased;
-        () = shutdown.wait() => String::new(),
-        answer = receive => answer.unwrap_or_default(),
-    };
-    answer.trim().to_owned()
 }
 
 /// Waits for the work and shows how far it is.

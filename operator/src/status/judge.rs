@@ -2,7 +2,7 @@
 
 use super::{
     facts::{ControlView, Facts},
-    readiness::reasons,
+    readiness::{Reason, reasons},
     report::{
         Accounting, Broken, CollectionLine, ConsumerLine, ParentLine, PausedLine, ProducerLine,
         ReadAgainLine, Report, SnapshotState, StoppedLine, WaitingLine,
@@ -24,14 +24,14 @@ use leafcutter_sink::{
 };
 use std::collections::BTreeMap;
 
-/// Judges.
+/// Judges. The reasons not to cut over come with what they are about, too.
 #[must_use]
 pub fn judge(
     facts: &Facts,
     before: Option<&Facts>,
     catalog: &Catalog,
     installation: &Installation,
-) -> Report {
+) -> (Report, Vec<Reason>) {
     let nothing = ControlView::default();
     let control = facts.control.as_ref().unwrap_or(&nothing);
     let look = Look {
@@ -65,19 +65,20 @@ pub fn judge(
         accounting: accounting(&facts.offsets),
         kafka: facts.control.as_ref().err().cloned(),
     };
-    report.not_ready_because = reasons(&report);
+    let mut reasons = reasons(&report);
     // The most likely cause of everything else comes first.
     if facts.offsets.is_empty() && !facts.groups.is_empty() {
         let groups = facts.groups.join(", ");
         let group = &installation.group;
         let why = format!("group {group} has applied nothing here; --group may be: {groups}");
-        report.not_ready_because.insert(0, why);
+        reasons.insert(0, Reason::stored(why));
     }
     if let Some(why) = look.outside() {
-        report.not_ready_because.insert(0, why);
+        reasons.insert(0, Reason::stored(why));
     }
-    report.ready = report.not_ready_because.is_empty();
-    report
+    report.ready = reasons.is_empty();
+    report.not_ready_because = reasons.iter().map(|reason| reason.words.clone()).collect();
+    (report, reasons)
 }
 
 struct Look<'a> {

@@ -5,30 +5,76 @@ use crate::figures::{counted, percent, span};
 use leafcutter_sink::change::Outcome;
 
 /// A producer that was silent for longer is gone; each sends a heartbeat every second.
-pub(super) const HEARTBEAT_AGE_MAX: i64 = 10;
+pub const HEARTBEAT_AGE_MAX: i64 = 10;
 /// Behind by more seconds than this, cutting over would mean waiting.
 const LAG_MAX: i64 = 10;
 
+/// What a reason is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum About {
+    /// Whether the programs run, and what only they can tell: it says nothing of what is stored.
+    Programs,
+    /// Something on its way: it passes by itself.
+    Passing,
+    /// What is stored: it stays until somebody mends it.
+    Stored,
+}
+
+/// Why not to cut over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    /// In a sentence, with the command that mends it.
+    pub words: String,
+    /// What it is about.
+    pub about: About,
+}
+
+impl Reason {
+    /// Of what is stored.
+    #[must_use]
+    pub fn stored(words: impl Into<String>) -> Self {
+        Self {
+            words: words.into(),
+            about: About::Stored,
+        }
+    }
+
+    fn passing(words: impl Into<String>) -> Self {
+        Self {
+            words: words.into(),
+            about: About::Passing,
+        }
+    }
+
+    fn programs(words: impl Into<String>) -> Self {
+        Self {
+            words: words.into(),
+            about: About::Programs,
+        }
+    }
+}
+
 /// Why not to cut over now, the most fundamental first.
-pub(super) fn reasons(report: &Report) -> Vec<String> {
+pub(super) fn reasons(report: &Report) -> Vec<Reason> {
     let mut reasons = Vec::new();
     if let Some(fault) = &report.kafka {
-        reasons.push(format!("Kafka cannot be asked: {}", fault.why));
+        let why = &fault.why;
+        reasons.push(Reason::programs(format!("Kafka cannot be asked: {why}")));
     } else if report.producers.is_empty() {
-        reasons.push("no producer has sent a heartbeat yet".to_owned());
+        let why = "no producer has sent a heartbeat yet: leafcutter-producer run";
+        reasons.push(Reason::programs(why));
     }
     for producer in &report.producers {
         if producer.heartbeat_age_seconds > HEARTBEAT_AGE_MAX {
-            let age = span(producer.heartbeat_age_seconds);
-            reasons.push(format!(
-                "producer {} was last heard of {age} ago",
-                producer.name
-            ));
+            let (name, age) = (&producer.name, span(producer.heartbeat_age_seconds));
+            reasons.push(Reason::programs(format!(
+                "producer {name} was last heard of {age} ago: leafcutter-producer run"
+            )));
         } else if producer.source_time.is_none() {
-            reasons.push(format!(
+            reasons.push(Reason::passing(format!(
                 "producer {} cannot tell yet how far it is",
                 producer.name
-            ));
+            )));
         }
     }
     for paused in &report.paused {
@@ -37,12 +83,12 @@ pub(super) fn reasons(report: &Report) -> Vec<String> {
             None => ("all collections", "are"),
         };
         let (since, why) = (&paused.since, &paused.reason);
-        reasons.push(format!(
+        reasons.push(Reason::stored(format!(
             "{name} {be} paused by a person since {since}: {why}; to go on: leafcutter resume"
-        ));
+        )));
     }
     for stopped in &report.stopped {
-        reasons.push(format!(
+        reasons.push(Reason::stored(format!(
             "{} stopped {} ago, since {} in a row could not be applied; the last one: {}; once it is \
              mended: leafcutter resume {}",
             stopped.collection,
@@ -50,117 +96,117 @@ pub(super) fn reasons(report: &Report) -> Vec<String> {
             counted(stopped.failures, "record"),
             stopped.reason,
             stopped.collection
-        ));
+        )));
     }
     for again in &report.read_again {
         let (name, age) = (&again.collection, span(again.seconds_ago));
-        reasons.push(if again.running {
+        reasons.push(Reason::stored(if again.running {
             format!("{name} is being read again, since {age}")
         } else {
             format!(
                 "{name} was read again {age} ago, and not to the end: leafcutter resnapshot {name}"
             )
-        });
+        }));
     }
     consumers_not_ready(report, &mut reasons);
     if report.collections.is_empty() {
-        reasons.push("no collection is known yet".to_owned());
+        reasons.push(Reason::stored("no collection is known yet"));
     }
-    for line in &report.collections {
-        reasons.extend(collection_not_ready(line).map(|why| format!("{}: {why}", line.collection)));
-    }
-    let waiting = |orphans: bool| -> i64 {
-        report
-            .waiting
-            .iter()
-            .filter(|w| w.orphans == orphans)
-            .map(|w| w.documents)
-            .sum()
-    };
-    if waiting(false) > 0 {
-        reasons.push(format!("{} waiting", counted(waiting(false), "document")));
-    }
-    let held: i64 = report.held.values().sum();
-    if held > 0 {
-        reasons.push(format!(
-            "{} kept because others point there",
-            counted(held, "deleted row")
-        ));
-    }
+    reasons.extend(report.collections.iter().filter_map(collection_not_ready));
+    waiting(report, &mut reasons);
     let letters: i64 = report.dead_letters.values().sum();
     if letters > 0 {
-        reasons.push(format!(
+        reasons.push(Reason::stored(format!(
             "{} open: leafcutter dead-letters list",
             counted(letters, "dead letter")
-        ));
+        )));
     }
     let suppressed = Outcome::Suppressed.column();
-    if let Some(&records) = report
-        .accounting
-        .outcomes
-        .get(suppressed)
-        .filter(|&&n| n > 0)
-    {
-        reasons.push(format!(
+    let suppressed = report.accounting.outcomes.get(suppressed);
+    if let Some(&records) = suppressed.filter(|&&n| n > 0) {
+        reasons.push(Reason::stored(format!(
             "{} suppressed by the target: a trigger, a rule or a policy keeps rows from being written or deleted; mend it, then leafcutter replay",
             counted(records, "record")
-        ));
+        )));
     }
     if !report.accounting.broken.is_empty() {
-        reasons.push("the accounting does not add up".to_owned());
+        reasons.push(Reason::stored("the accounting does not add up"));
     }
     reasons
 }
 
-fn consumers_not_ready(report: &Report, reasons: &mut Vec<String>) {
+/// Documents that wait, and rows that stay for the sake of others.
+fn waiting(report: &Report, reasons: &mut Vec<Reason>) {
+    let waiting = report.waiting.iter().filter(|w| !w.orphans);
+    let waiting: i64 = waiting.map(|w| w.documents).sum();
+    if waiting > 0 {
+        let words = format!("{} waiting", counted(waiting, "document"));
+        reasons.push(Reason::passing(words));
+    }
+    let held: i64 = report.held.values().sum();
+    if held > 0 {
+        reasons.push(Reason::stored(format!(
+            "{} kept because others point there",
+            counted(held, "deleted row")
+        )));
+    }
+}
+
+fn consumers_not_ready(report: &Report, reasons: &mut Vec<Reason>) {
     let alive: Vec<&ConsumerLine> = report.consumers.iter().filter(|c| c.alive).collect();
     let mut mappings: Vec<&str> = alive.iter().map(|c| c.mapping.as_str()).collect();
     mappings.sort_unstable();
     mappings.dedup();
     if alive.is_empty() {
-        reasons.push("no consumer is running".to_owned());
+        let why = "no consumer is running: leafcutter-consumer run";
+        reasons.push(Reason::programs(why));
     } else if mappings.len() > 1 {
-        reasons.push(format!(
+        reasons.push(Reason::programs(format!(
             "the consumers run under {} mappings",
             mappings.len()
-        ));
+        )));
     } else if let Some(ours) = &report.mapping
         && mappings[0] != ours
     {
-        reasons.push(format!(
+        reasons.push(Reason::programs(format!(
             "the consumers run under mapping {}, the file is {ours}",
             mappings[0]
-        ));
+        )));
     }
     for consumer in alive {
         if let Some(problem) = &consumer.problem {
-            reasons.push(format!("{} waits: {problem}", consumer.id));
+            let words = format!("{} waits: {problem}", consumer.id);
+            reasons.push(Reason::programs(words));
         }
     }
 }
 
-fn collection_not_ready(line: &CollectionLine) -> Option<String> {
+fn collection_not_ready(line: &CollectionLine) -> Option<Reason> {
+    let name = &line.collection;
     match line.snapshot {
         SnapshotState::Running => {
             let read = i64::try_from(line.snapshot_read).unwrap_or(i64::MAX);
             let estimated = i64::try_from(line.snapshot_estimated).unwrap_or(i64::MAX);
-            return Some(format!(
-                "snapshot {} % read",
-                percent(read, estimated).min(99)
-            ));
+            let part = percent(read, estimated).min(99);
+            return Some(Reason::programs(format!("{name}: snapshot {part} % read")));
         }
-        SnapshotState::Unknown => return Some("no producer has snapshotted it".to_owned()),
+        SnapshotState::Unknown => {
+            let why = format!("{name}: no producer has snapshotted it: leafcutter-producer run");
+            return Some(Reason::programs(why));
+        }
         SnapshotState::Complete | SnapshotState::None => {}
     }
     if !line.gate_waits_for.is_empty() {
-        return Some("waits for its parents".to_owned());
+        return Some(Reason::passing(format!("{name}: waits for its parents")));
     }
     let behind = || counted(line.behind, "record");
     match line.lag_seconds {
-        Some(lag) if lag > LAG_MAX && line.behind > 0 => {
-            Some(format!("{} and {} behind", behind(), span(lag)))
-        }
-        None if line.behind > 0 => Some(format!("{} behind", behind())),
+        Some(lag) if lag > LAG_MAX && line.behind > 0 => Some(Reason::passing(format!(
+            "{name}: {} and {} behind",
+            behind(),
+            span(lag)
+        ))),
+        None if line.behind > 0 => Some(Reason::passing(format!("{name}: {} behind", behind()))),
         Some(_) | None => None,
     }
 }

@@ -10,6 +10,9 @@ use std::fmt::Write as _;
 const NAME: usize = 20;
 const BAR: usize = 11;
 
+/// What to do once it is ready.
+const NEXT: &str = "next: nobody writes to the source any more, then leafcutter finish";
+
 /// Renders it.
 #[must_use]
 pub fn render(report: &Report, paint: Paint) -> String {
@@ -240,6 +243,7 @@ fn verdict(out: &mut String, report: &Report, paint: Paint) {
     out.push('\n');
     if report.ready {
         writeln!(out, "{}", paint.good("ready to cut over")).unwrap_or_default();
+        out.push_str(&paint.dim(&wrap("  ", NEXT)));
         return;
     }
     writeln!(out, "{}", paint.attention("not ready to cut over")).unwrap_or_default();
@@ -400,10 +404,12 @@ mod tests {
     }
 
     #[test]
-    fn ready_is_said_in_one_line() {
+    fn ready_is_said_on_a_line_of_its_own_with_the_next_step() {
         let mut report = report();
         report.ready = true;
         report.not_ready_because.clear();
-        assert!(render(&report, Paint::PLAIN).ends_with("\nready to cut over\n"));
+        let text = render(&report, Paint::PLAIN);
+        let (_, last) = text.split_once("\nready to cut over\n").unwrap();
+        assert!(last.contains("then leafcutter finish"), "{text}");
     }
 }

@@ -17,21 +17,27 @@ use std::fmt::Write as _;
 
 /// A collection's part of the report.
 #[derive(Debug, Clone, Serialize)]
-struct Part {
-    collection: String,
+pub struct Part {
+    /// Its name, with the database.
+    pub collection: String,
+    /// What was compared, and what became of it.
     #[serde(flatten)]
-    counts: Counts,
-    missing: u64,
-    extra: u64,
-    passed_percent: f64,
+    pub counts: Counts,
+    /// Rows that are not there.
+    pub missing: u64,
+    /// Rows that no document has.
+    pub extra: u64,
+    /// Documents that do not differ.
+    pub passed_percent: f64,
 }
 
 /// The whole of it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
     /// `clean`, `differences` or `interrupted`.
-    verdict: &'static str,
-    collections: Vec<Part>,
+    pub verdict: &'static str,
+    /// Each collection.
+    pub collections: Vec<Part>,
     integrity: Option<Integrity>,
     /// Differences that nobody could prove, since nothing moved any more.
     unproven: u64,
@@ -173,7 +179,8 @@ impl Report {
         out
     }
 
-    fn last(&self) -> String {
+    /// The verdict in a sentence.
+    pub fn last(&self) -> String {
         let all: u64 = self.collections.iter().map(|part| part.counts.all()).sum();
         let documents: u64 = self
             .collections
@@ -192,7 +199,8 @@ impl Report {
     }
 }
 
-fn percent(counts: &Counts) -> String {
+/// How many documents do not differ, in percent.
+pub fn percent(counts: &Counts) -> String {
     let passed = counts.passed();
     // Only the whole is 100.
     let passed = if counts.differ > 0 {

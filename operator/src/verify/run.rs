@@ -74,6 +74,19 @@ pub async fn run(settings: VerifySettings, show: &mut Show<'_>) -> Result<Exit, 
     }
 }
 
+/// Compares once, for another verb: shows how far it is, and leaves telling what it came to.
+///
+/// # Errors
+/// As [`run`].
+pub async fn compare(
+    settings: &VerifySettings,
+    show: &mut Show<'_>,
+    shutdown: &Shutdown,
+) -> Result<Report, Failure> {
+    let job = Arc::new(open(settings, shutdown.clone()).await?);
+    Box::pin(compared(settings, show, shutdown, &job)).await
+}
+
 /// What a verification came to.
 enum End {
     Counted(Vec<Counted>),
@@ -103,11 +116,21 @@ async fn once(
     show: &mut Show<'_>,
     shutdown: &Shutdown,
 ) -> Result<(End, Arc<Job>), Failure> {
-    let began = Instant::now();
     let job = Arc::new(open(settings, shutdown.clone()).await?);
     if settings.counts_only {
         return Ok((End::Counted(counted::count(&job).await?), job));
     }
+    let report = Box::pin(compared(settings, show, shutdown, &job)).await?;
+    Ok((End::Compared(report), job))
+}
+
+async fn compared(
+    settings: &VerifySettings,
+    show: &mut Show<'_>,
+    shutdown: &Shutdown,
+    job: &Arc<Job>,
+) -> Result<Report, Failure> {
+    let began = Instant::now();
     let hash = job.works.first().map_or("", |work| work.hash.as_str());
     let progress = Arc::new(Progress::open(settings.resume.as_deref(), hash)?);
     let mut whole = 0;
@@ -115,8 +138,8 @@ async fn once(
         let all = job.source.estimate(work).await?;
         whole += settings.sample.map_or(all, |sample| all.min(sample.into()));
     }
-    let course = Box::pin(course(&job, settings, &progress));
-    let integrity = progress::shown(&job, whole, show, course).await?;
+    let course = Box::pin(course(job, settings, &progress));
+    let integrity = progress::shown(job, whole, show, course).await?;
     job.board.flush()?;
     let how = How {
         integrity,
@@ -124,8 +147,7 @@ async fn once(
         interrupted: shutdown.is_triggered(),
         seconds: began.elapsed().as_secs(),
     };
-    let report = Report::of(&job, &job.board, &how);
-    Ok((End::Compared(report), job))
+    Ok(Report::of(job, &job.board, &how))
 }
 
 async fn open(settings: &VerifySettings, shutdown: Shutdown) -> Result<Job, Failure> {

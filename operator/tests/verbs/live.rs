@@ -118,7 +118,12 @@ impl Live {
     }
 
     fn mapping(&self) -> PathBuf {
-        self.folder.path().join("mapping.yaml")
+        self.file("mapping.yaml")
+    }
+
+    /// A file of this test's own.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     pub(crate) fn collection(&self, name: &str) -> Collection<Document> {

@@ -9,6 +9,7 @@
 
 mod again;
 mod drift;
+mod finish;
 mod letters;
 mod list;
 mod live;

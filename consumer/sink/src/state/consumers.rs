@@ -102,10 +102,20 @@ pub async fn seen_within(
     group: &str,
     seconds: i64,
 ) -> Result<Vec<ConsumerRow>, Error> {
+    seen(session, Some(group), seconds).await
+}
+
+/// Of one group, or of all.
+async fn seen(
+    session: &mut Session,
+    group: Option<&str>,
+    seconds: i64,
+) -> Result<Vec<ConsumerRow>, Error> {
     const SEEN: &str = "\
         select id, host, program, mapping, partitions::bigint, admin, \
         extract(epoch from clock_timestamp() - seen_at)::bigint, problem from leafcutter.consumers \
-        where consumer_group = $1 and seen_at > now() - make_interval(secs => $2::bigint::float8) order by id";
+        where ($1::text is null or consumer_group = $1) \
+        and seen_at > now() - make_interval(secs => $2::bigint::float8) order by id";
     let rows = session.query(SEEN, &[&group, &seconds]).await?;
     let read = |row: &tokio_postgres::Row| ConsumerRow {
         id: row.get(0),
@@ -126,4 +136,21 @@ pub async fn seen_within(
 /// As [`write`].
 pub async fn alive(session: &mut Session, group: &str) -> Result<Vec<ConsumerRow>, Error> {
     seen_within(session, group, ALIVE_SECONDS).await
+}
+
+/// Those that run, of whatever group.
+///
+/// # Errors
+/// As [`write`].
+pub async fn alive_of_all_groups(session: &mut Session) -> Result<Vec<ConsumerRow>, Error> {
+    seen(session, None, ALIVE_SECONDS).await
+}
+
+/// Lets nobody say that it is here until the transaction ends.
+///
+/// # Errors
+/// As [`write`]; also when somebody does not let go of the table in time.
+pub async fn lock(session: &mut Session) -> Result<(), Error> {
+    const LOCK: &str = "lock table leafcutter.consumers in access exclusive mode";
+    session.batch(LOCK).await
 }

@@ -21,12 +21,35 @@ pub mod breakers;
 pub mod pauses;
 pub mod resnapshots;
 pub mod unmapped_fields;
+pub mod finished;
+pub mod removal;
 pub(crate) mod swept;
 mod flags;
 
 pub use flags::StateFlags;
 
 use leafcutter_schemas::version::Version;
+
+/// Leafcutter's tables.
+pub const TABLES: [&str; 15] = [
+    "meta",
+    "offsets",
+    "gates",
+    "tombstones",
+    "parked",
+    "held",
+    "dead_letters",
+    "cascaded_rows",
+    "key_map",
+    "retained_records",
+    "consumers",
+    "breakers",
+    "resnapshots",
+    "pauses",
+    "unmapped_fields",
+];
+/// Its functions.
+pub const FUNCTIONS: [&str; 1] = ["index_key"];
 
 /// A document's key in the state, with a version.
 pub type KeyVersion<'a> = (&'a [u8], Version);
@@ -80,24 +103,8 @@ impl<'a> Origins<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::TABLES;
     use std::{fs, path::Path};
-
-    const TABLES: [&str; 14] = [
-        "offsets",
-        "gates",
-        "tombstones",
-        "parked",
-        "held",
-        "dead_letters",
-        "cascaded_rows",
-        "key_map",
-        "retained_records",
-        "consumers",
-        "breakers",
-        "resnapshots",
-        "pauses",
-        "unmapped_fields",
-    ];
 
     fn each_line(folder: &Path, look: &mut impl FnMut(&Path, &str)) {
         for entry in fs::read_dir(folder).unwrap() {
@@ -121,7 +128,8 @@ mod tests {
             each_line(&sink.join(folder), &mut |path, line| {
                 for table in TABLES {
                     if line.contains(&format!("leafcutter.{table}")) {
-                        let own = sink.join("src/state").join(table);
+                        let own = if table == "meta" { "schema" } else { table };
+                        let own = sink.join("src/state").join(own);
                         let is_own = path.starts_with(&own) || path.with_extension("") == own;
                         elsewhere.extend((!is_own).then(|| format!("{}: {line}", path.display())));
                         found += 1;

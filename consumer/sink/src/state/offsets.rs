@@ -357,6 +357,18 @@ pub async fn topics(session: &mut Session) -> Result<Vec<String>, Error> {
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
+/// When a group moved last, by topic: milliseconds since 1970.
+///
+/// # Errors
+/// As [`pass`].
+pub async fn moved_at(session: &mut Session, group: &str) -> Result<BTreeMap<String, i64>, Error> {
+    const MOVED: &str = "\
+        select topic, (extract(epoch from max(updated_at)) * 1000)::bigint \
+        from leafcutter.offsets where consumer_group = $1 group by topic";
+    let rows = session.query(MOVED, &[&group]).await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
 /// Rewinds all partitions of these topics to their beginning, counters too, and takes them from their
 /// owners. Gives the epochs, under which no consumer works yet. Within a transaction of the caller's.
 ///

@@ -58,13 +58,20 @@ pub async fn begin(session: &mut Session) -> Result<(), MigrateError> {
     done
 }
 
+/// Keeps everybody else from changing the schema until the transaction ends.
+///
+/// # Errors
+/// When PostgreSQL is lost, or somebody is at it for longer than the session waits for a lock.
+pub async fn lock(session: &mut Session) -> Result<(), Error> {
+    let sql = "select pg_advisory_xact_lock($1)";
+    session.execute(sql, &[&LOCK]).await.map(drop)
+}
+
 async fn migrate(session: &mut Session) -> Result<(), MigrateError> {
     session
         .batch("begin; set local lock_timeout = '120s'")
         .await?;
-    session
-        .execute("select pg_advisory_xact_lock($1)", &[&LOCK])
-        .await?;
+    lock(session).await?;
     let layout = layout(session).await?;
     if layout > LAYOUT {
         return Err(MigrateError::Newer { found: layout });
@@ -92,4 +99,13 @@ pub async fn layout(session: &mut Session) -> Result<usize, Error> {
     let highest = "select coalesce(max(layout), 0) from leafcutter.meta";
     let layout: i32 = session.query_one(highest, &[]).await?.get(0);
     Ok(usize::try_from(layout).unwrap_or(0))
+}
+
+/// When the first consumer made the schema, milliseconds since 1970.
+///
+/// # Errors
+/// When PostgreSQL is lost.
+pub async fn created_at(session: &mut Session) -> Result<Option<i64>, Error> {
+    let first = "select (extract(epoch from min(created_at)) * 1000)::bigint from leafcutter.meta";
+    Ok(session.query_one(first, &[]).await?.get(0))
 }

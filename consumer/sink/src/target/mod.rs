@@ -8,6 +8,9 @@ pub(crate) mod numbers;
 pub mod ddl;
 pub mod suppressing;
 pub mod compare;
+pub mod sequences;
+pub mod unproven;
+pub mod own_columns;
 mod migrate;
 
 pub use migrate::migrate;

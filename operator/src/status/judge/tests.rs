@@ -136,7 +136,7 @@ fn settled() -> Facts {
 }
 
 fn look(facts: &Facts) -> Report {
-    judge(facts, None, &catalog(), &installation())
+    judge(facts, None, &catalog(), &installation()).0
 }
 
 #[test]
@@ -278,7 +278,12 @@ fn rates_come_from_two_looks() {
         vec![applied("parents", 0, 1_100, 1)],
     );
     now.at += 2_000;
-    let line = |before| judge(&now, before, &catalog(), &installation()).collections[0].clone();
+    let line = |before| {
+        judge(&now, before, &catalog(), &installation())
+            .0
+            .collections[0]
+            .clone()
+    };
     assert_eq!((line(None).rate, line(None).seconds_left), (None, None));
     assert_eq!(
         (line(Some(&before)).rate, line(Some(&before)).seconds_left),
