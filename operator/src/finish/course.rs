@@ -8,13 +8,16 @@
 //! 6. What was found is written down. A step that finds something does not keep the others from being made.
 
 use super::{
-    FinishSettings, counted, forced, interrupted, markdown, no_mapping, refused,
-    report::{Report, Times, Verified},
-    session, tell,
+    counted,
+    files::Files,
+    refusal::{forced, interrupted, no_mapping, refused},
+    report::{NOT_CLEAN, Report, Times, Verified},
+    session::session,
+    settings::FinishSettings,
+    tell,
     wait::{Ended, Goals, Waits, wait},
 };
 use crate::{
-    catalog::usage,
     connect::State,
     figures::{utc, version_utc},
     show::Show,
@@ -42,72 +45,12 @@ use leafcutter_sink::{
     },
 };
 use std::{
-    path::{Path, PathBuf},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// Differences that verify names in the report at most.
 const DIFFERENCES: usize = 10;
-
-/// Where the report goes.
-pub(super) struct Files {
-    pub(super) markdown: PathBuf,
-    pub(super) json: PathBuf,
-}
-
-impl Files {
-    fn of(report: &Path) -> Result<Self, Failure> {
-        let json = report.with_extension("json");
-        if json == report || report.file_name().is_none() {
-            return Err(usage(
-                "could not write the report",
-                "`--report`",
-                "the name is that of the Markdown file; the JSON file stands beside it, with the ending .json",
-                "Give a name such as leafcutter-report.md.",
-            ));
-        }
-        Ok(Self {
-            markdown: report.to_owned(),
-            json,
-        })
-    }
-
-    fn write(&self, report: &Report) -> Result<(), Failure> {
-        // Texts and numbers only, which always have a JSON.
-        let json = serde_json::to_string_pretty(report).unwrap_or_default();
-        self.put(&self.json, &format!("{json}\n"))?;
-        self.put(&self.markdown, &markdown::render(report))
-    }
-
-    /// Found out before it is worked for an hour; leaves nothing behind.
-    fn try_out(&self) -> Result<(), Failure> {
-        for file in [&self.markdown, &self.json] {
-            let was_there = file.exists();
-            let mut options = std::fs::File::options();
-            let opened = options.create(true).append(true).open(file);
-            opened.map_err(|error| unwritten(file, &error))?;
-            if !was_there {
-                std::fs::remove_file(file).map_err(|error| unwritten(file, &error))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn put(&self, file: &Path, text: &str) -> Result<(), Failure> {
-        std::fs::write(file, text).map_err(|error| unwritten(file, &error))
-    }
-}
-
-fn unwritten(file: &Path, error: &std::io::Error) -> Failure {
-    let fault = Fault::new(
-        "could not write the report",
-        format!("`{}`", file.display()),
-        error.to_string(),
-        "Check the path in `--report`.",
-    );
-    Failure::one(Exit::Settings, fault)
-}
 
 /// What the steps work with.
 struct Course<'a> {
@@ -292,7 +235,7 @@ impl Course<'_> {
         let (status, _) = self.watch.look().await?;
         Ok(Report {
             done: true,
-            verdict: super::report::NOT_CLEAN,
+            verdict: NOT_CLEAN,
             because: Vec::new(),
             at: status.at,
             leafcutter: env!("CARGO_PKG_VERSION"),
@@ -387,7 +330,7 @@ fn verify_settings(settings: &FinishSettings) -> VerifySettings {
         resume: None,
         show: DIFFERENCES,
         no_values: false,
-        patience: std::time::Duration::from_secs(60),
+        patience: Duration::from_secs(60),
         repair: false,
         repair_sql: None,
         watch: None,

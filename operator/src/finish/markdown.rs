@@ -1,9 +1,6 @@
 //! The report as a page for people: what moved, what did not, and how sure one may be.
 
-use super::{
-    report::{CauseLine, CollectionLine, Report},
-    tell::in_the_way,
-};
+use super::report::{CauseLine, CollectionLine, Report, in_the_way};
 use crate::{
     figures::{count, span},
     status::report::outcome_words,

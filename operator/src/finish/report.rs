@@ -1,6 +1,9 @@
 //! What a finish came to: as `--json` prints it, and as it is in the report's JSON file.
 
-use crate::verify;
+use crate::{
+    figures::{count, counted},
+    verify,
+};
 use leafcutter_sink::{
     state::finished::Finished,
     target::{sequences::Standing, unproven::Proof},
@@ -171,4 +174,22 @@ impl Report {
             because: self.because.clone(),
         }
     }
+}
+
+/// Why a constraint does not hold: the rows that are in the way, or what PostgreSQL says.
+pub(super) fn in_the_way(proof: &Proof) -> String {
+    if proof.rows_in_the_way == 0 {
+        return proof.why.clone().unwrap_or_default();
+    }
+    let more = proof.rows_in_the_way - i64::try_from(proof.first.len()).unwrap_or(0);
+    let more = if more > 0 {
+        format!(" and {} more", count(more))
+    } else {
+        String::new()
+    };
+    format!(
+        "{} in the way, by key: {}{more}",
+        counted(proof.rows_in_the_way, "row"),
+        proof.first.join("; ")
+    )
 }

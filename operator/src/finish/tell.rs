@@ -1,9 +1,9 @@
 //! What is said of a finish on the screen.
 
 use super::{
-    course::Files,
-    listed,
-    report::{CLEAN, Report, UNVERIFIED},
+    files::Files,
+    refusal::listed,
+    report::{CLEAN, Report, UNVERIFIED, in_the_way},
 };
 use crate::{
     figures::{count, counted},
@@ -199,22 +199,4 @@ fn constraints(all: &[Proof]) -> String {
     }
     out.push('\n');
     out
-}
-
-/// Why a constraint does not hold: the rows that are in the way, or what PostgreSQL says.
-pub(super) fn in_the_way(proof: &Proof) -> String {
-    if proof.rows_in_the_way == 0 {
-        return proof.why.clone().unwrap_or_default();
-    }
-    let more = proof.rows_in_the_way - i64::try_from(proof.first.len()).unwrap_or(0);
-    let more = if more > 0 {
-        format!(" and {} more", count(more))
-    } else {
-        String::new()
-    };
-    format!(
-        "{} in the way, by key: {}{more}",
-        counted(proof.rows_in_the_way, "row"),
-        proof.first.join("; ")
-    )
 }

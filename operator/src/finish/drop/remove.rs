@@ -4,7 +4,7 @@
 //! it. The first two keep consumers away: one that starts waits for the lock of DDL, one that runs for the
 //! table in which it says so.
 
-use super::{Plan, still_runs};
+use super::{plan::Plan, reasons::still_runs};
 use crate::connect::State;
 use leafcutter_runtime::{
     exit::Exit,

@@ -1,0 +1,84 @@
+//! How it is said that nothing was done, or that reasons are passed over.
+
+use crate::{
+    show::{Show, wrap},
+    status::readiness::Reason,
+};
+use leafcutter_runtime::{
+    exit::Exit,
+    report::{Failure, Fault},
+};
+use serde::Serialize;
+use std::fmt::Write as _;
+
+/// There is no mapping.
+pub(super) fn no_mapping() -> Failure {
+    let fault = Fault::new(
+        "could not finish",
+        "--mapping",
+        "without the mapping nobody knows which tables are meant",
+        "Give --mapping or LEAFCUTTER_MAPPING: the file that the consumers run with.",
+    );
+    Failure::one(Exit::Settings, fault)
+}
+
+/// That nothing was done, as `--json` says it.
+#[derive(Debug, Serialize)]
+struct Refusal<'a> {
+    done: bool,
+    because: Vec<&'a str>,
+}
+
+/// The reasons, each on a line of its own.
+pub(super) fn listed(reasons: &[Reason]) -> String {
+    let mut out = String::new();
+    for reason in reasons {
+        let wrapped = wrap("    ", &reason.words);
+        writeln!(out, "  - {}", wrapped.trim()).unwrap_or_default();
+    }
+    out
+}
+
+/// Says that nothing was done, and why.
+pub(super) fn refused(show: &mut Show<'_>, head: &str, reasons: &[Reason]) -> Exit {
+    if show.json {
+        let because = reasons.iter().map(|reason| reason.words.as_str());
+        show.json(&Refusal {
+            done: false,
+            because: because.collect(),
+        });
+        return Exit::Stopped;
+    }
+    let head = show.paint.attention(head);
+    show.line(&head);
+    show.text(&listed(reasons));
+    show.text(&wrap(
+        "",
+        "Nothing was done. Mend this, or say --force to go on all the same.",
+    ));
+    Exit::Stopped
+}
+
+/// Says which reasons `--force` passes over.
+pub(super) fn forced(show: &mut Show<'_>, reasons: &[Reason]) {
+    if !show.json && !reasons.is_empty() {
+        let head = show.paint.attention("Goes on by --force, although:");
+        show.line(&head);
+        show.text(&listed(reasons));
+        show.line("");
+    }
+}
+
+/// Says that a person has stopped it.
+pub(super) fn interrupted(show: &mut Show<'_>) -> Exit {
+    if show.json {
+        show.json(&Refusal {
+            done: false,
+            because: vec!["interrupted"],
+        });
+    } else {
+        let text = "Interrupted: nothing was changed. Begin it again: leafcutter finish";
+        show.text(&wrap("", text));
+    }
+    Exit::Differences
+}
