@@ -7,7 +7,7 @@ use crate::{
     change::{ChangeKey, Delivery, Mutation, Prepared, SourceVersion, TableChange},
     ids::CollectionId,
     model::Model,
-    transform::{Made, Plan, Rows, TablePlan},
+    transform::{Made, Plan, Rows, TablePlan, Watch},
 };
 use bson::RawDocument;
 use leafcutter_schemas::{
@@ -36,6 +36,17 @@ pub fn prepare(
     value: Option<&[u8]>,
     rows: &mut Rows,
 ) -> Prepared {
+    prepare_watched(model, collection, value, rows, &mut ())
+}
+
+/// The same, and tells what values lose on their way into their columns.
+pub fn prepare_watched<W: Watch>(
+    model: &Model,
+    collection: CollectionId,
+    value: Option<&[u8]>,
+    rows: &mut Rows,
+    watch: &mut W,
+) -> Prepared {
     let Some(value) = value else {
         return Prepared::Ignored;
     };
@@ -59,7 +70,7 @@ pub fn prepare(
         ))),
         (_, Some(bytes)) => RawDocument::from_bytes(bytes)
             .map_err(|error| malformed(format!("the document is no BSON: {error}")))
-            .and_then(|whole| plan.transform(whole, rows))
+            .and_then(|whole| plan.transform_watched(whole, rows, watch))
             .and_then(|made| document.changes(made, rows)),
     };
     match changes {

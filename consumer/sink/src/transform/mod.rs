@@ -24,9 +24,12 @@ mod field;
 mod bson_type;
 mod bad;
 mod unreadable;
+mod loss;
+pub mod left;
 pub mod rows;
 
 pub use bad::Bad;
+pub use loss::{Loss, Watch};
 pub use plan::{Made, Plan, TablePlan, Unmapped, UnmappedFields};
 pub use rows::{Row, Rows};
 

@@ -22,13 +22,13 @@ use uuid::Uuid;
 #[derive(Debug)]
 pub(super) struct Target {
     /// The rule for a value, or for one element where the column is an array.
-    rule: Rule,
+    pub(super) rule: Rule,
     /// The OID of its elements' type, where it is an array.
-    array: Option<u32>,
+    pub(super) array: Option<u32>,
     required: bool,
-    values: Option<Box<Values>>,
+    pub(super) values: Option<Box<Values>>,
     /// A reference by `_id`: what is written now is the document's key.
-    by_id: bool,
+    pub(super) by_id: bool,
 }
 
 impl Target {
@@ -119,7 +119,7 @@ impl Target {
     }
 
     /// Appends one element of an array. One that does not fit is null under the policy `null`.
-    fn encode_element(
+    pub(super) fn encode_element(
         &self,
         element: RawBsonRef<'_>,
         namespace: &Uuid,

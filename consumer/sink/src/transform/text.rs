@@ -46,8 +46,9 @@ pub(super) fn write(
     Ok(())
 }
 
+/// The text of a value, whole.
 #[inline]
-fn text(conversion: Conversion, value: RawBsonRef<'_>) -> Result<Cow<'_, str>, Bad> {
+pub(super) fn text(conversion: Conversion, value: RawBsonRef<'_>) -> Result<Cow<'_, str>, Bad> {
     if let RawBsonRef::String(text) | RawBsonRef::Symbol(text) = value {
         return Ok(text.into());
     }

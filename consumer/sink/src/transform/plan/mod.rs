@@ -9,6 +9,7 @@ mod compiled;
 mod reasons;
 mod rest;
 mod taken;
+mod told;
 mod transform;
 mod trie;
 mod unmapped;

@@ -12,6 +12,7 @@ use crate::{
         bad::Bad,
         extjson::{self, Form},
         field::{JSONB, json_field},
+        loss::Watch,
         rows::{self, Rows},
         unreadable, value,
     },
@@ -26,6 +27,12 @@ pub type Made = (TableId, Option<RowRange>);
 /// Keys of a document's rows, in tables where they may repeat, and where the rows are.
 type Seen = HashMap<(usize, Vec<u8>), RowIndex>;
 
+/// What goes along through a document's rows in one root table.
+struct Along<'w, W> {
+    seen: Seen,
+    watch: &'w mut W,
+}
+
 impl Plan {
     /// Turns a document into its rows, which are appended to `rows`: for each root table in turn, its
     /// own row first. Gives those rows, or none where the table's filter leaves the document out.
@@ -33,13 +40,30 @@ impl Plan {
     /// # Errors
     /// The reason for the dead letter. `rows` is left as it was.
     pub fn transform(&self, document: &RawDocument, rows: &mut Rows) -> Result<Vec<Made>, Reason> {
+        self.transform_watched(document, rows, &mut ())
+    }
+
+    /// The same, and tells what values lose on their way; also of a document that is refused in the end.
+    ///
+    /// # Errors
+    /// As [`Self::transform`].
+    pub fn transform_watched<W: Watch>(
+        &self,
+        document: &RawDocument,
+        rows: &mut Rows,
+        watch: &mut W,
+    ) -> Result<Vec<Made>, Reason> {
         let mark = rows.mark();
         let whole = RawBsonRef::Document(document);
         let mut made = Vec::with_capacity(self.roots.len());
         for &root in &self.roots {
             let start = rows.len();
+            let mut along = Along {
+                seen: Seen::new(),
+                watch: &mut *watch,
+            };
             let there = self
-                .table_rows(root, whole, None, None, rows, &mut Seen::new())
+                .table_rows(root, whole, None, None, rows, &mut along)
                 .inspect_err(|_| rows.reset(mark))
                 .map_err(|reason| unreadable::named(reason, document))?;
             made.push((self.tables[root].id, there.then(|| rows.since(start))));
@@ -94,14 +118,14 @@ impl Plan {
         self.derived(texts.into_iter().collect(), out)
     }
 
-    fn table_rows(
+    fn table_rows<W: Watch>(
         &self,
         table: usize,
         source: RawBsonRef<'_>,
         parent_row: Option<RowIndex>,
         element: Option<Place<'_>>,
         rows: &mut Rows,
-        seen: &mut Seen,
+        along: &mut Along<'_, W>,
     ) -> Result<bool, Reason> {
         let plan = &self.tables[table];
         let columns = &plan.table.columns;
@@ -133,13 +157,19 @@ impl Plan {
                 self.column(plan, position, &found, parent, element, rows.buffer())
             };
             encoded.map_err(|bad| self.refuse(plan, column, &bad, Some(&found), element))?;
+            if W::TOLD {
+                let field = rows.field_since(start, position);
+                if let Some(loss) = self.loss(plan, position, &found, element, field) {
+                    along.watch.lost(table, position, loss);
+                }
+            }
         }
         let mut row = rows.finish(start, table, plan.id, plan.key(), parent_row);
         if plan.may_repeat {
             let key = (table, rows.key(row).to_vec());
-            match seen.get(&key) {
+            match along.seen.get(&key) {
                 None => {
-                    seen.insert(key, row);
+                    along.seen.insert(key, row);
                 }
                 Some(&first) if rows.fields(first) == rows.fields(row) => {
                     rows.discard_last();
@@ -159,7 +189,7 @@ impl Plan {
                             index,
                             name: None,
                         };
-                        self.table_rows(below.table, item, Some(row), Some(place), rows, seen)?;
+                        self.table_rows(below.table, item, Some(row), Some(place), rows, along)?;
                     }
                 }
                 Some(RawBsonRef::Document(map)) if below.map => {
@@ -172,7 +202,7 @@ impl Plan {
                             index,
                             name: Some(element.key().as_str()),
                         };
-                        self.table_rows(below.table, item, Some(row), Some(place), rows, seen)?;
+                        self.table_rows(below.table, item, Some(row), Some(place), rows, along)?;
                     }
                 }
                 Some(other) => return Err(self.not_elements(below, other)),
