@@ -10,7 +10,6 @@ pub mod settings;
 pub mod kind;
 pub mod profile;
 pub mod source;
-pub mod progress;
 pub mod names;
 pub mod types;
 pub mod infer;
@@ -21,7 +20,7 @@ mod proving;
 pub mod report;
 pub mod merge;
 
-use crate::show::Show;
+use crate::{progress::bar, show::Show};
 use infer::{Seen, TableDraft};
 use leafcutter_runtime::{
     exit::Exit,
@@ -31,7 +30,6 @@ use leafcutter_schemas::name;
 use merge::Into;
 use names::Names;
 use profile::Profile;
-use progress::bar;
 use proving::{Proving, Text, compile};
 use references::Profiled;
 use report::{Drafted, LeftOut, Report};
@@ -204,7 +202,7 @@ async fn look(
     extent: Extent,
     show: &Show<'_>,
 ) -> Result<Profile, Failure> {
-    let bar = bar(listed, extent, "reading", show);
+    let bar = bar("reading", &listed.name, extent.of(listed), show);
     let mut profile = Profile::default();
     let mut reader = source.read(&listed.name, extent).await?;
     while let Some(document) = reader.next().await? {

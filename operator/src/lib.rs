@@ -9,6 +9,8 @@
 pub mod installation;
 pub mod settings;
 pub mod show;
+pub mod lists;
+pub mod progress;
 pub mod figures;
 pub mod confirm;
 pub mod connect;
@@ -22,6 +24,7 @@ pub mod resnapshot;
 pub mod pause;
 pub mod resume;
 pub mod peek;
+pub mod trial;
 pub mod draft;
 pub mod check;
 pub mod plan;

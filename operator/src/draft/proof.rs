@@ -5,10 +5,10 @@
 //! counts and a few keys, and no documents.
 
 use super::source::{Extent, Source};
+use crate::trial::Trial;
 use bson::{Bson, oid::ObjectId};
 use leafcutter_runtime::report::Failure;
 use leafcutter_schemas::{
-    dead_letter::Reason,
     key::DocumentKey,
     mapping::{Conversion, PgType, Table},
 };
@@ -19,42 +19,16 @@ use leafcutter_sink::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Keys that are told of the documents that are rejected for one reason.
-const EXAMPLES_MAX: usize = 3;
 /// Values of references asked for at once.
 const ASKED_MAX: usize = 1_000;
 
 /// What became of a collection's documents.
 #[derive(Debug, Default)]
 pub struct Proof {
-    /// Documents tried.
-    pub documents: u64,
-    /// Rows, by table.
-    pub rows: BTreeMap<String, u64>,
-    /// Rejections.
-    pub refused: BTreeMap<Refusal, Refused>,
+    /// Rows and rejections.
+    pub trial: Trial,
     /// Different values of references without a parent, in each batch, by table and column.
     pub orphans: BTreeMap<(String, String), u64>,
-}
-
-/// Why documents are rejected, and where.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Refusal {
-    /// The reason's code.
-    pub reason: &'static str,
-    /// The table.
-    pub table: String,
-    /// The column.
-    pub column: String,
-}
-
-/// How many, and which.
-#[derive(Debug, Default)]
-pub struct Refused {
-    /// How many.
-    pub documents: u64,
-    /// Some of their keys.
-    pub examples: Vec<String>,
 }
 
 /// Of each reference, values that are to be looked for.
@@ -78,13 +52,13 @@ pub async fn collection(
     let mark = rows.mark();
     let mut reader = source.read(&collection.name, extent).await?;
     while let Some(document) = reader.next().await? {
-        proof.documents += 1;
+        proof.trial.documents += 1;
         rows.reset(mark);
         match collection.plan.transform(document, &mut rows) {
             Ok(made) => proof.take(collection, &made, &rows, &mut asked),
             Err(reason) => {
                 let key = DocumentKey::of_document(document).unwrap_or_else(DocumentKey::missing);
-                proof.refuse(&reason, &key);
+                proof.trial.refuse(&reason, &key);
             }
         }
         if asked.values().any(|(_, values)| values.len() >= ASKED_MAX) {
@@ -97,24 +71,6 @@ pub async fn collection(
 }
 
 impl Proof {
-    /// Documents that were rejected.
-    pub fn rejected(&self) -> u64 {
-        self.refused.values().map(|refused| refused.documents).sum()
-    }
-
-    fn refuse(&mut self, reason: &Reason, key: &DocumentKey) {
-        let refusal = Refusal {
-            reason: reason.code,
-            table: reason.table.clone().unwrap_or_default(),
-            column: reason.column.clone().unwrap_or_default(),
-        };
-        let refused = self.refused.entry(refusal).or_default();
-        refused.documents += 1;
-        if refused.examples.len() < EXAMPLES_MAX {
-            refused.examples.push(key.to_string());
-        }
-    }
-
     fn take(
         &mut self,
         collection: &CollectionModel,
@@ -138,7 +94,7 @@ impl Proof {
                     values.insert(value.to_vec());
                 }
             }
-            *self.rows.entry(table).or_default() += 1;
+            *self.trial.rows.entry(table).or_default() += 1;
         }
     }
 

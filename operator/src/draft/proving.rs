@@ -5,12 +5,11 @@
 //! compiled again.
 
 use super::{
-    progress::bar,
     proof::{self, Proof},
     source::{Extent, Listed, Source},
     write::{self, CollectionDraft, References},
 };
-use crate::show::Show;
+use crate::{progress::bar, show::Show};
 use leafcutter_runtime::{
     exit::Exit,
     report::{Failure, Fault},
@@ -52,7 +51,7 @@ impl Proving<'_> {
             .collect();
         let mut proofs = Vec::new();
         for (index, (listed, extent)) in self.chosen.iter().zip(self.extents).enumerate() {
-            let bar = bar(listed, *extent, "trying", show);
+            let bar = bar("trying", &listed.name, extent.of(listed), show);
             let tried = proof::collection(self.source, (&model, index), *extent, &parents, || {
                 bar.inc(1);
             });
@@ -84,7 +83,9 @@ impl Proving<'_> {
             let found = self.tables.iter().position(|one| one == table);
             found.is_some_and(|at| {
                 self.extents.get(at) == Some(&Extent::Whole)
-                    && proofs.get(at).is_some_and(|proof| proof.rejected() == 0)
+                    && proofs
+                        .get(at)
+                        .is_some_and(|proof| proof.trial.rejected() == 0)
             })
         };
         let mut sure = Vec::new();

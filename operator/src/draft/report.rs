@@ -2,13 +2,13 @@
 //! unsure about; as text, as the head of the mapping, and as JSON.
 
 use super::proof::Proof;
-use crate::show::{Show, cut, left, wrap};
+use crate::{
+    lists::{self, bounded, visible},
+    show::{Show, cut, left, wrap},
+};
 use leafcutter_runtime::exit::Exit;
 use serde_json::{Value, json};
-use std::{fmt::Write as _, path::Path};
-
-/// Lines of each list; the others are counted.
-const LINES_MAX: usize = 40;
+use std::path::Path;
 
 /// A drafted collection.
 #[derive(Debug)]
@@ -58,7 +58,10 @@ pub struct Report {
 impl Report {
     /// 1 where there is something to look at that will not arrive.
     pub fn exit(&self) -> Exit {
-        let rejected = self.drafted.iter().any(|one| one.proof.rejected() > 0);
+        let rejected = self
+            .drafted
+            .iter()
+            .any(|one| one.proof.trial.rejected() > 0);
         if rejected || !self.left_out.is_empty() {
             Exit::Differences
         } else {
@@ -106,23 +109,9 @@ impl Report {
     }
 
     fn rejections(&self) -> Vec<String> {
-        let mut lines = Vec::new();
-        for one in &self.drafted {
-            for (refusal, refused) in &one.proof.refused {
-                let place = match refusal.column.as_str() {
-                    "" => refusal.table.clone(),
-                    column => format!("{}.{column}", refusal.table),
-                };
-                let mut line = format!(
-                    "{}: {} of {} documents, {} in {place}",
-                    one.name, refused.documents, one.proof.documents, refusal.reason
-                );
-                let keys: Vec<String> = refused.examples.iter().map(|key| cut(key, 40)).collect();
-                write!(line, ", for example {}", keys.join(", ")).unwrap_or_default();
-                lines.push(line);
-            }
-        }
-        lines
+        let all = self.drafted.iter();
+        all.flat_map(|one| one.proof.trial.rejections(&one.name))
+            .collect()
     }
 
     /// The comment at the top of the mapping.
@@ -160,51 +149,28 @@ impl Report {
                 many => format!("{} and {} below", one.table, many - 1),
             };
             let name = left(&cut(&one.name, 28), 28);
-            line(&format!(
-                "{name} {:>12}  {}",
-                one.documents,
-                cut(&tables, 36)
-            ));
+            let row = format!("{name} {:>12}  {}", one.documents, cut(&tables, 36));
+            line(&row.chars().map(visible).collect::<String>());
         }
         for (title, list) in self.lists() {
-            line("");
-            line(&show.paint.attention(title));
-            for text in list {
-                line(wrap("  ", &text).trim_end());
-            }
+            out.push_str(&lists::render(title, &list, show.paint));
         }
-        line("");
-        line(&format!(
-            "The mapping is in {}. Read it, then:",
-            file.display()
-        ));
-        line(&format!("  leafcutter check --mapping {}", file.display()));
-        out.chars()
-            .map(|c| {
-                if c == '\n' || c == '\u{1b}' {
-                    c
-                } else {
-                    visible(c)
-                }
-            })
-            .collect()
+        let file = file.display();
+        let next = format!(
+            "\nThe mapping is in {file}. Read it, then:\n  leafcutter check --mapping {file}\n"
+        );
+        out.push_str(&next);
+        out
     }
 
     /// The report as JSON, with the profiles and the mapping.
     pub fn json(&self, mapping: &str) -> Value {
         let drafted = self.drafted.iter().map(|one| {
-            let refused = one.proof.refused.iter();
-            let rejections = refused.map(|(refusal, refused)| {
-                json!({
-                    "reason": refusal.reason, "table": refusal.table, "column": refusal.column,
-                    "documents": refused.documents, "examples": refused.examples,
-                })
-            });
             json!({
                 "collection": one.name, "table": one.table, "tables": one.tables,
                 "documents": one.documents, "read": one.read, "whole": one.whole,
-                "unreadable": one.unreadable, "rows": one.proof.rows,
-                "rejections": rejections.collect::<Vec<_>>(), "profile": one.profile,
+                "unreadable": one.unreadable, "rows": one.proof.trial.rows,
+                "rejections": one.proof.trial.rejections_json(), "profile": one.profile,
             })
         });
         let left_out = self.left_out.iter();
@@ -217,19 +183,4 @@ impl Report {
             "mapping": mapping,
         })
     }
-}
-
-/// Names come from the database: none of their controls reaches a terminal or ends a comment.
-fn visible(c: char) -> char {
-    let breaks = matches!(u32::from(c), 0x2028 | 0x2029 | 0xFEFF | 0xFFFE | 0xFFFF);
-    if c.is_control() || breaks { '?' } else { c }
-}
-
-fn bounded(mut lines: Vec<String>) -> Vec<String> {
-    let more = lines.len().saturating_sub(LINES_MAX);
-    lines.truncate(LINES_MAX);
-    if more > 0 {
-        lines.push(format!("and {more} more, all of them with --json"));
-    }
-    lines
 }

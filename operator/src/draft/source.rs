@@ -48,6 +48,16 @@ pub enum Extent {
     Sample(u32),
 }
 
+impl Extent {
+    /// About how many documents of a collection are read.
+    pub fn of(self, listed: &Listed) -> u64 {
+        match self {
+            Self::Whole => listed.documents,
+            Self::Sample(size) => u64::from(size),
+        }
+    }
+}
+
 impl Source {
     /// Connects.
     ///

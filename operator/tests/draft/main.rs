@@ -7,12 +7,14 @@
     reason = "what fails here is a failed test"
 )]
 
+mod documents;
 mod world;
 
 use bson::{Document, doc};
+use documents::{documents, insert};
 use leafcutter_finlit::FinLit;
 use leafcutter_systems::smartdiet::SMARTDIET;
-use world::{Drafted, Drafting, documents, insert, is_from_elsewhere};
+use world::{Drafted, Drafting, is_from_elsewhere};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn awkward_documents_arrive_or_are_rejected_as_announced() {

@@ -1,6 +1,6 @@
 //! A database to draft for, and the real programs under what was drafted.
 
-use bson::{Bson, Document};
+use crate::documents::ELSEWHERE;
 use leafcutter_harness::{
     failure::Attempt as _, fleet::Fleet, probe, program, source::now, stack::Stack, watch::Watch,
     world::World, world::own_name,
@@ -8,7 +8,6 @@ use leafcutter_harness::{
 use mongodb::Database;
 use std::{
     collections::BTreeMap,
-    path::Path,
     process::{Command, Output},
     time::Duration,
 };
@@ -16,42 +15,9 @@ use std::{
 /// How long anything may take here.
 const DEADLINE: Duration = Duration::from_secs(180);
 
-/// Another folder of documents, to be tried by hand.
-const ELSEWHERE: &str = "LEAFCUTTER_DRAFT_DATA";
-
 /// Whether the documents are not those of `data`.
 pub(crate) fn is_from_elsewhere() -> bool {
     std::env::var_os(ELSEWHERE).is_some()
-}
-
-/// The awkward documents of `data`, by file: one collection each.
-pub(crate) fn documents() -> BTreeMap<String, Vec<Document>> {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("draft/data");
-    let folder = std::env::var_os(ELSEWHERE).map_or(own, Into::into);
-    let files = std::fs::read_dir(folder).unwrap();
-    let files = files.map(|file| file.unwrap().path());
-    let files = files.filter(|path| path.extension().is_some_and(|end| end == "json"));
-    files
-        .map(|path| {
-            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-            let text = std::fs::read_to_string(&path).unwrap();
-            let lines = text.lines().filter(|line| !line.trim().is_empty());
-            (name, lines.map(document).collect())
-        })
-        .collect()
-}
-
-fn document(line: &str) -> Document {
-    let json: serde_json::Value = serde_json::from_str(line).unwrap();
-    match Bson::try_from(json) {
-        Ok(Bson::Document(document)) => document,
-        other => panic!("{line}: {other:?}"),
-    }
-}
-
-pub(crate) async fn insert(database: &Database, collection: &str, documents: &[Document]) {
-    let collection = database.collection::<Document>(collection);
-    collection.insert_many(documents).await.unwrap();
 }
 
 /// A database to draft for.
