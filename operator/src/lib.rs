@@ -32,6 +32,7 @@ pub mod list;
 pub mod drift;
 pub mod verify;
 pub mod finish;
+pub mod dry_run;
 
 use dead_letters::settings::DeadLettersVerb;
 use leafcutter_runtime::{
@@ -67,6 +68,7 @@ pub async fn run(cli: Cli, show: &mut Show<'_>) -> Result<Exit, Failure> {
         Verb::Resume(settings) => resume::run(&settings, show).await,
         Verb::Peek(settings) => Box::pin(peek::run(settings, show)).await,
         Verb::Draft(settings) => Box::pin(draft::run(*settings, show)).await,
+        Verb::DryRun(settings) => Box::pin(dry_run::run(*settings, show)).await,
         Verb::Check(settings) => check::run(&settings, show).await,
         Verb::List(settings) => Box::pin(list::run(&settings, show)).await,
         Verb::Drift(settings) => drift::run(&settings, show).await,

@@ -5,6 +5,7 @@ use crate::{
     dead_letters::settings::DeadLettersVerb,
     draft::settings::{DraftSettings, HELP as DRAFT_HELP},
     drift::DriftSettings,
+    dry_run::DryRunSettings,
     list::ListSettings,
     pause::PauseSettings,
     resnapshot::ResnapshotSettings,
@@ -48,6 +49,7 @@ What happened, and which command:
   is this mapping file sound       leafcutter check
   do the tables agree with it      leafcutter check --postgres
   which tables does it need        leafcutter plan
+  what would become of the data    leafcutter dry-run
 
 Exit codes:
   0  done                                5  Kafka no longer has what is needed
@@ -108,6 +110,9 @@ pub enum Verb {
     /// Check a mapping file, and whether the tables that exist agree with it
     #[command(after_help = CHECK_HELP)]
     Check(CheckSettings),
+    /// Try the mapping on the real documents, and write nothing
+    #[command(after_help = crate::dry_run::settings::HELP)]
+    DryRun(Box<DryRunSettings>),
     /// Print the tables, indexes and constraints that the mapping needs, as SQL
     #[command(after_help = PLAN_HELP)]
     Plan(PlanSettings),
