@@ -15,7 +15,7 @@ mod words;
 use bson::doc;
 use leafcutter_finlit::FinLit;
 use leafcutter_harness::program;
-use leafcutter_systems::smartdiet::SMARTDIET;
+use leafcutter_systems::{System, autores::AUTORES, missland::MISSLAND, smartdiet::SMARTDIET};
 use place::{Outcome, Place, Told};
 use std::{collections::BTreeMap, process::Command};
 
@@ -70,8 +70,22 @@ async fn finlit_becomes_what_was_said_and_its_topics_say_the_same() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn smartdiet_becomes_what_was_said() {
-    let place = Place::new(SMARTDIET.mapping, "smartdiet").await;
-    for (collection, document) in (SMARTDIET.documents)() {
+    becomes_what_was_said(SMARTDIET).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn missland_becomes_what_was_said() {
+    becomes_what_was_said(MISSLAND).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn autores_becomes_what_was_said() {
+    becomes_what_was_said(AUTORES).await;
+}
+
+async fn becomes_what_was_said(system: System) {
+    let place = Place::new(system.mapping, system.name).await;
+    for (collection, document) in (system.documents)() {
         place.insert(collection, &[document]).await;
     }
     let said = Outcome::said(&place.report(Told::Mongodb, &[]));
