@@ -16,7 +16,10 @@ use crate::{
 use clap::Args;
 use leafcutter_consumer::settings::PostgresSettings;
 use leafcutter_runtime::{exit::Exit, report::Failure};
-use leafcutter_sink::state::unmapped_fields::{self, UnmappedFieldRow};
+use leafcutter_sink::{
+    state::unmapped_fields::{self, UnmappedFieldRow},
+    transform::left::Taken,
+};
 use serde::Serialize;
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -110,7 +113,7 @@ pub(crate) fn is_unmapped(row: &UnmappedFieldRow, catalog: &Catalog) -> bool {
     let Some(id) = model.collection_of_topic(&row.field.topic) else {
         return false;
     };
-    !model.collection(id).plan.takes_path(&row.field.path)
+    !Taken::of(&model.mapping.collections[id.0]).takes(&row.field.path)
 }
 
 fn lines(rows: Vec<UnmappedFieldRow>, catalog: &Catalog) -> Vec<FieldLine> {

@@ -5,7 +5,10 @@
 //! told of a collection is bounded, since some have ever new names.
 
 use crate::{
-    ids::CollectionId, model::Model, state::unmapped_fields::UnmappedField, transform::Unmapped,
+    ids::CollectionId,
+    model::Model,
+    state::unmapped_fields::UnmappedField,
+    transform::{Unmapped, left::Taken},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,6 +24,8 @@ const PATH_MAX: usize = 500;
 #[derive(Debug)]
 pub struct Drift {
     model: Arc<Model>,
+    /// What is taken, of each collection.
+    taken: Vec<Taken>,
     /// All that were seen.
     known: BTreeMap<CollectionId, BTreeSet<String>>,
     /// What is not written yet.
@@ -37,6 +42,7 @@ impl Drift {
     /// Nothing was seen yet.
     pub fn new(model: Arc<Model>) -> Self {
         Self {
+            taken: model.mapping.collections.iter().map(Taken::of).collect(),
             model,
             known: BTreeMap::new(),
             counted: BTreeMap::new(),
@@ -53,8 +59,8 @@ impl Drift {
                 let Some(path) = plan.unmapped_path(kind.table, kind.source, &field) else {
                     continue;
                 };
-                // It is the record's key, whatever the table's is.
-                if path == "_id" {
+                // The `_id` is the record's key, whatever the table's is.
+                if path == "_id" || self.taken[id.0].takes(&path) {
                     continue;
                 }
                 let path = path[..path.floor_char_boundary(PATH_MAX)].to_owned();

@@ -62,12 +62,6 @@ fn root(most: u64, power: u32) -> u64 {
 }
 
 impl Program {
-    /// Whether it looks at this field of the document or element, or may.
-    pub(super) fn names(&self, field: &str) -> bool {
-        let fields = self.expression.fields.as_ref();
-        fields.is_none_or(|fields| fields.contains(field))
-    }
-
     /// Whether the condition holds for a document or an element.
     pub(super) fn condition(&self, source: RawBsonRef<'_>) -> Result<bool, Bad> {
         match self.run(source)? {

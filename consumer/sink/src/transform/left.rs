@@ -100,6 +100,24 @@ impl Taken {
         Self { root }
     }
 
+    /// Whether something takes what stands at such a path, or a part of it.
+    pub fn takes(&self, path: &str) -> bool {
+        let Some(path) = Path::parse(&path.replace(ELEMENT, &format!(".{ELEMENT}"))) else {
+            return false;
+        };
+        let mut node = &self.root;
+        for step in path.steps() {
+            let below = match &**step {
+                _ if node.whole => return true,
+                ELEMENT => node.elements.as_deref(),
+                name => node.names.get(name).or(node.values.as_deref()),
+            };
+            let Some(below) = below else { return false };
+            node = below;
+        }
+        true
+    }
+
     /// Tells the path of everything in a document that nobody takes, of an element's field once for each
     /// element.
     pub fn left(&self, document: &RawDocument, each: &mut dyn FnMut(&str)) {
@@ -177,15 +195,18 @@ mod tests {
     use leafcutter_schemas::mapping::parse;
 
     fn left(columns: &str, document: &Document) -> Vec<String> {
+        let document = RawDocumentBuf::try_from(document).unwrap();
+        let mut all = Vec::new();
+        taken(columns).left(&document, &mut |path| all.push(path.to_owned()));
+        all
+    }
+
+    fn taken(columns: &str) -> Taken {
         let text = format!(
             "version: 1\ndatabase: d\ncollections:\n  c:\n    table: t\n    key: id\n    columns:\n      \
              id: {{ path: _id, type: bigint }}\n{columns}"
         );
-        let mapping = parse::load(&text, "test").unwrap();
-        let document = RawDocumentBuf::try_from(document).unwrap();
-        let mut all = Vec::new();
-        Taken::of(&mapping.collections[0]).left(&document, &mut |path| all.push(path.to_owned()));
-        all
+        Taken::of(&parse::load(&text, "test").unwrap().collections[0])
     }
 
     #[test]
@@ -196,6 +217,13 @@ mod tests {
             "_id": 1, "x": { "a": 1, "b": { "c": 1 } }, "y.z": null, "list": ["a", "b"], "w": [1],
         };
         assert_eq!(left(columns, &document), ["x.b", r"y\.z", "list[]", "w"]);
+        let taken = taken(columns);
+        for path in ["x.b", "x.b.c", r"y\.z", "list[]", "w", "list.1"] {
+            assert!(!taken.takes(path), "{path}");
+        }
+        for path in ["_id", "x", "x.a", "x.a.deeper", "list.0"] {
+            assert!(taken.takes(path), "{path}");
+        }
         assert_eq!(left(columns, &doc! { "_id": 1, "x": 5 }), ["x"]);
         assert_eq!(left(columns, &doc! { "_id": 1, "x": null }), [""; 0]);
     }
@@ -212,6 +240,9 @@ mod tests {
             "scores": { "x": { "v": 1, "w": 2 } },
         };
         assert_eq!(left(columns, &document), ["items[].note", "scores.*.w"]);
+        let taken = taken(columns);
+        assert!(!taken.takes("items[].note") && taken.takes("items[].sku"));
+        assert!(!taken.takes("scores.*.w") && taken.takes("scores.*.v"));
     }
 
     #[test]
@@ -219,6 +250,7 @@ mod tests {
         let document = doc! { "_id": 1, "a": 1, "b": 2 };
         let rest = "      extra: { rest: true, type: jsonb }\n";
         assert_eq!(left(rest, &document), [""; 0]);
+        assert!(taken(rest).takes("a[].b"));
         let named = "      n: { expression: \"doc.a\", type: integer }\n";
         assert_eq!(left(named, &document), ["b"]);
     }

@@ -6,9 +6,9 @@
 
 mod compile;
 mod compiled;
+mod place;
 mod reasons;
 mod rest;
-mod taken;
 mod told;
 mod transform;
 mod trie;
