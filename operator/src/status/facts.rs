@@ -12,7 +12,7 @@ use leafcutter_sink::{
         breakers::{self, BreakerRow},
         cascaded_rows,
         consumers::{self, ConsumerRow},
-        dead_letters::{self, OpenDeadLetters},
+        dead_letters::{self, CountedDeadLetters},
         gates, held,
         offsets::{self, OffsetRow},
         parked::{self, WaitingDocuments},
@@ -101,7 +101,7 @@ pub struct Facts {
     /// Documents whose rows went with a parent, by table.
     pub cascaded: Vec<(String, i64)>,
     /// Open dead letters.
-    pub dead_letters: Vec<OpenDeadLetters>,
+    pub dead_letters: Vec<CountedDeadLetters>,
     /// Collections of which records could not be applied lately.
     pub breakers: Vec<BreakerRow>,
     /// Collections that are read again, or were begun and broken off.
@@ -239,7 +239,7 @@ async fn ask(
         waiting: parked::count(session).await?,
         held: held::count(session).await?,
         cascaded: cascaded_rows::count(session).await?,
-        dead_letters: dead_letters::count_open(session).await?,
+        dead_letters: dead_letters::count_by_reason(session, &["open"]).await?,
         breakers: breakers::rows(session, group).await?,
         pauses: pauses::rows(session, group).await?,
         unmapped: unmapped_fields::rows(session, group).await?,

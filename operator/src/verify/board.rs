@@ -27,7 +27,7 @@ pub struct Counts {
     pub children: u64,
     /// Documents that the conditions leave out.
     pub outside: u64,
-    /// Documents that are not there as they are, and whose dead letters say why, by reason.
+    /// Documents that are not there as they are, and whose dead letters say why, by reason: `nul`, or `nul, discarded`.
     pub rejected: BTreeMap<String, u64>,
     /// Documents that wait, or of which child rows do.
     pub waiting: u64,

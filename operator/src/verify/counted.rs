@@ -20,7 +20,7 @@ pub struct Counted {
     pub rows: u64,
     /// Rows of its child tables.
     pub children: u64,
-    /// Open dead letters.
+    /// Dead letters that are open or were discarded.
     pub rejected: u64,
     /// Documents that wait.
     pub waiting: u64,
@@ -88,7 +88,8 @@ async fn rows(target: &mut Target, work: &Work) -> Result<Counted, tokio_postgre
             children += count;
         }
     }
-    let letters = dead_letters::count_open(&mut target.session).await?;
+    let letters =
+        dead_letters::count_by_reason(&mut target.session, &["open", "discarded"]).await?;
     let rejected = letters.iter().filter(|letters| letters.topic == work.topic);
     let waiting = parked::count(&mut target.session).await?;
     let waiting = waiting

@@ -81,7 +81,7 @@ pub enum State {
     Same,
     /// The mapping's conditions leave it out.
     Outside,
-    /// It is not there as it is, and its dead letter says why.
+    /// It is not there as it is, and its dead letter says why; a person may have discarded that.
     Rejected(String),
     /// It waits, or child rows of it do.
     Waiting,

@@ -11,7 +11,7 @@ use leafcutter_schemas::mapping::{OnDelete, OnMissing};
 use leafcutter_schemas::version::Version;
 use leafcutter_sink::state::{
     cascaded_rows,
-    dead_letters::{self, OpenLetter},
+    dead_letters::{self, DocumentLetter},
     parked::{self, ParkedDocument},
 };
 use std::collections::{HashMap, HashSet};
@@ -62,7 +62,7 @@ pub(super) async fn explain(
 fn state(
     work: &Work,
     case: &mut Case<'_>,
-    letter: Option<&OpenLetter>,
+    letter: Option<&DocumentLetter>,
     parked: Option<&ParkedDocument>,
     cascaded: bool,
 ) -> State {
@@ -93,7 +93,8 @@ fn state(
         let agreed =
             letter.stage != "transform" || case.rows.is_err() || letter.mapping != work.hash;
         if explains && agreed {
-            return State::Rejected(letter.reason.clone());
+            let given_up = if letter.discarded { ", discarded" } else { "" };
+            return State::Rejected(format!("{}{given_up}", letter.reason));
         }
         if explains {
             let mut refused = case.differences.clone();

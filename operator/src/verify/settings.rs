@@ -13,8 +13,8 @@ compared with what is there, while both sides are written to. What differs is
 looked at again until it stands still and all that happened before is applied:
 only then it is a difference. Rows without a document are found too.
 
-What is not compared is said: a document with a dead letter is `rejected`, one
-that waits is `waiting`.
+What is not compared is said: a document with a dead letter is `rejected`, also
+where a person has discarded it; one that waits is `waiting`.
 
 Examples:
   leafcutter verify

@@ -5,7 +5,7 @@ use leafcutter_runtime::report::Fault;
 use leafcutter_schemas::control::{Control, Heartbeat, SnapshotComplete, SnapshotProgress};
 use leafcutter_sink::{
     change::Counts,
-    state::{consumers::ConsumerRow, dead_letters::OpenDeadLetters},
+    state::{consumers::ConsumerRow, dead_letters::CountedDeadLetters},
 };
 
 /// The second at which the tests look.
@@ -201,7 +201,7 @@ fn each_obstacle_alone_is_told() {
         ),
         (
             |f| {
-                f.dead_letters.push(OpenDeadLetters {
+                f.dead_letters.push(CountedDeadLetters {
                     topic: "lc.shop.parents".to_owned(),
                     reason: "wrong-type".to_owned(),
                     dead_letters: 3,

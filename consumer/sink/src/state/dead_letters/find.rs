@@ -209,7 +209,7 @@ pub async fn count(session: &mut Session, filter: &Filter) -> Result<i64, Error>
 
 /// Open dead letters of one topic and reason.
 #[derive(Debug, Clone)]
-pub struct OpenDeadLetters {
+pub struct CountedDeadLetters {
     /// Their topic.
     pub topic: String,
     /// Their reason.
@@ -218,16 +218,19 @@ pub struct OpenDeadLetters {
     pub dead_letters: i64,
 }
 
-/// How many dead letters are open, by topic and reason, the most first.
+/// How many dead letters are in these states, by topic and reason, the most first.
 ///
 /// # Errors
 /// As [`list`](super::list).
-pub async fn count_open(session: &mut Session) -> Result<Vec<OpenDeadLetters>, Error> {
+pub async fn count_by_reason(
+    session: &mut Session,
+    states: &[&str],
+) -> Result<Vec<CountedDeadLetters>, Error> {
     const COUNT: &str = "\
-        select topic, reason, count(*) from leafcutter.dead_letters where state = 'open' \
+        select topic, reason, count(*) from leafcutter.dead_letters where state = any($1) \
         group by 1, 2 order by 3 desc, 1, 2";
-    let rows = session.query(COUNT, &[]).await?;
-    let read = |row: &Row| OpenDeadLetters {
+    let rows = session.query(COUNT, &[&states]).await?;
+    let read = |row: &Row| CountedDeadLetters {
         topic: row.get(0),
         reason: row.get(1),
         dead_letters: row.get(2),

@@ -10,10 +10,10 @@ mod gone;
 mod of_documents;
 
 pub use find::{
-    Cause, DeadLetterRow, Filter, OpenDeadLetters, causes, count, count_open, find, topics,
+    Cause, CountedDeadLetters, DeadLetterRow, Filter, causes, count, count_by_reason, find, topics,
 };
 pub use gone::gone;
-pub use of_documents::{OpenLetter, of_documents};
+pub use of_documents::{DocumentLetter, of_documents};
 
 use super::{KeyVersion, Origins, columns, is_key};
 use crate::{guard::sql, session::Session};
