@@ -131,11 +131,12 @@ impl Course<'_> {
         let mut report = self.report(verified, until).await?;
         report.times.waited_seconds = waited;
         report.judge(passed_over.into_iter().map(|reason| reason.words).collect());
+        self.files.write(&report)?;
+        tell::told(show, &report, &self.files);
+        // Last, so that the report is there whether or not this user may do it.
         let state = &mut self.watch.state;
         let noted = finished::note(&mut state.session, &report.kept()).await;
         noted.map_err(|error| unnoted(state, &error))?;
-        self.files.write(&report)?;
-        tell::told(show, &report, &self.files);
         Ok(if report.because.is_empty() {
             Exit::Done
         } else {
@@ -313,7 +314,7 @@ fn unnoted(state: &State, error: &tokio_postgres::Error) -> Failure {
         "could not note the verdict as the comment on schema `leafcutter`",
         state.place.clone(),
         leafcutter_runtime::report::causes(error),
-        "Run it as the user of the consumers, who owns the schema. Sequences and constraints are done.",
+        "Run it as the user of the consumers, who owns the schema. The rest is done, and the report written.",
     );
     Failure::one(Exit::Preflight, fault)
 }

@@ -6,7 +6,7 @@
 
 use crate::{
     figures::{counted, span},
-    show::Show,
+    show::{Show, wrap},
     status::{
         Watch,
         facts::{ControlFollower, Facts},
@@ -147,7 +147,7 @@ pub(super) async fn wait(
         bar.tick();
         if bar.is_hidden() && !show.json && told.elapsed() > TELL {
             told = Instant::now();
-            show.line(&words);
+            show.text(&wrap("", &words));
         }
         if !shutdown.sleep(LOOK).await {
             bar.finish_and_clear();
