@@ -59,9 +59,11 @@ impl State {
         let (why, next) = match layout {
             LAYOUT => return Ok(state),
             0 => (
-                "this database has no schema `leafcutter`: no consumer has run on it".to_owned(),
-                "Start leafcutter-consumer once, it creates the schema; or check the database's \
-                 name in --postgres-uri.",
+                "this database has no schema `leafcutter`: no consumer has run on it, or `leafcutter \
+                 finish --drop` has ended the migration"
+                    .to_owned(),
+                "Start leafcutter-consumer once, it creates the schema; never do so after `finish \
+                 --drop`. Or check the database's name in --postgres-uri.",
             ),
             older if older < LAYOUT => (
                 format!("its layout is {older}, this program's is {LAYOUT}"),

@@ -52,6 +52,9 @@ use std::{
 /// Differences that verify names in the report at most.
 const DIFFERENCES: usize = 10;
 
+/// What a person says to begin again.
+const AGAIN: &str = "leafcutter finish";
+
 /// What the steps work with.
 struct Course<'a> {
     settings: &'a FinishSettings,
@@ -121,11 +124,11 @@ impl Course<'_> {
                 (None, why)
             }
             Ended::Refused(why) => return Ok(refused(show, "not ready to cut over", &why)),
-            Ended::Interrupted => return Ok(interrupted(show)),
+            Ended::Interrupted => return Ok(interrupted(show, AGAIN)),
         };
         let waited = began.elapsed().as_secs();
         let Some(verified) = self.verified(show).await? else {
-            return Ok(interrupted(show));
+            return Ok(interrupted(show, AGAIN));
         };
         passed_over.extend(lasting);
         let mut report = self.report(verified, until).await?;

@@ -69,16 +69,16 @@ pub(super) fn forced(show: &mut Show<'_>, reasons: &[Reason]) {
     }
 }
 
-/// Says that a person has stopped it.
-pub(super) fn interrupted(show: &mut Show<'_>) -> Exit {
+/// Says that a person has stopped it, and with which command it is begun again.
+pub(super) fn interrupted(show: &mut Show<'_>, again: &str) -> Exit {
     if show.json {
         show.json(&Refusal {
             done: false,
             because: vec!["interrupted"],
         });
     } else {
-        let text = "Interrupted: nothing was changed. Begin it again: leafcutter finish";
-        show.text(&wrap("", text));
+        let text = format!("Interrupted: nothing was changed. Begin it again: {again}");
+        show.text(&wrap("", &text));
     }
     Exit::Differences
 }

@@ -476,7 +476,41 @@ async fn after_the_drop_the_tables_are_as_the_application_made_them() {
         "10"
     );
 
-    let done = live.leafcutter(&drop).await.ends_with(0);
+    // What comes up at the last moment is seen under the locks.
+    for (change, back, words) in [
+        (
+            "insert into leafcutter.consumers (id, consumer_group, host, program, mapping, partitions, \
+             started_at, seen_at) values ('late', 'other', 'h', 'p', 'm', 1, now(), now())",
+            "delete from leafcutter.consumers",
+            "late on h was seen",
+        ),
+        (
+            "create view public.late as select lc_version from authors",
+            "drop view late",
+            "what would go is not what was shown any more",
+        ),
+    ] {
+        let lock = "begin; lock table leafcutter.consumers in share mode";
+        client.batch_execute(lock).await.unwrap();
+        let late = live.started(&drop);
+        let waits = "select count(*) from pg_locks where not granted \
+                     and relation = to_regclass('leafcutter.consumers')";
+        live.wait_for(waits, "1").await;
+        client.batch_execute(change).await.unwrap();
+        client.batch_execute("commit").await.unwrap();
+        let said = tokio::task::spawn_blocking(|| late.wait_with_output().unwrap());
+        Said::of(said.await.unwrap()).ends_with(4).says(words);
+        live.text(back).await;
+    }
+    // A person has to name the database.
+    let asking = ["finish", "--drop"];
+    let doubted = live.typed(&asking, "yes").await.ends_with(0);
+    doubted
+        .says("type the name of the database")
+        .says("nothing was changed");
+    let count = live.text("select count(lc_version) from authors").await;
+    assert_eq!(count, "10");
+    let done = live.typed(&asking, live.database.name()).await.ends_with(0);
     done.says("lc_version of authors")
         .says("Done: 6 columns of 4 tables and schema leafcutter are gone")
         .says("Never start the consumers again");

@@ -18,6 +18,7 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer as _},
 };
 use std::{
+    io::Write as _,
     path::PathBuf,
     process::{Child, Command, Stdio},
     thread::JoinHandle,
@@ -186,17 +187,45 @@ impl Live {
     }
 
     fn command(&self, words: &[&str]) -> Command {
-        let stack = &self.target.stack;
         let mut command = Command::new(program::find("leafcutter").unwrap());
+        command.args(words);
+        self.surround(&mut command);
         command
-            .args(words)
+    }
+
+    fn surround(&self, command: &mut Command) {
+        let stack = &self.target.stack;
+        command
             .env("LEAFCUTTER_MONGODB_URI", &stack.mongodb_uri)
             .env("LEAFCUTTER_POSTGRES_URI", &stack.postgres_uri)
             .env("LEAFCUTTER_KAFKA_BROKERS", &stack.kafka_brokers)
             .env("LEAFCUTTER_PREFIX", &self.prefix)
             .env("LEAFCUTTER_GROUP", "g")
             .env("LEAFCUTTER_MAPPING", self.mapping());
+    }
+
+    /// Runs `leafcutter` on a terminal of 80 columns, on which a person types this line.
+    pub(crate) async fn typed(&self, words: &[&str], line: &str) -> Said {
+        let program = program::find("leafcutter").unwrap();
+        let words = format!("stty cols 80; {} {}", program.display(), words.join(" "));
+        let mut command = Command::new("script");
+        command.args(["--quiet", "--return", "--command", &words, "/dev/null"]);
+        self.surround(&mut command);
         command
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let line = format!("{line}\n");
+        let ran = tokio::task::spawn_blocking(move || {
+            let mut typing = child.stdin.take().unwrap();
+            typing.write_all(line.as_bytes()).unwrap();
+            let output = child.wait_with_output();
+            drop(typing);
+            output
+        });
+        Said::of(ran.await.unwrap().unwrap())
     }
 
     /// Runs `leafcutter`, while other tasks of the test go on.

@@ -109,7 +109,10 @@ fn read(row: &Row, table: &Table) -> Unproven {
     Unproven {
         table: table.name.clone(),
         name: row.get(1),
-        definition: row.get(2),
+        definition: row
+            .get::<_, &str>(2)
+            .trim_end_matches(" NOT VALID")
+            .to_owned(),
         key: key.map(|&p| quote(&table.columns[p].name)).collect(),
         broken,
     }

@@ -71,7 +71,7 @@ pub(super) async fn run(
                 show.line("nothing was changed");
                 return Ok(Exit::Done);
             }
-            Answer::Interrupted => return Ok(interrupted(show)),
+            Answer::Interrupted => return Ok(interrupted(show, "leafcutter finish --drop")),
         }
     }
     remove::remove(&mut state, &model, &plan, settings.force).await?;
