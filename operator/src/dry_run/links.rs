@@ -2,10 +2,11 @@
 //! may stand in one row only. Compiled once.
 
 use super::keys::{Keys, SetId};
-use leafcutter_schemas::mapping::{
-    ColumnSource, OnMissing, ReferenceBy, SameKey, Table, TableName,
+use leafcutter_schemas::mapping::{OnMissing, ReferenceBy, SameKey, Table, TableName};
+use leafcutter_sink::{
+    ids::CollectionId,
+    model::{Model, TableModel},
 };
-use leafcutter_sink::{ids::CollectionId, model::Model};
 use std::collections::BTreeMap;
 
 /// A column that refers to a table.
@@ -120,12 +121,9 @@ impl Links {
                         }
                     }
                 }
-                let model_table = model.table(entry.id);
-                let may_meet = if is_root {
-                    model_table.natural_key || model_table.keeps_document || model_table.shared
-                } else {
-                    !table.key.iter().any(|&p| follows_from_parent(table, p))
-                };
+                // A child row's key has its parent's in it.
+                let shares = |of: &TableModel| of.natural_key || of.keeps_document || of.shared;
+                let may_meet = is_root && shares(model.table(entry.id));
                 let keys = may_meet.then_some(&table.key).into_iter();
                 let others = table.unique.iter();
                 for (positions, is_key) in keys.map(|k| (k, true)).chain(others.map(|u| (u, false)))
@@ -180,21 +178,4 @@ fn fillers(model: &Model, table: &TableName) -> Vec<CollectionId> {
     let all = model.mapping.collections.iter().enumerate();
     let filling = all.filter(|(_, c)| c.tables.iter().any(|t| t.name == *table));
     filling.map(|(index, _)| CollectionId(index)).collect()
-}
-
-/// Whether a column of a child table tells documents apart, being made of its parent's.
-fn follows_from_parent(table: &Table, position: usize) -> bool {
-    match &table.columns[position].source {
-        ColumnSource::Parent(_) => true,
-        ColumnSource::Derived(of) => of.iter().any(|&p| follows_from_parent(table, p)),
-        ColumnSource::Path(_)
-        | ColumnSource::FirstOf(_)
-        | ColumnSource::Position
-        | ColumnSource::MapKey
-        | ColumnSource::Set
-        | ColumnSource::Deleted
-        | ColumnSource::Constant(_)
-        | ColumnSource::Rest
-        | ColumnSource::Expression { .. } => false,
-    }
 }

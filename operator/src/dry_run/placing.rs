@@ -131,12 +131,9 @@ impl Placing {
         self.keys.is_given_up(self.links.uniques[unique].set)
     }
 
-    fn parent(&self, reference: usize, key: Key, own: &[Key]) -> Parent {
+    fn parent(&self, reference: usize, key: Key) -> Parent {
         if self.not_looked(reference).is_some() {
             return Parent::Unknown;
-        }
-        if own.contains(&key) {
-            return Parent::There;
         }
         if self.keys.has(key) {
             return if self.aside.has(key) {
@@ -172,7 +169,7 @@ impl Placing {
                     continue;
                 };
                 let parent = (of.set, hash(value));
-                match self.parent(reference, parent, &unit.keys) {
+                match self.parent(reference, parent) {
                     Parent::There | Parent::Unknown => {}
                     Parent::Open => waits.push(Wait {
                         reference,

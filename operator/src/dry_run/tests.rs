@@ -188,6 +188,22 @@ fn what_comes_late_finds_its_value_taken_and_is_nobodys_parent() {
 }
 
 #[test]
+fn a_child_row_whose_value_is_taken_waits_alone() {
+    let mapping = "version: 1\ndatabase: d\ncollections:\n  c:\n    table: t\n    key: id\n    columns:\n      \
+        id: { path: _id, type: bigint }\n    children:\n      - table: codes\n        from: codes\n        \
+        key: [id, n]\n        unique: [[code]]\n        columns:\n          id: { parent: id }\n          \
+        n: { position: true, type: integer }\n          code: { path: ., type: text }\n";
+    let documents = [
+        doc! { "_id": 1, "codes": ["a", "b", null] },
+        doc! { "_id": 2, "codes": ["b", "c", null] },
+    ];
+    let trial = Trial::of(mapping, &[0], 1_000).read(0, &documents, Extent::Whole);
+    assert_eq!(trial.rows(), rows([("t", 2), ("codes", 5)]));
+    assert_eq!(trial.placing.taken[0].keys, ["number:2"]);
+    assert_eq!(trial.placing.waiting[0].for_value, 1);
+}
+
+#[test]
 fn nobody_looks_where_a_part_was_read_or_nothing() {
     let leaves = [doc! { "_id": 1, "node": 3, "links": [9] }];
     let (part, nothing) = (
