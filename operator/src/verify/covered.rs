@@ -84,7 +84,6 @@ impl Covered {
             pending.pop_back();
         }
         pending.push_back((time, ends.to_vec()));
-        self.moved = Instant::now();
     }
 
     fn pass(&mut self, positions: Progress) {
@@ -98,6 +97,8 @@ impl Covered {
                     break;
                 }
                 self.until.insert(topic.clone(), *time);
+                // Not when it is claimed: producers claim on while no consumer gets on.
+                self.moved = Instant::now();
                 pending.pop_front();
             }
         }
@@ -146,6 +147,25 @@ mod tests {
 
     fn positions(next: i64) -> Progress {
         Progress::from([("t".to_owned(), BTreeMap::from([(0, next)]))])
+    }
+
+    #[test]
+    fn only_what_consumers_do_counts_as_movement() {
+        let mut covered = covered();
+        let long = Duration::from_secs(60);
+        let before = Instant::now().checked_sub(long).unwrap();
+        let moves = |covered: &mut Covered, step: &dyn Fn(&mut Covered)| {
+            covered.moved = before;
+            step(covered);
+            covered.still_for() < long
+        };
+        assert!(!moves(&mut covered, &|c| c.claim("t", at(10), &[5])));
+        assert!(moves(&mut covered, &|c| c.pass(positions(4))));
+        assert!(!moves(&mut covered, &|c| c.pass(positions(4))));
+        assert!(moves(&mut covered, &|c| c.pass(positions(5))));
+        // Nothing new is in Kafka, and that is seen.
+        assert!(!moves(&mut covered, &|c| c.claim("t", at(20), &[5])));
+        assert!(moves(&mut covered, &|c| c.pass(positions(5))));
     }
 
     #[test]
