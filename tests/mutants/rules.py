@@ -365,14 +365,14 @@ MUTANTS = [
         "who follows on a row is written apart, so that nobody else is judged by it",
         [(DOCUMENTS, ".partition(|&document| t.follows_apart && is_retained(t, document))", ".partition(|&document| false && is_retained(t, document))")],
         APPLYING,
-        ["newest::who_follows_and"],
+        ["follows::who_follows_and"],
     ),
     mutant(
         "S5d",
         "who follows on a row and is swallowed waits for its dead letter",
         [(DOCUMENTS, "            wait_if_suppressed(t, document);\n", "            let _ = wait_if_suppressed;\n")],
         APPLYING,
-        ["newest::who_follows_and"],
+        ["follows::who_follows_and"],
     ),
     mutant(
         "B1d",
