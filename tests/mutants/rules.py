@@ -165,7 +165,7 @@ MUTANTS = [
         "what is stale is taken out before the write",
         [(GUARD, 'format!("{stored} > {incoming}")', 'format!("{stored} > {incoming} and false")')],
         PROTOCOL,
-        INTERLEAVINGS,
+        ["interleavings::", "statements::"],
     ),
     mutant(
         "T7",
