@@ -21,6 +21,7 @@ use leafcutter_schemas::{name, version::Version};
 use leafcutter_sink::session::Session;
 use std::{
     collections::BTreeMap,
+    io::Write as _,
     time::{Duration, Instant},
 };
 
@@ -147,7 +148,8 @@ pub(super) async fn wait(
         bar.tick();
         if bar.is_hidden() && !show.json && told.elapsed() > TELL {
             told = Instant::now();
-            show.text(&wrap("", &words));
+            let said = write!(std::io::stderr(), "{}", wrap("", &words));
+            said.unwrap_or_default();
         }
         if !shutdown.sleep(LOOK).await {
             bar.finish_and_clear();
