@@ -192,7 +192,7 @@ fn render(summary: &Summary, mapping: &Mapping, file: &str) -> String {
     let number = |n: usize, noun: &str| counted(i64::try_from(n).unwrap_or(i64::MAX), noun);
     writeln!(
         out,
-        "{file} is sound: {}, {}, {}; hash {}\n",
+        "{file} is sound: {}, {}, {}\nhash {}\n",
         number(summary.collections.len(), "collection"),
         number(summary.tables, "table"),
         number(summary.references, "reference"),

@@ -169,4 +169,5 @@ async fn every_command_says_what_the_page_says() {
             "docs/tour.md is out of date (TOUR=write):\n{differ}"
         );
     }
+    assert!(too_long.is_empty(), "longer than 80 columns: {too_long:#?}");
 }
