@@ -146,7 +146,7 @@ async fn every_command_says_what_the_page_says() {
     let (mut differ, mut too_long) = (Vec::new(), Vec::new());
     for Block { command, said } in page.blocks() {
         let now = shell.run(command);
-        if shell.jobs.len() == 2 {
+        if command.ends_with('&') && shell.jobs.len() == 2 {
             shell.applied().await;
         }
         let is_own = command.starts_with("leafcutter");
