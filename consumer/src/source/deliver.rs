@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 /// How long a full channel is waited for before the partitions are paused.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Poll {
     /// Hands records over; false when the assembler is gone.
@@ -42,7 +42,8 @@ impl Poll {
         true
     }
 
-    fn serve_while_full(&mut self, started: Instant) -> bool {
+    /// Serves the group while there is no room; false when the assembler is gone.
+    pub(super) fn serve_while_full(&mut self, started: Instant) -> bool {
         if started.elapsed() < PATIENCE {
             std::thread::park_timeout(Duration::from_millis(2));
             return !self.events.is_closed();

@@ -11,3 +11,6 @@ pub mod poll;
 mod rebalance;
 mod position;
 mod deliver;
+
+#[cfg(test)]
+mod tests;

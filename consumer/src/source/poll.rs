@@ -88,35 +88,39 @@ impl Poll {
 
     /// Polls until the assembler is gone.
     pub fn run(mut self) {
-        while self.obey() && self.look_at_positions() && self.seek_all() {
-            let mut chunk = Vec::new();
-            let mut bytes = 0;
-            let mut wait = POLL;
-            while bytes < CHUNK_BYTES && chunk.len() < CHUNK_RECORDS {
-                let Some(polled) = self.consumer.poll(wait) else {
-                    break;
-                };
-                wait = Duration::ZERO;
-                match polled {
-                    Ok(message) => {
-                        if let Some(delivery) = self.delivery(&message) {
-                            bytes += delivery.bytes();
-                            let origin = &delivery.origin;
-                            self.positions.heard(origin.partition, origin.offset + 1);
-                            chunk.push(delivery);
-                        }
+        while self.step() {}
+    }
+
+    /// Obeys, polls once, and hands over what came; false when the assembler is gone.
+    pub(super) fn step(&mut self) -> bool {
+        if !(self.obey() && self.look_at_positions() && self.seek_all()) {
+            return false;
+        }
+        let mut chunk = Vec::new();
+        let mut bytes = 0;
+        let mut wait = POLL;
+        while bytes < CHUNK_BYTES && chunk.len() < CHUNK_RECORDS {
+            let Some(polled) = self.consumer.poll(wait) else {
+                break;
+            };
+            wait = Duration::ZERO;
+            match polled {
+                Ok(message) => {
+                    if let Some(delivery) = self.delivery(&message) {
+                        bytes += delivery.bytes();
+                        let origin = &delivery.origin;
+                        self.positions.heard(origin.partition, origin.offset + 1);
+                        chunk.push(delivery);
                     }
-                    Err(error) => {
-                        if !self.report(&error) {
-                            return;
-                        }
+                }
+                Err(error) => {
+                    if !self.report(&error) {
+                        return false;
                     }
                 }
             }
-            if !self.tell() || (!chunk.is_empty() && !self.deliver(chunk, bytes)) {
-                return;
-            }
         }
+        self.tell() && (chunk.is_empty() || self.deliver(chunk, bytes))
     }
 
     /// Executes commands; false when the assembler is gone.

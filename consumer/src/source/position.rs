@@ -35,9 +35,11 @@ pub(super) struct Seek {
 }
 
 /// Where the partitions stand that are ours.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Positions {
     assigned: BTreeMap<Partition, Assigned>,
+    /// How long a partition may bring nothing before it is compared with its end.
+    quiet: Duration,
     /// When to look which partition it is of which Kafka has no longer what is to be read.
     look_for_expired: Option<Instant>,
     /// When the next quiet partition is looked at.
@@ -62,7 +64,23 @@ struct Reading {
     quiet: Duration,
 }
 
+impl Default for Positions {
+    fn default() -> Self {
+        Self::new(QUIET)
+    }
+}
+
 impl Positions {
+    /// None yet. Each may bring nothing for so long.
+    pub(super) fn new(quiet: Duration) -> Self {
+        Self {
+            assigned: BTreeMap::new(),
+            quiet,
+            look_for_expired: None,
+            look_for_quiet: None,
+        }
+    }
+
     /// These are ours.
     pub(super) fn assign(&mut self, partitions: &[Partition]) {
         let new = partitions.iter().map(|&p| (p, Assigned::default()));
@@ -91,7 +109,7 @@ impl Positions {
     pub(super) fn heard(&mut self, partition: Partition, next: i64) {
         let assigned = self.assigned.get_mut(&partition);
         if let Some(reading) = assigned.and_then(|assigned| assigned.reading.as_mut()) {
-            *reading = Reading::from(next);
+            *reading = Reading::from(next, self.quiet);
         }
     }
 
@@ -108,7 +126,7 @@ impl Positions {
 
     fn read(&mut self, partition: Partition, next: i64) {
         if let Some(assigned) = self.assigned.get_mut(&partition) {
-            assigned.reading = Some(Reading::from(next));
+            assigned.reading = Some(Reading::from(next, self.quiet));
         }
     }
 
@@ -125,7 +143,7 @@ impl Positions {
     }
 
     /// One that has brought nothing for too long.
-    fn quiet(&self) -> Option<Partition> {
+    fn quiet_one(&self) -> Option<Partition> {
         let is_quiet = |reading: &Reading| reading.heard.elapsed() >= reading.quiet;
         let mut assigned = self.assigned.iter();
         assigned
@@ -144,11 +162,11 @@ impl Positions {
 }
 
 impl Reading {
-    fn from(next: i64) -> Self {
+    fn from(next: i64, quiet: Duration) -> Self {
         Self {
             next,
             heard: Instant::now(),
-            quiet: QUIET,
+            quiet,
         }
     }
 }
@@ -246,7 +264,7 @@ impl Poll {
         // One at a time: a poll is due before the next.
         if !self.paused
             && (rests.is_none() || is_due(rests))
-            && let Some(partition) = self.positions.quiet()
+            && let Some(partition) = self.positions.quiet_one()
         {
             self.look_at_quiet(partition);
         }
@@ -262,10 +280,13 @@ impl Poll {
         match self.bounds(partition) {
             Err(error) => {
                 tracing::debug!(error = %error, "cannot look where a partition ends, trying again");
-                self.positions.look_for_quiet = Some(Instant::now() + QUIET);
+                self.positions.look_for_quiet = Some(Instant::now() + self.positions.quiet);
             }
             // Kafka has less than was read: it says so itself to whom it is asked for.
-            Ok((_, end)) if end <= next => self.positions.set_quiet(partition, |_| QUIET),
+            Ok((_, end)) if end <= next => {
+                let quiet = self.positions.quiet;
+                self.positions.set_quiet(partition, |_| quiet);
+            }
             Ok((_, end)) => {
                 let (topic, number) = (self.name(partition), partition.number);
                 tracing::warn!(
