@@ -3,57 +3,24 @@
 //! It needs no server. It is also why cargo builds the program together with the tests: the suites of
 //! whole migrations start it, and belong to another package.
 
-use std::process::{Command, Output};
+use leafcutter_harness::itself::Program;
 
-fn run(words: &[&str]) -> Output {
-    let mut program = Command::new(env!("CARGO_BIN_EXE_leafcutter"));
-    program
-        .args(words)
-        .output()
-        .expect("cargo has built the program")
-}
+const PROGRAM: Program<'_> = Program {
+    path: env!("CARGO_BIN_EXE_leafcutter"),
+    name: "leafcutter",
+    verb: "status",
+};
 
 #[test]
 fn it_says_its_name_and_what_it_can_do() {
-    let version = run(&["--version"]);
-    assert!(version.status.success());
-    assert!(version.stdout.starts_with(b"leafcutter "), "{version:?}");
-    let help = run(&["status", "--help"]);
-    assert!(help.status.success());
-    assert!(String::from_utf8_lossy(&help.stdout).contains("--kafka-brokers"));
+    PROGRAM.tells_its_name_and_what_it_can_do();
 }
 
-#[test]
-fn a_flag_that_is_unknown_is_wrong_usage() {
-    let refused = run(&["status", "--no-such-flag"]);
-    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
-}
-
-/// Every program can be completed by a shell, and has man pages; neither needs a server.
 #[test]
 fn it_prints_completions_and_man_pages() {
-    for shell in ["bash", "zsh", "fish"] {
-        let script = run(&["completions", shell]);
-        let text = String::from_utf8_lossy(&script.stdout);
-        assert!(
-            script.status.success() && text.contains("status"),
-            "{script:?}"
-        );
-    }
-    assert_eq!(run(&["completions", "cmd.exe"]).status.code(), Some(2));
-    let page = run(&["man"]);
-    let text = String::from_utf8_lossy(&page.stdout);
-    assert!(page.status.success() && text.starts_with(".ie"), "{page:?}");
-    assert!(text.contains(".TH leafcutter 1"), "{text}");
-    let folder = tempfile::tempdir().expect("a folder");
-    let folder = folder.path().join("man1");
-    let written = run(&["man", &folder.display().to_string()]);
-    assert!(written.status.success(), "{written:?}");
-    assert!(folder.join("leafcutter-status.1").exists());
-    let file = folder.join("leafcutter.1").display().to_string();
-    let refused = run(&["man", &file]);
-    assert_eq!(refused.status.code(), Some(3), "{refused:?}");
-    let help = String::from_utf8_lossy(&run(&["--help"]).stdout).into_owned();
+    PROGRAM.completes();
+    PROGRAM.has_man_pages(tempfile::tempdir().expect("a folder").path());
+    let help = PROGRAM.says(&["--help"]);
     assert!(
         help.contains("completions") && help.contains("  man "),
         "{help}"

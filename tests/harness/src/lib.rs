@@ -5,8 +5,8 @@
 //! topics, a folder. It runs the real programs there ([`program`], [`fleet`]), or makes their
 //! records by hand ([`record`]), waits on conditions only ([`probe`], [`watch`]), makes and reads
 //! topics ([`topic`]), looks at the [`rows`] of a table, writes as applications do ([`source`]), and
-//! kills parts of it ([`fault`]), by [`dice`] that can be thrown again. All that fails is a
-//! [`failure`].
+//! kills parts of it ([`fault`]), by [`dice`] that can be thrown again. What a program says of [`itself`]
+//! needs none of it. All that fails is a [`failure`].
 //!
 //! Nothing here knows an application, or the inside of a program: the suites of every crate can
 //! stand on it.
@@ -20,6 +20,7 @@ pub mod record;
 pub mod rows;
 pub mod servers;
 pub mod mongod;
+pub mod itself;
 pub mod program;
 pub mod world;
 pub mod source;
