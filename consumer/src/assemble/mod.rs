@@ -1,17 +1,21 @@
-//! The assembler: deliveries into batches, and the life of a partition from assignment to loss.
+//! The assembler: deliveries into batches, and what a partition goes through before it delivers.
 //!
 //! A partition that is assigned is taken over in PostgreSQL (a new epoch, F4), waits at the gate of
-//! its collection, is read from the offset that PostgreSQL has, and only then delivers. Everything
-//! else that arrives for it is dropped here: offsets must follow each other without a gap (F5).
+//! its collection, is read from the offset that PostgreSQL has, and only then delivers
+//! ([`partitions`]). Everything else that arrives for it is dropped here: offsets must follow each
+//! other without a gap (F5).
 //! A batch is whatever has arrived, up to a limit, so that it is small when little comes and large
 //! when much does; its documents become rows here, while the writer is busy with the batch before.
 
+mod partitions;
+
+use self::partitions::{Next, Partitions};
 use crate::{
     drift::SharedDrift,
     gate::Gate,
     metrics,
     pause::Pauses,
-    source::event::{Command, Event, Expired},
+    source::event::{Command, Event},
 };
 use leafcutter_runtime::{
     admin::{Condition, Health},
@@ -75,30 +79,6 @@ pub enum WriterEvent {
     Lost(Partition, i64),
 }
 
-/// Where a partition stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// To be taken over, not before this moment.
-    Unclaimed(Instant),
-    /// Taken over; the gate of its collection is closed.
-    Gated,
-    /// The poll thread was asked to read it.
-    Seeking,
-    /// Delivering.
-    Reading,
-    /// Kafka has removed what comes next: left alone until somebody moves its position.
-    Expired(Expired),
-}
-
-#[derive(Debug, Clone, Copy)]
-struct AssignedPartition {
-    state: State,
-    generation: u64,
-    epoch: i64,
-    expected: i64,
-    committed: i64,
-}
-
 /// The limits of a batch.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -144,8 +124,7 @@ pub struct Assembler {
     connection: Connection,
     gate: Gate,
     pauses: Pauses,
-    partitions: BTreeMap<Partition, AssignedPartition>,
-    generation: u64,
+    partitions: Partitions,
     limits: Limits,
     commands: std_mpsc::Sender<Command>,
     drift: SharedDrift,
@@ -173,9 +152,6 @@ impl std::fmt::Debug for Assembler {
 /// How often it is looked at where assigned partitions stand.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(200);
-/// How long a partition that another consumer took is left alone while Kafka still names us (F3).
-const LOST_WAIT: Duration = Duration::from_millis(500);
-
 impl Assembler {
     /// An assembler that takes partitions over through `connection`.
     pub fn new(
@@ -200,8 +176,7 @@ impl Assembler {
             model,
             connection,
             gate,
-            partitions: BTreeMap::new(),
-            generation: 0,
+            partitions: Partitions::default(),
             limits,
             commands,
             drift,
@@ -271,22 +246,16 @@ impl Assembler {
                 tracing::info!(partitions = list.len(), "assigned");
                 self.joined = true;
                 for partition in list {
-                    self.claim_later(partition, Instant::now());
+                    self.partitions.assign(partition);
                 }
             }
             Event::Revoked(list) => {
                 tracing::info!(partitions = list.len(), "revoked");
-                for partition in &list {
-                    self.partitions.remove(partition);
+                for partition in list {
+                    self.partitions.revoke(partition);
                 }
             }
-            Event::Ready(partition, generation) => {
-                if let Some(assigned) = self.partitions.get_mut(&partition)
-                    && assigned.generation == generation
-                {
-                    assigned.state = State::Reading;
-                }
-            }
+            Event::Ready(partition, generation) => self.partitions.ready(partition, generation),
             Event::Deliveries(list, permit) => {
                 for delivery in list {
                     self.deliver(delivery)?;
@@ -294,10 +263,7 @@ impl Assembler {
                 self.batch.permits.push(permit);
             }
             Event::Expired(expired) => {
-                if let Some(assigned) = self.partitions.get_mut(&expired.partition)
-                    && matches!(assigned.state, State::Reading | State::Seeking)
-                {
-                    assigned.state = State::Expired(expired);
+                if self.partitions.expire(expired) {
                     let topic = &self.model.collection(expired.partition.collection).topic;
                     tracing::error!(
                         topic,
@@ -317,11 +283,9 @@ impl Assembler {
     /// Says which collections lack records.
     fn tell_expired(&self) {
         let mut lacking: BTreeMap<&str, i64> = BTreeMap::new();
-        for assigned in self.partitions.values() {
-            if let State::Expired(expired) = assigned.state {
-                let name = &self.model.collection(expired.partition.collection).name;
-                *lacking.entry(name).or_default() += expired.first - expired.next;
-            }
+        for expired in self.partitions.expired() {
+            let name = &self.model.collection(expired.partition.collection).name;
+            *lacking.entry(name).or_default() += expired.first - expired.next;
         }
         let each = lacking.iter().map(|(name, records)| {
             format!(
@@ -333,36 +297,21 @@ impl Assembler {
         self.retained.set(each.is_empty(), each.join("; "));
     }
 
-    fn claim_later(&mut self, partition: Partition, not_before: Instant) {
-        self.generation += 1;
-        let assigned = AssignedPartition {
-            state: State::Unclaimed(not_before),
-            generation: self.generation,
-            epoch: 0,
-            expected: 0,
-            committed: 0,
-        };
-        self.partitions.insert(partition, assigned);
-    }
-
     fn deliver(&mut self, delivery: Delivery) -> Result<(), AssembleError> {
         let (partition, offset) = (delivery.origin.partition, delivery.origin.offset);
-        let Some(assigned) = self.partitions.get_mut(&partition) else {
-            return Ok(());
+        let epoch = match self.partitions.next(partition, offset) {
+            Next::Take(epoch) => epoch,
+            Next::Drop => return Ok(()),
+            Next::Missing(expected) => {
+                return Err(AssembleError::Gap {
+                    topic: self.model.collection(partition.collection).topic.clone(),
+                    partition: partition.number,
+                    expected,
+                    found: offset,
+                });
+            }
         };
-        if assigned.state != State::Reading || offset < assigned.expected {
-            return Ok(());
-        }
-        if offset > assigned.expected {
-            return Err(AssembleError::Gap {
-                topic: self.model.collection(partition.collection).topic.clone(),
-                partition: partition.number,
-                expected: assigned.expected,
-                found: offset,
-            });
-        }
-        assigned.expected += 1;
-        self.batch.epochs.insert(partition, assigned.epoch);
+        self.batch.epochs.insert(partition, epoch);
         let value = delivery.value.as_deref();
         let rows_before = self.batch.rows.bytes();
         let prepared = decode::prepare(
@@ -380,48 +329,23 @@ impl Assembler {
     fn writer_event(&mut self, event: WriterEvent) {
         match event {
             WriterEvent::Committed(positions) => {
-                for (partition, next) in &positions {
-                    if let Some(assigned) = self.partitions.get_mut(partition)
-                        && assigned.state == State::Reading
-                    {
-                        assigned.committed = *next;
-                    }
+                for &(partition, next) in &positions {
+                    self.partitions.committed(partition, next);
                 }
                 // The thread outlives the assembler unless the program is ending.
                 self.commands
                     .send(Command::Commit(positions))
                     .unwrap_or_default();
             }
-            WriterEvent::Lost(partition, epoch) => {
-                if self
-                    .partitions
-                    .get(&partition)
-                    .is_some_and(|assigned| assigned.epoch == epoch)
-                {
-                    self.claim_later(partition, Instant::now() + LOST_WAIT);
-                }
-            }
+            WriterEvent::Lost(partition, epoch) => self.partitions.lose(partition, epoch),
         }
     }
 
     /// Takes over what is unclaimed and opens gates.
     async fn maintain(&mut self) -> Result<(), AssembleError> {
-        let now = Instant::now();
-        let unclaimed: Vec<Partition> = self
-            .partitions
-            .iter()
-            .filter(|(_, assigned)| matches!(assigned.state, State::Unclaimed(at) if at <= now))
-            .map(|(partition, _)| *partition)
-            .collect();
-        for partition in unclaimed {
+        for partition in self.partitions.claimable() {
             match self.connection.take_over(partition).await {
-                Ok(position) => {
-                    if let Some(assigned) = self.partitions.get_mut(&partition) {
-                        assigned.epoch = position.epoch;
-                        assigned.expected = position.next;
-                        assigned.state = State::Gated;
-                    }
-                }
+                Ok(position) => self.partitions.taken_over(partition, position),
                 Err(error) => {
                     let text = causes(&error);
                     tracing::warn!(error = text, "cannot take a partition over, trying again");
@@ -463,35 +387,18 @@ impl Assembler {
         if self.obeys_breaker && !open.is_empty() {
             return Err(AssembleError::Breaker(open));
         }
-        // A position that was told of is committed, so a later look sees it or what follows.
-        let lost: Vec<Partition> = self
-            .partitions
-            .iter()
-            .filter(|(partition, assigned)| {
-                !matches!(assigned.state, State::Unclaimed(_))
-                    && positions.get(*partition).is_none_or(|position| {
-                        position.epoch != assigned.epoch || position.next < assigned.committed
-                    })
-            })
-            .map(|(partition, _)| *partition)
-            .collect();
-        for partition in lost {
-            self.claim_later(partition, Instant::now() + LOST_WAIT);
-        }
+        self.partitions.compare(&positions);
         self.hold_paused();
         Ok(())
     }
 
-    /// Stops reading what a person has paused. Taken over again, it waits as before a closed gate, and what
-    /// was read and is not committed is fenced off.
+    /// Stops reading what a person has paused.
     fn hold_paused(&mut self) {
-        let read = |(partition, assigned): (&Partition, &AssignedPartition)| {
-            let is_read = matches!(assigned.state, State::Seeking | State::Reading);
-            (is_read && self.pauses.hold(partition.collection)).then_some(*partition)
-        };
-        let held: Vec<Partition> = self.partitions.iter().filter_map(read).collect();
+        let pauses = &self.pauses;
+        let held = self
+            .partitions
+            .hold(|partition| pauses.hold(partition.collection));
         for partition in held {
-            self.claim_later(partition, Instant::now());
             self.commands
                 .send(Command::Hold(partition))
                 .unwrap_or_default();
@@ -511,8 +418,7 @@ impl Assembler {
     }
 
     async fn open_gates(&mut self) {
-        let gated = |assigned: &AssignedPartition| assigned.state == State::Gated;
-        if self.partitions.values().any(gated) {
+        if self.partitions.any_gated() {
             if let Err(error) = self.gate.refresh(&mut self.connection).await {
                 tracing::warn!(error = %causes(&error), "cannot look at the gates, trying again");
                 return;
@@ -521,26 +427,16 @@ impl Assembler {
                 tracing::warn!(error = %causes(&error), "cannot look for pauses, trying again");
                 return;
             }
-            for (partition, assigned) in &mut self.partitions {
-                let collection = partition.collection;
-                let may_go = self.gate.is_open(collection) && !self.pauses.hold(collection);
-                if assigned.state == State::Gated && may_go {
-                    assigned.state = State::Seeking;
-                    let read = Command::Read {
-                        partition: *partition,
-                        offset: assigned.expected,
-                        generation: assigned.generation,
-                    };
-                    self.commands.send(read).unwrap_or_default();
-                }
+            let (gate, pauses) = (&self.gate, &self.pauses);
+            let may_go = |partition: Partition| {
+                gate.is_open(partition.collection) && !pauses.hold(partition.collection)
+            };
+            for read in self.partitions.let_through(may_go) {
+                self.commands.send(read).unwrap_or_default();
             }
         }
         self.tell_expired();
-        let waiting = self
-            .partitions
-            .values()
-            .filter(|assigned| matches!(assigned.state, State::Unclaimed(_)))
-            .count();
+        let waiting = self.partitions.unclaimed();
         if self.joined {
             let why = format!("{waiting} partitions are not taken over yet");
             self.ready.set(waiting == 0, why);

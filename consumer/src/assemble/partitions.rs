@@ -1,0 +1,226 @@
+//! The partitions that the group has given us, and where each stands, from its assignment to its loss.
+//!
+//! Each assignment, and each time that a partition has to be taken over again, is a generation of its own:
+//! what the poll thread still says of an earlier one says nothing of this one. Only a partition that is read
+//! delivers, and only the record that comes next.
+
+use crate::source::event::{Command, Expired};
+use leafcutter_sink::{ids::Partition, state::offsets::Position};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+/// How long a partition that another consumer took is left alone while Kafka still names us (F3).
+const LOST_WAIT: Duration = Duration::from_millis(500);
+
+/// Where a partition stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// To be taken over, not before this moment.
+    Unclaimed(Instant),
+    /// Taken over; the gate of its collection is closed.
+    Gated,
+    /// The poll thread was asked to read it.
+    Seeking,
+    /// Delivering.
+    Reading,
+    /// Kafka has removed what comes next: left alone until somebody moves its position.
+    Expired(Expired),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Assigned {
+    state: State,
+    generation: u64,
+    epoch: i64,
+    expected: i64,
+    committed: i64,
+}
+
+/// What becomes of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// It is the one that comes next of a partition that was taken over under this epoch.
+    Take(i64),
+    /// It is not read, or was read before.
+    Drop,
+    /// This one should have come.
+    Missing(i64),
+}
+
+/// All that are ours.
+#[derive(Debug, Default)]
+pub(super) struct Partitions {
+    assigned: BTreeMap<Partition, Assigned>,
+    generation: u64,
+}
+
+impl Partitions {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.assigned.len()
+    }
+
+    /// It is ours, and to be taken over.
+    pub(super) fn assign(&mut self, partition: Partition) {
+        self.claim(partition, Instant::now());
+    }
+
+    /// It is not ours any more.
+    pub(super) fn revoke(&mut self, partition: Partition) {
+        self.assigned.remove(&partition);
+    }
+
+    /// The poll thread reads it, as it was asked under this generation.
+    pub(super) fn ready(&mut self, partition: Partition, generation: u64) {
+        if let Some(assigned) = self.assigned.get_mut(&partition)
+            && assigned.generation == generation
+        {
+            assigned.state = State::Reading;
+        }
+    }
+
+    /// Kafka has removed what comes next; whether that is news.
+    pub(super) fn expire(&mut self, expired: Expired) -> bool {
+        let assigned = self.assigned.get_mut(&expired.partition);
+        let read = assigned.filter(|a| matches!(a.state, State::Reading | State::Seeking));
+        let Some(assigned) = read else {
+            return false;
+        };
+        assigned.state = State::Expired(expired);
+        true
+    }
+
+    /// Those of which Kafka has removed records.
+    pub(super) fn expired(&self) -> impl Iterator<Item = Expired> {
+        self.assigned.values().filter_map(|a| match a.state {
+            State::Expired(expired) => Some(expired),
+            _ => None,
+        })
+    }
+
+    /// A record has come. Whatever is taken must be the one that comes next (F5).
+    pub(super) fn next(&mut self, partition: Partition, offset: i64) -> Next {
+        match self.assigned.get_mut(&partition) {
+            Some(assigned) if assigned.state == State::Reading && offset >= assigned.expected => {
+                if offset > assigned.expected {
+                    return Next::Missing(assigned.expected);
+                }
+                assigned.expected += 1;
+                Next::Take(assigned.epoch)
+            }
+            _ => Next::Drop,
+        }
+    }
+
+    /// The writer has committed it up to `next`.
+    pub(super) fn committed(&mut self, partition: Partition, next: i64) {
+        if let Some(assigned) = self.assigned.get_mut(&partition)
+            && assigned.state == State::Reading
+        {
+            assigned.committed = next;
+        }
+    }
+
+    /// Taken over under this epoch, it is another consumer's now.
+    pub(super) fn lose(&mut self, partition: Partition, epoch: i64) {
+        let assigned = self.assigned.get(&partition);
+        if assigned.is_some_and(|assigned| assigned.epoch == epoch) {
+            self.claim(partition, Instant::now() + LOST_WAIT);
+        }
+    }
+
+    /// Those that can be taken over now.
+    pub(super) fn claimable(&self) -> Vec<Partition> {
+        let now = Instant::now();
+        self.which(|_, a| matches!(a.state, State::Unclaimed(at) if at <= now))
+    }
+
+    /// How many are not taken over yet.
+    pub(super) fn unclaimed(&self) -> usize {
+        self.which(|_, a| matches!(a.state, State::Unclaimed(_)))
+            .len()
+    }
+
+    /// It is taken over, at this position.
+    pub(super) fn taken_over(&mut self, partition: Partition, position: Position) {
+        if let Some(assigned) = self.assigned.get_mut(&partition) {
+            assigned.epoch = position.epoch;
+            assigned.expected = position.next;
+            assigned.state = State::Gated;
+        }
+    }
+
+    /// Whether any waits at its gate.
+    pub(super) fn any_gated(&self) -> bool {
+        self.assigned.values().any(|a| a.state == State::Gated)
+    }
+
+    /// Those at their gates that `may_go` lets through are to be read from now on: what the poll thread is asked.
+    pub(super) fn let_through(
+        &mut self,
+        mut may_go: impl FnMut(Partition) -> bool,
+    ) -> Vec<Command> {
+        let mut through = Vec::new();
+        for (&partition, assigned) in &mut self.assigned {
+            if assigned.state == State::Gated && may_go(partition) {
+                assigned.state = State::Seeking;
+                through.push(Command::Read {
+                    partition,
+                    offset: assigned.expected,
+                    generation: assigned.generation,
+                });
+            }
+        }
+        through
+    }
+
+    /// Takes those again of which PostgreSQL says something else than we know. A position that was told of is
+    /// committed, so a later look sees it or what follows.
+    pub(super) fn compare(&mut self, positions: &BTreeMap<Partition, Position>) {
+        let differs = |partition: Partition, assigned: &Assigned| {
+            positions.get(&partition).is_none_or(|position| {
+                position.epoch != assigned.epoch || position.next < assigned.committed
+            })
+        };
+        let lost = self.which(|partition, assigned| {
+            !matches!(assigned.state, State::Unclaimed(_)) && differs(partition, assigned)
+        });
+        for partition in lost {
+            self.claim(partition, Instant::now() + LOST_WAIT);
+        }
+    }
+
+    /// Stops reading those that `hold` names, and gives them. Taken over again, each waits as before a closed
+    /// gate, and what was read and is not committed is fenced off.
+    pub(super) fn hold(&mut self, mut hold: impl FnMut(Partition) -> bool) -> Vec<Partition> {
+        let held = self.which(|partition, assigned| {
+            matches!(assigned.state, State::Seeking | State::Reading) && hold(partition)
+        });
+        for &partition in &held {
+            self.assign(partition);
+        }
+        held
+    }
+
+    fn which(&self, mut is: impl FnMut(Partition, &Assigned) -> bool) -> Vec<Partition> {
+        let which = self
+            .assigned
+            .iter()
+            .filter(|(partition, a)| is(**partition, a));
+        which.map(|(&partition, _)| partition).collect()
+    }
+
+    fn claim(&mut self, partition: Partition, not_before: Instant) {
+        self.generation += 1;
+        let assigned = Assigned {
+            state: State::Unclaimed(not_before),
+            generation: self.generation,
+            epoch: 0,
+            expected: 0,
+            committed: 0,
+        };
+        self.assigned.insert(partition, assigned);
+    }
+}
