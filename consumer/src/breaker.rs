@@ -52,8 +52,8 @@ impl Breaker {
                 Prepared::Ignored => {}
                 Prepared::Write { .. } if self.strict => {}
                 Prepared::Write { .. } => *failures = 0,
-                Prepared::Refused { .. } if decode::is_delete(&record.delivery) => {}
-                Prepared::Refused { .. } => *failures += 1,
+                Prepared::Refused(_) if decode::is_delete(&record.delivery) => {}
+                Prepared::Refused(_) => *failures += 1,
             }
             if *failures >= i64::from(self.limit) {
                 return index + 1;
@@ -128,7 +128,7 @@ mod tests {
         version::Version,
     };
     use leafcutter_sink::{
-        change::{Delivery, RecordOrigin, SourceVersion},
+        change::{Delivery, RecordOrigin, Refusal, SourceVersion},
         ids::Partition,
     };
 
@@ -140,11 +140,11 @@ mod tests {
             number: 0,
         };
         let prepared = if refused {
-            Prepared::Refused {
-                reason: Box::new(Reason::new(Stage::Transform, "wrong-type", "no")),
+            Prepared::Refused(Box::new(Refusal {
+                reason: Reason::new(Stage::Transform, "wrong-type", "no"),
                 key: None,
                 version: None,
-            }
+            }))
         } else {
             Prepared::Write {
                 version: SourceVersion {

@@ -106,12 +106,10 @@ impl DeadLetters {
         acknowledged: &Acknowledged,
     ) -> Result<(), KafkaError> {
         let due = records.iter().filter_map(|record| match &record.prepared {
-            Prepared::Refused {
-                reason, version, ..
-            } if !acknowledged.has(&record.delivery.origin) => {
-                Some((&record.delivery, reason, *version))
+            Prepared::Refused(refusal) if !acknowledged.has(&record.delivery.origin) => {
+                Some((&record.delivery, &refusal.reason, refusal.version))
             }
-            Prepared::Refused { .. } | Prepared::Write { .. } | Prepared::Ignored => None,
+            Prepared::Refused(_) | Prepared::Write { .. } | Prepared::Ignored => None,
         });
         let sends = due.map(async |(delivery, reason, version)| {
             let topic = &model.collection(delivery.origin.partition.collection).topic;

@@ -7,7 +7,7 @@
 //! 4. List what was refused in the index of dead letters; count; commit.
 
 use crate::{
-    change::{Counts, Outcome, Prepared, Record},
+    change::{Counts, Outcome, Prepared, Record, Refusal},
     connection::{Connection, Ending},
     error::ApplyError,
     guard,
@@ -272,7 +272,7 @@ fn collect(records: &[Record], candidates: &mut Candidates) -> Vec<Option<Outcom
         match &record.prepared {
             Prepared::Write { .. } => {}
             Prepared::Ignored => outcomes[index] = Some(Outcome::Ignored),
-            Prepared::Refused { .. } => outcomes[index] = Some(Outcome::DeadLettered),
+            Prepared::Refused(_) => outcomes[index] = Some(Outcome::DeadLettered),
         }
         for candidate in Candidate::of_record(index, record) {
             if let Some(loser) = candidates.offer(candidate)
@@ -309,14 +309,14 @@ async fn look_for_cascaded(t: &mut Attempt<'_>) -> Result<(), ApplyError> {
 async fn list_refused(t: &mut Attempt<'_>) -> Result<bool, ApplyError> {
     let mut any = false;
     for record in t.records.batch() {
-        let Prepared::Refused {
+        let Prepared::Refused(refusal) = &record.prepared else {
+            continue;
+        };
+        let Refusal {
             reason,
             key,
             version,
-        } = &record.prepared
-        else {
-            continue;
-        };
+        } = &**refusal;
         any = true;
         let origin = &record.delivery.origin;
         let collection = t.model.collection(origin.partition.collection);

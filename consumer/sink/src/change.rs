@@ -76,15 +76,19 @@ pub enum Prepared {
     },
     /// A record without a value: nothing to do.
     Ignored,
-    /// It can never be applied.
-    Refused {
-        /// Why. Seldom there, so it lies elsewhere: a batch is thousands of these.
-        reason: Box<Reason>,
-        /// Whose it is in the first table that could have a row of it, where that could be told.
-        key: Option<ChangeKey>,
-        /// Its version, where it could be told.
-        version: Option<Version>,
-    },
+    /// It can never be applied. Seldom there, so it lies elsewhere: a batch is thousands of these.
+    Refused(Box<Refusal>),
+}
+
+/// Why a record can never be applied, and whose it is.
+#[derive(Debug)]
+pub struct Refusal {
+    /// Why.
+    pub reason: Reason,
+    /// Whose it is in the first table that could have a row of it, where that could be told.
+    pub key: Option<ChangeKey>,
+    /// Its version, where it could be told.
+    pub version: Option<Version>,
 }
 
 impl Record {
@@ -100,17 +104,17 @@ impl Record {
                 }),
                 Some(version.version),
             ),
-            Prepared::Refused { .. } | Prepared::Ignored => return,
+            Prepared::Refused(_) | Prepared::Ignored => return,
         };
         let reason = reason.unwrap_or_else(|| {
             let message = "the target changes under every attempt";
             Box::new(Reason::new(Stage::Apply, "refused", message))
         });
-        self.prepared = Prepared::Refused {
-            reason,
+        self.prepared = Prepared::Refused(Box::new(Refusal {
+            reason: *reason,
             key,
             version,
-        };
+        }));
     }
 }
 

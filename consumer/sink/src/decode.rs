@@ -4,7 +4,7 @@
 //! does not fit its columns is definite, and becomes a refused record; it never stops the batch.
 
 use crate::{
-    change::{ChangeKey, Delivery, Mutation, Prepared, SourceVersion, TableChange},
+    change::{ChangeKey, Delivery, Mutation, Prepared, Refusal, SourceVersion, TableChange},
     ids::CollectionId,
     model::Model,
     transform::{Made, Plan, Rows, TablePlan, Watch},
@@ -101,11 +101,11 @@ pub fn is_delete(delivery: &Delivery) -> bool {
 }
 
 fn refused(reason: Reason, key: Option<ChangeKey>, version: Option<Version>) -> Prepared {
-    Prepared::Refused {
-        reason: Box::new(reason),
+    Prepared::Refused(Box::new(Refusal {
+        reason,
         key,
         version,
-    }
+    }))
 }
 
 /// A record's document, of which the `_id` is known, if that can be read.
@@ -161,10 +161,11 @@ impl Document<'_> {
 
     /// The document is gone: so are its rows in every table.
     fn gone(&self) -> Result<Vec<TableChange>, Reason> {
-        let tables = self.plan.roots();
-        tables
-            .filter_map(|table| self.leaves(table, false).transpose())
-            .collect()
+        let mut changes = Vec::with_capacity(self.plan.roots().len());
+        for table in self.plan.roots() {
+            changes.extend(self.leaves(table, false)?);
+        }
+        Ok(changes)
     }
 
     /// The document became these rows.
@@ -189,7 +190,11 @@ impl Document<'_> {
                 mutation: Mutation::Upsert(range),
             }))
         };
-        let made = self.plan.roots().zip(made);
-        made.filter_map(|made| change(made).transpose()).collect()
+        // Collected, a vector of one would have room for four, and a batch is thousands of these.
+        let mut changes = Vec::with_capacity(made.len());
+        for made in self.plan.roots().zip(made) {
+            changes.extend(change(made)?);
+        }
+        Ok(changes)
     }
 }

@@ -82,7 +82,7 @@ impl Parts {
                     only.refuse(reason);
                     Isolated::Narrowed
                 }
-                Prepared::Ignored | Prepared::Refused { .. } => Isolated::Stuck,
+                Prepared::Ignored | Prepared::Refused(_) => Isolated::Stuck,
             }
         } else {
             let second = part.split_off(part.len() / 2);

@@ -112,8 +112,8 @@ async fn try_again(t: &mut Attempt<'_>) -> Result<Vec<Retried>, ApplyError> {
             continue;
         }
         match &record.prepared {
-            Prepared::Refused { reason, .. } => {
-                outcomes[index] = Retried::Refused(Reason::clone(reason));
+            Prepared::Refused(refusal) => {
+                outcomes[index] = Retried::Refused(refusal.reason.clone());
             }
             Prepared::Ignored => outcomes[index] = Retried::Superseded,
             Prepared::Write { .. } => candidates.extend(Candidate::of_record(index, record)),

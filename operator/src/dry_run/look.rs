@@ -166,7 +166,7 @@ impl Look {
                 self.trial.documents -= 1;
                 return;
             }
-            Prepared::Refused { reason, .. } => self.refuse(&reason, &key),
+            Prepared::Refused(refusal) => self.refuse(&refusal.reason, &key),
             Prepared::Write { .. } if is_delete => {
                 self.deleted += 1;
                 return;

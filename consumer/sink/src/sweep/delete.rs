@@ -90,9 +90,9 @@ impl Deleter {
         let mut parts = Parts::of(records.collect());
         while let Some(part) = parts.next_part() {
             if let [only] = part.as_slice()
-                && let Prepared::Refused { reason, .. } = &only.prepared
+                && let Prepared::Refused(refusal) = &only.prepared
             {
-                swept.refused.push(reason.clone());
+                swept.refused.push(Box::new(refusal.reason.clone()));
                 continue;
             }
             match self.attempts(&part, &mut parts.attempts(&part)).await? {

@@ -102,39 +102,38 @@ impl Candidate {
     }
 
     /// What a record of the batch wants in each root table.
-    pub(crate) fn of_record(index: usize, record: &Record) -> Vec<Self> {
-        let Prepared::Write { version, changes } = &record.prepared else {
-            return Vec::new();
+    pub(crate) fn of_record(index: usize, record: &Record) -> impl Iterator<Item = Self> {
+        let written = match &record.prepared {
+            Prepared::Write { version, changes } => Some((*version, changes)),
+            Prepared::Refused(_) | Prepared::Ignored => None,
         };
-        let candidate = |change: &TableChange| {
+        let candidate = move |version, change: &TableChange| {
             let row = RowId {
                 table: change.root,
                 key: change.key.clone(),
             };
             let origin = record.delivery.origin.clone();
             let source = CandidateSource::Batch(index);
-            let candidate = Self::new(source, origin, row, *version, change.mutation);
+            let candidate = Self::new(source, origin, row, version, change.mutation);
             Self {
                 again: record.delivery.is_again(),
                 ..candidate.in_row(change.row_key.clone())
             }
         };
-        changes.iter().map(candidate).collect()
+        written.into_iter().flat_map(move |(version, changes)| {
+            changes.iter().map(move |change| candidate(version, change))
+        })
     }
 
     /// A refused record of which is known whose it is and how old, to be compared with what is stored.
     pub(crate) fn of_refused(index: usize, record: &Record) -> Option<Self> {
-        let Prepared::Refused {
-            key: Some(key),
-            version: Some(version),
-            ..
-        } = &record.prepared
-        else {
+        let Prepared::Refused(refusal) = &record.prepared else {
             return None;
         };
+        let (key, version) = (refusal.key.as_ref()?, refusal.version?);
         let version = SourceVersion {
-            version: *version,
-            as_of: *version,
+            version,
+            as_of: version,
             event: false,
         };
         let row = RowId {

@@ -30,10 +30,10 @@ pub(crate) async fn count(
     for (record, outcome) in t.records.batch().iter().zip(outcomes) {
         let collection = record.delivery.origin.partition.collection;
         match (&record.prepared, outcome) {
-            (Prepared::Refused { reason, .. }, _) if !decode::is_delete(&record.delivery) => {
+            (Prepared::Refused(refusal), _) if !decode::is_delete(&record.delivery) => {
                 let seen = seen.entry(collection).or_default();
                 seen.in_a_row += 1;
-                seen.reason = Some(&reason.message);
+                seen.reason = Some(&refusal.reason.message);
             }
             (_, Some(Outcome::Applied | Outcome::Unchanged)) if t.flags.failures => {
                 let applied = true;

@@ -144,7 +144,7 @@ pub(crate) fn resubmit(t: &mut Attempt<'_>, parked: Parked, parent_never_comes: 
             .into_iter()
             .find(|change| change.root == parked.row.table)
             .map(|change| (version, change)),
-        Prepared::Ignored | Prepared::Refused { .. } => None,
+        Prepared::Ignored | Prepared::Refused(_) => None,
     };
     // If it has none, it was parked under another mapping, by which it could be rows. It stays
     // parked until its topic is replayed.

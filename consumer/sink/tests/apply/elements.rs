@@ -102,7 +102,7 @@ fn refusal(world: &World, fields: Document) -> Reason {
     let collection = world.collection("users");
     let mut rows = Default::default();
     match decode::prepare(&world.model, collection, Some(&made.value), &mut rows) {
-        Prepared::Refused { reason, .. } => *reason,
+        Prepared::Refused(refusal) => refusal.reason,
         other => panic!("{other:?}"),
     }
 }

@@ -91,7 +91,7 @@ pub(super) struct Below {
 
 impl Plan {
     /// The tables that get one row per document.
-    pub fn roots(&self) -> impl Iterator<Item = &TablePlan> {
+    pub fn roots(&self) -> impl ExactSizeIterator<Item = &TablePlan> {
         self.roots.iter().map(|&root| &self.tables[root])
     }
 }

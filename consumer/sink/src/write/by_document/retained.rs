@@ -70,7 +70,7 @@ pub(crate) async fn take_up(
         let prepared = decode::prepare(model, collection, Some(&record.record_value), t.rows);
         let (version, changes) = match prepared {
             Prepared::Write { version, changes } => (version, changes),
-            Prepared::Refused { .. } => {
+            Prepared::Refused(_) => {
                 waiting.push(record.source_key);
                 continue;
             }
