@@ -34,7 +34,7 @@ lint: ## check formatting, clippy (warnings are errors), imports, mutants, and d
 	docs/check
 	tests/mutants/run --check
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --profile $(or $(PROFILE),dev) --workspace --all-targets -- -D warnings
 
 stack-up: ## start MongoDB, Kafka and PostgreSQL and print their addresses
 	@$(STACK) up
