@@ -324,16 +324,18 @@ fn explain(model: &Model, error: TaskError) -> Failure {
                  again with another --prefix.",
             ),
         ),
-        TaskError::Assemble(AssembleError::Lost(_)) => Failure::one(
-            Exit::HistoryLost,
-            Fault::new(
-                "could not read on where this group stands",
-                "Kafka",
-                why,
-                "The topic was deleted and created anew: nobody knows what was in it. Begin again: \
+        TaskError::Assemble(AssembleError::Lost(_) | AssembleError::Another { .. }) => {
+            Failure::one(
+                Exit::HistoryLost,
+                Fault::new(
+                    "could not read on where this group stands",
+                    "Kafka",
+                    why,
+                    "The topic was deleted and created anew: nobody knows what was in it. Begin again: \
                  another --prefix, and the target emptied (README).",
-            ),
-        ),
+                ),
+            )
+        }
         TaskError::Assemble(AssembleError::Gap { .. }) => Failure::one(
             Exit::HistoryLost,
             Fault::new(

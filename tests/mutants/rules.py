@@ -37,6 +37,7 @@ SUPPRESSED_SQL = SINK + "statement/suppressed.rs"
 ROUNDS = SINK + "settle/rounds.rs"
 ARRIVED = SINK + "settle/arrived.rs"
 RETRY = SINK + "retry.rs"
+PARTITIONS = "consumer/src/assemble/partitions.rs"
 MERGE = "producer/src/source/merge.rs"
 HOLD = "producer/src/source/hold.rs"
 CHECKPOINT = "producer/src/checkpoint/mod.rs"
@@ -475,9 +476,22 @@ MUTANTS = [
     mutant(
         "F4p",
         "who takes a partition over reads from where PostgreSQL stands",
-        [(OFFSETS, "        returning epoch, next_offset\";", "        returning epoch, 0::bigint\";")],
+        [
+            (
+                OFFSETS,
+                "        returning epoch, next_offset, last_record\";",
+                "        returning epoch, 0::bigint, last_record\";",
+            )
+        ],
         PROTOCOL,
         ["fence::heir_begins"],
+    ),
+    mutant(
+        "F10",
+        "what was applied last is looked for before a partition is read on",
+        [(PARTITIONS, "and_before: assigned.last.is_some(),", "and_before: false,")],
+        VERBS,
+        ["lost::topics_made_anew"],
     ),
     mutant(
         "F5",

@@ -7,7 +7,7 @@
 //! 4. List what was refused in the index of dead letters; count; commit.
 
 use crate::{
-    change::{Counts, Outcome, Prepared, Record, Refusal},
+    change::{Counts, Delivery, Outcome, Prepared, Record, Refusal},
     connection::{Connection, Ending},
     error::ApplyError,
     guard,
@@ -43,25 +43,30 @@ pub struct Fence {
     pub expected: i64,
     /// One behind the batch's last record.
     pub next: i64,
+    /// The fingerprint of that record.
+    pub last: i64,
 }
 
 impl Fence {
     /// The fences of these records, which follow each other within each partition; `epochs` tells under
     /// which each partition was taken over. One that is unknown passes no fence.
     pub fn of(records: &[Record], epochs: &BTreeMap<Partition, i64>) -> Vec<Self> {
-        let mut fences: BTreeMap<Partition, Self> = BTreeMap::new();
-        for record in records {
-            let origin = &record.delivery.origin;
-            let (partition, offset) = (origin.partition, origin.offset);
-            let fence = fences.entry(partition).or_insert(Self {
-                partition,
-                epoch: epochs.get(&partition).copied().unwrap_or_default(),
-                expected: offset,
-                next: offset,
-            });
-            fence.next = offset + 1;
+        let mut ends: BTreeMap<Partition, (i64, &Delivery)> = BTreeMap::new();
+        for Record { delivery, .. } in records {
+            let origin = &delivery.origin;
+            let (_, last) = ends
+                .entry(origin.partition)
+                .or_insert((origin.offset, delivery));
+            *last = delivery;
         }
-        fences.into_values().collect()
+        let fence = |(partition, (expected, last)): (Partition, (i64, &Delivery))| Self {
+            partition,
+            epoch: epochs.get(&partition).copied().unwrap_or_default(),
+            expected,
+            next: last.origin.offset + 1,
+            last: last.fingerprint(),
+        };
+        ends.into_iter().map(fence).collect()
     }
 }
 
@@ -212,6 +217,7 @@ async fn pass(t: &mut Attempt<'_>, fences: &[Fence]) -> Result<bool, ApplyError>
         epoch: fence.epoch,
         expected: fence.expected,
         next: fence.next,
+        last: fence.last,
     });
     let named: Vec<_> = named.collect();
     match offsets::pass(t.session, t.group, &named).await? {

@@ -9,6 +9,7 @@ use leafcutter_schemas::{
     envelope::AGAIN,
     version::Version,
 };
+use sha2::{Digest as _, Sha256};
 
 /// A record's headers, in their order.
 pub type Headers = Vec<(String, Option<Vec<u8>>)>;
@@ -47,6 +48,17 @@ impl Delivery {
             + self.value.as_ref().map_or(0, Vec::len)
             + self.headers.iter().map(header).sum::<usize>()
             + size_of::<Self>()
+    }
+
+    /// What tells it from any other record: 64 bits of a hash of key and value.
+    pub fn fingerprint(&self) -> i64 {
+        let mut hash = Sha256::new();
+        hash.update(self.key.len().to_le_bytes());
+        hash.update(&self.key);
+        hash.update(self.value.as_deref().unwrap_or_default());
+        let mut first = [0; 8];
+        first.copy_from_slice(&hash.finalize()[..8]);
+        i64::from_le_bytes(first)
     }
 
     /// Whether a person had its document read again.

@@ -9,7 +9,7 @@ use crate::{
     ids::Partition,
     model::Model,
     session::{Config, Session},
-    state::offsets::{self, Position},
+    state::offsets::{self, Position, TakenOver},
     transform::Rows,
     write::{attempt::Attempt, copy_backoff::DirectCopies, records::CandidateRecords},
 };
@@ -97,14 +97,14 @@ impl Connection {
         Ok(session)
     }
 
-    /// Takes a partition over (F4); gives its epoch and the offset to read from.
+    /// Takes a partition over (F4, F10).
     ///
     /// # Errors
     /// When PostgreSQL refuses or is lost; the session is given up then.
-    pub async fn take_over(&mut self, partition: Partition) -> Result<Position, ApplyError> {
+    pub async fn take_over(&mut self, partition: Partition) -> Result<TakenOver, ApplyError> {
         let mut session = self.take_session().await?;
         let topic = &self.model.collection(partition.collection).topic;
-        let position = offsets::take_over(
+        let taken = offsets::take_over(
             &mut session,
             &self.group,
             (topic, partition.number),
@@ -113,7 +113,7 @@ impl Connection {
         )
         .await?;
         self.session = Some(session);
-        Ok(position)
+        Ok(taken)
     }
 
     /// Where each partition of the group stands.

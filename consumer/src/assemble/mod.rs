@@ -102,6 +102,18 @@ pub enum AssembleError {
         "a newer Leafcutter has migrated it to layout {0}; this program knows layouts up to {LAYOUT}"
     )]
     Layout(usize),
+    /// The last record that was applied is not there any more, and another one in its place.
+    #[error(
+        "topic `{topic}` partition {partition}: the record at offset {offset} is not the one that was applied"
+    )]
+    Another {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// The offset of the record.
+        offset: i64,
+    },
     /// An offset is missing between two records.
     #[error(
         "topic `{topic}` partition {partition}: offset {expected} is missing, the next record is {found}"
@@ -302,6 +314,14 @@ impl Assembler {
         let epoch = match self.partitions.next(partition, offset) {
             Next::Take(epoch) => epoch,
             Next::Drop => return Ok(()),
+            Next::Compare(last) if last == delivery.fingerprint() => return Ok(()),
+            Next::Compare(_) => {
+                return Err(AssembleError::Another {
+                    topic: self.model.collection(partition.collection).topic.clone(),
+                    partition: partition.number,
+                    offset,
+                });
+            }
             Next::Missing(expected) => {
                 return Err(AssembleError::Gap {
                     topic: self.model.collection(partition.collection).topic.clone(),
@@ -345,7 +365,7 @@ impl Assembler {
     async fn maintain(&mut self) -> Result<(), AssembleError> {
         for partition in self.partitions.claimable() {
             match self.connection.take_over(partition).await {
-                Ok(position) => self.partitions.taken_over(partition, position),
+                Ok(taken) => self.partitions.taken_over(partition, taken),
                 Err(error) => {
                     let text = causes(&error);
                     tracing::warn!(error = text, "cannot take a partition over, trying again");

@@ -5,7 +5,10 @@
 //! delivers, and only the record that comes next.
 
 use crate::source::event::{Command, Expired};
-use leafcutter_sink::{ids::Partition, state::offsets::Position};
+use leafcutter_sink::{
+    ids::Partition,
+    state::offsets::{Position, TakenOver},
+};
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
@@ -36,6 +39,8 @@ struct Assigned {
     epoch: i64,
     expected: i64,
     committed: i64,
+    /// The fingerprint of the record before the first one that is taken (F10).
+    last: Option<i64>,
 }
 
 /// What becomes of a record.
@@ -45,6 +50,8 @@ pub(super) enum Next {
     Take(i64),
     /// It is not read, or was read before.
     Drop,
+    /// It is the one before, and has to have this fingerprint.
+    Compare(i64),
     /// This one should have come.
     Missing(i64),
 }
@@ -85,11 +92,18 @@ impl Partitions {
     pub(super) fn expire(&mut self, expired: Expired) -> bool {
         let assigned = self.assigned.get_mut(&expired.partition);
         let read = assigned.filter(|a| matches!(a.state, State::Reading | State::Seeking));
-        let Some(assigned) = read else {
-            return false;
-        };
-        assigned.state = State::Expired(expired);
-        true
+        match read {
+            // Only the record before it is gone, which was applied.
+            Some(assigned) if expired.first <= assigned.expected => {
+                self.assign(expired.partition);
+                false
+            }
+            Some(assigned) => {
+                assigned.state = State::Expired(expired);
+                true
+            }
+            None => false,
+        }
     }
 
     /// Those of which Kafka has removed records.
@@ -102,15 +116,23 @@ impl Partitions {
 
     /// A record has come. Whatever is taken must be the one that comes next (F5).
     pub(super) fn next(&mut self, partition: Partition, offset: i64) -> Next {
-        match self.assigned.get_mut(&partition) {
-            Some(assigned) if assigned.state == State::Reading && offset >= assigned.expected => {
-                if offset > assigned.expected {
-                    return Next::Missing(assigned.expected);
-                }
-                assigned.expected += 1;
-                Next::Take(assigned.epoch)
-            }
-            _ => Next::Drop,
+        let assigned = self.assigned.get_mut(&partition);
+        let Some(assigned) = assigned.filter(|a| a.state == State::Reading) else {
+            return Next::Drop;
+        };
+        let expected = assigned.expected;
+        if offset > expected {
+            return Next::Missing(expected);
+        }
+        // What is looked for is before the first one that is taken, not before a later one.
+        if offset == expected {
+            assigned.last = None;
+            assigned.expected += 1;
+            return Next::Take(assigned.epoch);
+        }
+        match assigned.last.take_if(|_| offset == expected - 1) {
+            Some(last) => Next::Compare(last),
+            None => Next::Drop,
         }
     }
 
@@ -143,11 +165,12 @@ impl Partitions {
             .len()
     }
 
-    /// It is taken over, at this position.
-    pub(super) fn taken_over(&mut self, partition: Partition, position: Position) {
+    /// It is taken over.
+    pub(super) fn taken_over(&mut self, partition: Partition, taken: TakenOver) {
         if let Some(assigned) = self.assigned.get_mut(&partition) {
-            assigned.epoch = position.epoch;
-            assigned.expected = position.next;
+            assigned.epoch = taken.position.epoch;
+            assigned.expected = taken.position.next;
+            assigned.last = taken.last;
             assigned.state = State::Gated;
         }
     }
@@ -169,6 +192,7 @@ impl Partitions {
                 through.push(Command::Read {
                     partition,
                     offset: assigned.expected,
+                    and_before: assigned.last.is_some(),
                     generation: assigned.generation,
                 });
             }
@@ -220,6 +244,7 @@ impl Partitions {
             epoch: 0,
             expected: 0,
             committed: 0,
+            last: None,
         };
         self.assigned.insert(partition, assigned);
     }

@@ -40,6 +40,8 @@ pub enum Command {
         partition: Partition,
         /// The offset of the first record.
         offset: i64,
+        /// The record before it as well, if it is there.
+        and_before: bool,
         /// Comes back with [`Event::Ready`].
         generation: u64,
     },

@@ -130,12 +130,14 @@ impl Poll {
                 Ok(Command::Read {
                     partition,
                     offset,
+                    and_before,
                     generation,
                 }) => {
                     self.seeks.retain(|seek| seek.partition != partition);
                     self.seeks.push(Seek {
                         partition,
                         offset,
+                        and_before,
                         generation,
                     });
                 }

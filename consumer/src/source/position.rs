@@ -31,6 +31,7 @@ const QUIET_MAX: Duration = Duration::from_secs(600);
 pub(super) struct Seek {
     pub(super) partition: Partition,
     pub(super) offset: i64,
+    pub(super) and_before: bool,
     pub(super) generation: u64,
 }
 
@@ -183,7 +184,7 @@ impl Poll {
                 continue;
             }
             // Looked for beforehand: an error would not say which partition it is, and comes once.
-            match self.bounds(partition) {
+            let from = match self.bounds(partition) {
                 Err(error) => {
                     tracing::debug!(error = %error, "cannot look where a partition begins, trying again");
                     // The others would wait for an answer as long; a poll is due before.
@@ -202,11 +203,16 @@ impl Poll {
                     }
                     continue;
                 }
-                Ok(_) => {}
-            }
+                // Read from the record before, it would seem to be all there.
+                Ok((_, end)) if offset > end => {
+                    return self.send(self.beyond_the_end(partition, offset, end));
+                }
+                Ok((first, _)) if seek.and_before && first < offset => offset - 1,
+                Ok(_) => offset,
+            };
             // Right after the assignment the partition may not be ready for a seek.
-            if self.seek(partition, offset).is_ok() {
-                self.positions.read(partition, offset);
+            if self.seek(partition, from).is_ok() {
+                self.positions.read(partition, from);
                 if !self.send(Event::Ready(partition, seek.generation)) {
                     return false;
                 }
@@ -235,6 +241,14 @@ impl Poll {
     fn bounds(&self, partition: Partition) -> KafkaResult<(i64, i64)> {
         self.consumer
             .fetch_watermarks(self.name(partition), partition.number, ANSWER)
+    }
+
+    /// Everything is in doubt.
+    fn beyond_the_end(&self, partition: Partition, next: i64, end: i64) -> Event {
+        let (name, number) = (self.name(partition), partition.number);
+        Event::Lost(format!(
+            "topic `{name}` partition {number} ends at {end}, and {next} is to be read"
+        ))
     }
 
     fn seek(&mut self, partition: Partition, offset: i64) -> KafkaResult<()> {
@@ -327,7 +341,6 @@ impl Poll {
             let Some(next) = self.positions.next_of(partition) else {
                 continue;
             };
-            let (name, number) = (self.name(partition), partition.number);
             let event = match self.bounds(partition) {
                 Err(error) => {
                     tracing::debug!(error = %error, "cannot look where partitions begin, trying again");
@@ -339,9 +352,7 @@ impl Poll {
                     next,
                     first,
                 }),
-                Ok((_, end)) if next > end => Event::Lost(format!(
-                    "topic `{name}` partition {number} ends at {end}, and {next} is to be read"
-                )),
+                Ok((_, end)) if next > end => self.beyond_the_end(partition, next, end),
                 // Given up before its seek, if it is the one; begun anew it goes on where it stands.
                 Ok(_) => {
                     self.begin_anew(partition, next);

@@ -97,6 +97,7 @@ impl Place {
         let read = Command::Read {
             partition: PARTITION,
             offset,
+            and_before: false,
             generation: 1,
         };
         self.commands.send(read).expect("the poll is there");

@@ -270,9 +270,10 @@ impl Live {
         let (topic, kafka) = (self.topic(collection), self.target.stack.kafka());
         let consumer: BaseConsumer = kafka.reader_config("test").unwrap().create().unwrap();
         let sent = probe::until(PATIENCE, "the records to be in the topic", async || {
-            let end = |p| consumer.fetch_watermarks(&topic, p, PATIENCE).unwrap().1;
-            let ends: Vec<i64> = (0..2).map(end).collect();
-            Ok((ends.iter().sum::<i64>() == records).then_some(ends))
+            let end = |p| Some(consumer.fetch_watermarks(&topic, p, PATIENCE).ok()?.1);
+            // None while the topic is not there.
+            let ends: Option<Vec<i64>> = (0..2).map(end).collect();
+            Ok(ends.filter(|ends| ends.iter().sum::<i64>() == records))
         });
         sent.await.unwrap()
     }

@@ -5,6 +5,7 @@ use crate::{
     live::Live,
 };
 use bson::{Document, doc};
+use leafcutter_harness::topic;
 use std::sync::atomic::Ordering;
 
 /// Gives a book another title, and waits until its row has it.
@@ -138,6 +139,60 @@ async fn an_expired_topic_stops_one_collection_and_is_mended() {
     let accounted = "select bool_and(next_offset = applied + unchanged + stale + deleted + held + filtered \
                      + parked + suppressed + ignored + dead_lettered) from leafcutter.offsets";
     assert_eq!(live.text(accounted).await, "t");
+    consumer.stop();
+    producer.stop();
+    live.end().await;
+}
+
+/// Everything in Kafka is lost and read again, while the consumers are away. They do not go on in the middle of
+/// other records.
+#[tokio::test(flavor = "multi_thread")]
+async fn topics_made_anew_are_not_read_on_in_their_middle() {
+    let live = started(WIDER).await;
+    let producer = live.producer(&[]);
+    let consumer = live.consumer();
+    live.wait_for("select count(*) from books", "400").await;
+    converges(&live).await;
+    consumer.stop();
+    producer.stop();
+    let (kafka, prefix) = (live.target.stack.kafka(), &live.prefix);
+    topic::delete_all(&kafka, prefix).await.unwrap();
+    let (authors, books) = (live.collection("authors"), live.collection("books"));
+    let change = doc! { "$set": { "title": "never read" } };
+    books.update_many(doc! {}, change).await.unwrap();
+    let producer = live.producer(&[]);
+    live.until_sent("books", 400).await;
+    // Beyond where the consumers stand, in each partition.
+    for (collection, field) in [(&authors, "name"), (&books, "title")] {
+        let change = doc! { "$set": { field: "read" } };
+        collection.update_many(doc! {}, change).await.unwrap();
+    }
+    live.until_sent("books", 800).await;
+    let (exit, said) = live.consumer().ended().await;
+    assert_eq!(exit, leafcutter_runtime::exit::Exit::HistoryLost, "{said}");
+    assert!(said.contains("is not the one that was applied"), "{said}");
+    let read = "select count(*) from books where title = 'read'";
+    assert_eq!(live.text(read).await, "0");
+    producer.stop();
+    live.end().await;
+}
+
+/// What was applied may go: nobody asks for it again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_goes_on_whose_last_applied_record_is_gone() {
+    let live = started(WIDER).await;
+    let producer = live.producer(&[]);
+    let consumer = live.consumer();
+    live.wait_for("select count(*) from books", "400").await;
+    converges(&live).await;
+    consumer.stop();
+    for collection in ["authors", "books"] {
+        let ends = live.until_sent(collection, 400).await;
+        live.cut_off(collection, &ends).await;
+    }
+    let consumer = live.consumer();
+    rename(&live, "after").await;
+    converges(&live).await;
     consumer.stop();
     producer.stop();
     live.end().await;

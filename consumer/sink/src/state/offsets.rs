@@ -32,6 +32,8 @@ pub struct Fence<'a> {
     pub expected: i64,
     /// One behind the batch's last record.
     pub next: i64,
+    /// The fingerprint of that record ([`crate::change::Delivery::fingerprint`]).
+    pub last: i64,
 }
 
 /// Where a partition stands in PostgreSQL.
@@ -41,6 +43,15 @@ pub struct Position {
     pub epoch: i64,
     /// The offset of the next record to be applied.
     pub next: i64,
+}
+
+/// What taking a partition over tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TakenOver {
+    /// From where it is to be read.
+    pub position: Position,
+    /// The fingerprint of the record before, where one was applied and nobody has moved the position since.
+    pub last: Option<i64>,
 }
 
 /// What passing the fence tells.
@@ -61,9 +72,9 @@ pub enum Passed {
 }
 
 const MOVE: &str = "\
-    update leafcutter.offsets o set next_offset = n.next, updated_at = now() \
-    from unnest($2::text[], $3::int[], $4::bigint[], $5::bigint[], $6::bigint[]) \
-    as n(topic, partition, epoch, expected, next) \
+    update leafcutter.offsets o set next_offset = n.next, last_record = n.last, updated_at = now() \
+    from unnest($2::text[], $3::int[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[]) \
+    as n(topic, partition, epoch, expected, next, last) \
     where o.consumer_group = $1 and o.topic = n.topic and o.partition = n.partition \
     and o.epoch = n.epoch and o.next_offset = n.expected \
     returning exists (select 1 from leafcutter.offsets a where a.topic = o.topic \
@@ -90,10 +101,19 @@ pub async fn pass(
     let epochs: Vec<i64> = sorted.iter().map(|f| f.epoch).collect();
     let expected: Vec<i64> = sorted.iter().map(|f| f.expected).collect();
     let next: Vec<i64> = sorted.iter().map(|f| f.next).collect();
+    let last: Vec<i64> = sorted.iter().map(|f| f.last).collect();
     let moved = session
         .query(
             MOVE,
-            &[&group, &topics, &partitions, &epochs, &expected, &next],
+            &[
+                &group,
+                &topics,
+                &partitions,
+                &epochs,
+                &expected,
+                &next,
+                &last,
+            ],
         )
         .await?;
     if moved.len() == fences.len() {
@@ -135,7 +155,7 @@ fn lost<'a>(fences: impl Iterator<Item = &'a Fence<'a>>) -> Passed {
     Passed::Lost(fences.map(|f| (f.topic.to_owned(), f.partition)).collect())
 }
 
-/// Takes a partition over: a new epoch, and the position to read from (F4).
+/// Takes a partition over: a new epoch, the position to read from (F4), and what comes before it (F10).
 ///
 /// # Errors
 /// As [`pass`]. Where the last owner has left a transaction open, that one is ended, so that the next
@@ -146,20 +166,23 @@ pub async fn take_over(
     (topic, partition): (&str, i32),
     owner: &str,
     mapping: &str,
-) -> Result<Position, Error> {
+) -> Result<TakenOver, Error> {
     const TAKE: &str = "\
         insert into leafcutter.offsets as o (consumer_group, topic, partition, epoch, owner, mapping) \
         values ($1, $2, $3, 1, $4, $5) \
         on conflict (consumer_group, topic, partition) do update \
         set epoch = o.epoch + 1, owner = excluded.owner, updated_at = now() \
-        returning epoch, next_offset";
+        returning epoch, next_offset, last_record";
     let taken = session
         .query_one(TAKE, &[&group, &topic, &partition, &owner, &mapping])
         .await;
     match taken {
-        Ok(row) => Ok(Position {
-            epoch: row.get(0),
-            next: row.get(1),
+        Ok(row) => Ok(TakenOver {
+            position: Position {
+                epoch: row.get(0),
+                next: row.get(1),
+            },
+            last: row.get(2),
         }),
         Err(error) => {
             if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) {
@@ -385,7 +408,7 @@ pub async fn rewind(
         order by topic, partition for update";
     let counters = Outcome::ALL.map(|outcome| format!("{} = 0", outcome.column()));
     let rewind = format!(
-        "update leafcutter.offsets set next_offset = 0, epoch = epoch + 1, owner = null, \
+        "update leafcutter.offsets set next_offset = 0, last_record = null, epoch = epoch + 1, owner = null, \
          source_time = 0, {}, updated_at = now() \
          where consumer_group = $1 and topic = any($2) returning topic, partition, epoch",
         counters.join(", ")

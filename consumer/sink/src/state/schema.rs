@@ -24,6 +24,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0011_discarded.sql"),
     include_str!("../../migrations/0012_pauses.sql"),
     include_str!("../../migrations/0013_unmapped_fields.sql"),
+    include_str!("../../migrations/0014_last_record.sql"),
 ];
 
 /// The layout of this program.

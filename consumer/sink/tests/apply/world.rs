@@ -129,7 +129,7 @@ impl World {
     async fn own(&mut self, partition: Partition) {
         if !self.epochs.contains_key(&partition) {
             let connection = self.writer.connection();
-            let position = connection.take_over(partition).await.unwrap();
+            let position = connection.take_over(partition).await.unwrap().position;
             self.epochs.insert(partition, position.epoch);
             self.next.insert(partition, position.next);
         }

@@ -228,7 +228,8 @@ impl Consumer {
         number: i32,
     ) -> Result<Position, ApplyError> {
         let connection = self.writer.connection();
-        connection.take_over(partition(table, number)).await
+        let taken = connection.take_over(partition(table, number)).await?;
+        Ok(taken.position)
     }
 
     /// Takes it as given that the partition is owned and where it stands.

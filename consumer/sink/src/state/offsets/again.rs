@@ -45,7 +45,7 @@ pub async fn pass_by(
          from leafcutter.offsets o join unnest($3::int[], $4::bigint[]) as n(partition, first) \
          on n.partition = o.partition where o.consumer_group = $1 and o.topic = $2 \
          and o.next_offset < n.first order by o.partition for update of o) \
-         update leafcutter.offsets o set next_offset = e.first, epoch = o.epoch + 1, owner = null, \
+         update leafcutter.offsets o set next_offset = e.first, last_record = null, epoch = o.epoch + 1, owner = null, \
          {stale} = o.{stale} + e.records, updated_at = now() from expired e \
          where o.consumer_group = $1 and o.topic = $2 and o.partition = e.partition \
          returning e.records"
