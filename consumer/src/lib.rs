@@ -19,6 +19,7 @@ pub mod source;
 pub mod assemble;
 pub mod control;
 pub mod topics;
+pub mod retention;
 pub mod gate;
 pub mod pause;
 pub mod write;

@@ -52,6 +52,12 @@ pub fn paused(collection: &str, is_paused: bool) {
     gauge!("leafcutter_paused", "collection" => collection.to_owned()).set(value);
 }
 
+/// Whether records of a collection that are not applied yet are older than half of Kafka's retention.
+pub fn retention_half_over(collection: &str, is_over: bool) {
+    let value = if is_over { 1.0 } else { 0.0 };
+    gauge!("leafcutter_retention_half_over", "collection" => collection.to_owned()).set(value);
+}
+
 /// A partition that brought nothing though Kafka has records was begun anew.
 pub fn partition_begun_anew() {
     counter!("leafcutter_partitions_begun_anew_total").increment(1);

@@ -10,7 +10,7 @@
 //! assembler gone the poll thread leaves the group.
 
 use crate::{
-    assemble::{AssembleError, Assembler, Limits},
+    assemble::{AssembleError, Assembler, Limits, SharedPositions},
     breaker,
     control::{self, SharedControl},
     dead_letter::DeadLetters,
@@ -19,6 +19,7 @@ use crate::{
     mapping,
     preflight::{self, Checked},
     presence::Presence,
+    retention::RetentionWatch,
     settings::{MappingSettings, RunSettings, SynchronousCommit},
     settle::SettlingTask,
     source::poll::Poll,
@@ -39,7 +40,7 @@ use leafcutter_sink::{
 };
 use std::{
     net::SocketAddr,
-    sync::{Arc, atomic::AtomicUsize, mpsc as std_mpsc},
+    sync::{Arc, mpsc as std_mpsc},
     time::Duration,
 };
 use tokio::sync::mpsc;
@@ -146,9 +147,9 @@ impl Pipeline {
     async fn run(self, admin: SocketAddr) -> Result<Exit, Failure> {
         tracing::info!(consumer = self.id, group = self.settings.group, admin = %admin, mapping = self.model.mapping.hash, "started");
         let mut tasks: TaskSet<TaskError> = TaskSet::new(self.shutdown.clone());
-        let held = Arc::new(AtomicUsize::new(0));
-        self.spawn_path(&mut tasks, &held)?;
-        self.spawn_beside(&mut tasks, &held, admin);
+        let positions = SharedPositions::default();
+        self.spawn_path(&mut tasks, &positions)?;
+        self.spawn_beside(&mut tasks, &positions, admin);
         let ended = tasks.join_all(self.settings.drain).await;
         Presence::end(&self.config, &self.id).await;
         match ended {
@@ -170,7 +171,7 @@ impl Pipeline {
     fn spawn_path(
         &self,
         tasks: &mut TaskSet<TaskError>,
-        held: &Arc<AtomicUsize>,
+        positions: &SharedPositions,
     ) -> Result<(), Failure> {
         let (events_in, events) = mpsc::channel(EVENTS_MAX);
         let (commands, commands_out) = std_mpsc::channel();
@@ -218,13 +219,13 @@ impl Pipeline {
             &self.health,
             settings.breaker,
         );
-        let (shutdown, held) = (self.shutdown.clone(), Arc::clone(held));
+        let (shutdown, positions) = (self.shutdown.clone(), positions.clone());
         tasks.spawn_blocking_thread("poll", move || {
             poll.run();
             Ok(())
         });
         tasks.spawn("assembler", async move {
-            Ok(Box::pin(assembler.run(events, batches_in, written, shutdown, held)).await?)
+            Ok(Box::pin(assembler.run(events, batches_in, written, shutdown, positions)).await?)
         });
         tasks.spawn("writer", async move { Ok(Box::pin(writer.run()).await?) });
         Ok(())
@@ -234,7 +235,7 @@ impl Pipeline {
     fn spawn_beside(
         &self,
         tasks: &mut TaskSet<TaskError>,
-        held: &Arc<AtomicUsize>,
+        positions: &SharedPositions,
         admin: SocketAddr,
     ) {
         let (kafka, control) = (self.settings.kafka.clone(), self.control.clone());
@@ -267,6 +268,20 @@ impl Pipeline {
             shutdown: self.shutdown.clone(),
         };
         tasks.spawn_blocking_thread("topics", move || Ok(watch.run()?));
+        let retention = RetentionWatch {
+            kafka: self.settings.kafka.clone(),
+            model: Arc::clone(&self.model),
+            positions: positions.clone(),
+            young: self.health.condition("unread records"),
+            shutdown: self.shutdown.clone(),
+        };
+        tasks.spawn(
+            "retention",
+            Box::pin(async {
+                retention.run().await;
+                Ok(())
+            }),
+        );
         let presence = Presence {
             config: self.config.clone(),
             id: self.id.clone(),
@@ -274,7 +289,7 @@ impl Pipeline {
             mapping: self.model.mapping.hash.clone(),
             admin,
             health: self.health.clone(),
-            held: Arc::clone(held),
+            positions: positions.clone(),
             shutdown: self.shutdown.clone(),
         };
         tasks.spawn(

@@ -1,6 +1,6 @@
 //! A process's presence in PostgreSQL, by which `leafcutter status` finds it.
 
-use crate::dead_letter::PROGRAM;
+use crate::{assemble::SharedPositions, dead_letter::PROGRAM};
 use leafcutter_runtime::{admin::Health, shutdown::Shutdown};
 use leafcutter_sink::{
     session::{Config, Session},
@@ -8,10 +8,6 @@ use leafcutter_sink::{
 };
 use std::{
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
     time::{Duration, Instant},
 };
 
@@ -30,8 +26,8 @@ pub struct Presence {
     pub admin: SocketAddr,
     /// Why it does not get on, if it does not.
     pub health: Health,
-    /// How many partitions it holds.
-    pub held: Arc<AtomicUsize>,
+    /// The partitions that it holds.
+    pub positions: SharedPositions,
     /// When it ends.
     pub shutdown: Shutdown,
 }
@@ -103,7 +99,7 @@ impl Presence {
             host,
             program: PROGRAM,
             mapping: &self.mapping,
-            partitions: i32::try_from(self.held.load(Ordering::Relaxed)).unwrap_or(i32::MAX),
+            partitions: i32::try_from(self.positions.held()).unwrap_or(i32::MAX),
             admin: &admin,
             problem: (!missing.is_empty()).then_some(missing),
         };

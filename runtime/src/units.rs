@@ -27,6 +27,23 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_millis(millis))
 }
 
+/// Writes it so that [`duration`] reads it: in the largest unit of which it is a whole number.
+#[must_use]
+pub fn duration_text(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    let units = [
+        (86_400_000, "d"),
+        (3_600_000, "h"),
+        (60_000, "m"),
+        (1_000, "s"),
+    ];
+    let whole = units
+        .iter()
+        .find(|(unit, _)| millis > 0 && millis.is_multiple_of(*unit));
+    let (unit, name) = whole.copied().unwrap_or((1, "ms"));
+    format!("{}{name}", millis / unit)
+}
+
 /// Reads `32MiB`, `1GB`, `512B`; a number alone is bytes.
 ///
 /// # Errors
@@ -67,6 +84,9 @@ mod tests {
         assert_eq!(seconds("10 m"), Ok(600));
         assert_eq!(seconds("1min"), Ok(60));
         assert_eq!(seconds("7d"), Ok(604_800));
+        for text in ["0ms", "1500ms", "90s", "10m", "36h", "7d"] {
+            assert_eq!(duration_text(duration(text).unwrap()), text);
+        }
         for text in ["5", "m", "", "-1s", "1.5h", "1h 30m", "3 weeks"] {
             assert_eq!(duration(text), Err(TIMES.to_owned()), "{text}");
         }

@@ -9,6 +9,7 @@
 
 mod partitions;
 
+pub use self::partitions::SharedPositions;
 use self::partitions::{Next, Partitions};
 use crate::{
     drift::SharedDrift,
@@ -204,7 +205,7 @@ impl Assembler {
         }
     }
 
-    /// Runs until the shutdown; `partitions` has the number of partitions at every tick.
+    /// Runs until the shutdown; `positions` has where the partitions stand at every tick.
     ///
     /// # Errors
     /// When records are lost: see [`AssembleError`].
@@ -214,7 +215,7 @@ impl Assembler {
         batches: mpsc::Sender<Batch>,
         mut writer: mpsc::UnboundedReceiver<WriterEvent>,
         shutdown: Shutdown,
-        partitions: Arc<std::sync::atomic::AtomicUsize>,
+        positions: SharedPositions,
     ) -> Result<(), AssembleError> {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -227,7 +228,7 @@ impl Assembler {
                 _ = tick.tick() => {
                     self.health.beat("assembler");
                     self.maintain().await?;
-                    partitions.store(self.partitions.len(), std::sync::atomic::Ordering::Relaxed);
+                    positions.set(self.partitions.positions());
                 }
                 permit = batches.reserve(), if room => match permit {
                     Ok(permit) => {

@@ -11,6 +11,7 @@ use leafcutter_sink::{
 };
 use std::{
     collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -63,10 +64,52 @@ pub(super) struct Partitions {
     generation: u64,
 }
 
+/// Partitions, and the record that comes next of each that is taken over.
+type Stands = Vec<(Partition, Option<i64>)>;
+
+/// Where the partitions stand that are ours, for who only looks.
+#[derive(Debug, Clone, Default)]
+pub struct SharedPositions(Arc<Mutex<Stands>>);
+
+impl SharedPositions {
+    /// How many partitions are ours.
+    pub fn held(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// The record that comes next of each that is taken over.
+    pub fn get(&self) -> Vec<(Partition, i64)> {
+        let all = self.lock();
+        let known = all
+            .iter()
+            .filter_map(|&(partition, next)| Some((partition, next?)));
+        known.collect()
+    }
+
+    pub(super) fn set(&self, positions: Stands) {
+        *self.lock() = positions;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Stands> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Partitions {
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.assigned.len()
+    }
+
+    /// All of them, and the record that comes next of each that is taken over.
+    pub(super) fn positions(&self) -> Stands {
+        let next = |assigned: &Assigned| match assigned.state {
+            State::Unclaimed(_) => None,
+            _ => Some(assigned.expected),
+        };
+        let all = self.assigned.iter();
+        all.map(|(&partition, assigned)| (partition, next(assigned)))
+            .collect()
     }
 
     /// It is ours, and to be taken over.

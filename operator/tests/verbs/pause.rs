@@ -1,7 +1,8 @@
 //! A person pauses collections, and lets them go on.
 
 use crate::world::{Running, World, author, book};
-use leafcutter_harness::probe;
+use leafcutter_harness::{probe, topic};
+use rdkafka::admin::{AdminOptions, AlterConfig, ResourceSpecifier};
 use std::time::Duration;
 
 const AUTHORS: &str = "select count(*) from authors";
@@ -109,4 +110,41 @@ async fn until_paused(running: &Running, paused: bool) {
     })
     .await
     .unwrap();
+}
+
+/// Kafka removes what nobody has applied. A person hears of it when half of the time is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_half_of_kafkas_time_is_an_alarm() {
+    let mut world = World::new().await;
+    world.send(0, &author(1, 10, "Ada")).await;
+    world.complete().await;
+    let running = world.run("strict.yaml");
+    world.applied().await;
+    running.until_ready_says(200, "ready").await;
+    world
+        .leafcutter(&["pause", "books", "--reason", "a new index"])
+        .ends_with(0);
+    until_paused(&running, true).await;
+    let name = world.topic("books");
+    let kept = AlterConfig::new(ResourceSpecifier::Topic(&name)).set("retention.ms", "2000");
+    let admin = topic::admin(world.kafka()).unwrap();
+    let altered = admin.alter_configs([&kept], &AdminOptions::new()).await;
+    altered.unwrap();
+    // The topic of the authors keeps its records, and what is applied may go.
+    world.send(0, &book(1, 11, "On Machines", 1)).await;
+    running
+        .until_ready_says(
+            503,
+            "records of books that are not applied yet are older than half of the 2s",
+        )
+        .await;
+    let over = |name: &str| format!("leafcutter_retention_half_over{{collection=\"{name}\"}}");
+    assert_eq!(running.metric(&over("books")), 1.0);
+    assert_eq!(running.metric(&over("authors")), 0.0);
+    world.leafcutter(&["status"]).says("lengthen retention.ms");
+    world.leafcutter(&["resume", "books"]).ends_with(0);
+    world.applied().await;
+    running.until_ready_says(200, "ready").await;
+    running.stop();
+    world.end().await;
 }
