@@ -3,7 +3,7 @@
 STACK := deploy/local/stack
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-kill test test-unit compose-test bench mutants lint stack-up stack-down
+.PHONY: help demo demo-kill soak test test-unit compose-test bench mutants lint stack-up stack-down
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,6 +13,9 @@ demo: ## migrate a live MongoDB from start to finish, on this machine
 
 demo-kill: ## the same, while each program and server is killed once
 	@deploy/local/demo --kill
+
+soak: ## migrate while everything fails at random, for MINUTES=30 from SEED=1 on
+	@deploy/local/soak
 
 test: ## run every test, on real servers: 15 minutes; T=name: one suite, file or test
 	@deploy/local/test $(T)

@@ -54,6 +54,10 @@ pub struct Settings {
     /// Whom to kill when: the same seed gives the same order and pauses; random by default
     #[arg(long, env = "KILL_SEED", value_name = "N", requires = "kill")]
     pub kill_seed: Option<u64>,
+    /// Make so many random faults in place of these five kills: kill, stop or freeze programs, kill or
+    /// freeze servers, end PostgreSQL's sessions
+    #[arg(long, value_name = "N", requires = "kill", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub faults: Option<u16>,
     /// Seconds after which the demo gives up
     #[arg(long, default_value = "600", value_name = "SECS", value_parser = seconds)]
     pub deadline: Duration,

@@ -35,6 +35,11 @@ const KILLS: Pace = Pace {
     pause: Duration::from_secs(3),
     outage: Duration::from_secs(3),
 };
+/// The same for faults of every kind. A consumer that is frozen for longer than its session loses what it has.
+const FAULTS: Pace = Pace {
+    pause: Duration::from_secs(4),
+    outage: Duration::from_secs(15),
+};
 /// How long a program may take to end.
 const STOP: Duration = Duration::from_secs(60);
 
@@ -123,9 +128,12 @@ async fn migrate(
     let servers = plan.as_ref().map(|_| Servers::from_env()).transpose()?;
     if let Some(plan) = &plan {
         let seed = plan.seed;
-        say(&format!(
-            "Kill each part once meanwhile (`KILL_SEED={seed} make demo-kill` repeats it)"
-        ))?;
+        say(&match settings.faults {
+            None => format!(
+                "Kill each part once meanwhile (`KILL_SEED={seed} make demo-kill` repeats it)"
+            ),
+            Some(faults) => format!("Make {faults} faults meanwhile (KILL_SEED={seed})"),
+        })?;
     }
     let watch = Watch::new(place, &settings.group).await?;
     let (stop, stopped) = tokio::sync::watch::channel(false);
@@ -212,7 +220,11 @@ async fn migrate(
 fn plan(settings: &Settings) -> Plan {
     let seed = settings.kill_seed;
     let seed = seed.unwrap_or_else(|| u64::from(rand::random::<u16>()));
-    Plan::new(seed, settings.consumers.into(), KILLS)
+    let consumers = settings.consumers.into();
+    match settings.faults {
+        None => Plan::new(seed, consumers, KILLS),
+        Some(faults) => Plan::of_faults(seed, consumers, FAULTS, faults.into()),
+    }
 }
 
 fn show(

@@ -159,8 +159,9 @@ impl Screen {
             let Some(down) = one.down else { break };
             self.told += 1;
             let line = format!(
-                "   {:>3} s  killed {}; back after {:.1} s",
+                "   {:>3} s  {} {}; back after {:.1} s",
                 one.at.as_secs(),
+                one.how.done(),
                 one.victim,
                 down.as_secs_f64()
             );

@@ -168,20 +168,20 @@ fn faults(text: &mut String, measured: &Measured) -> std::fmt::Result {
     };
     writeln!(
         text,
-        "\nKilled by SIGKILL (`KILL_SEED={seed} make demo-kill` does it in the same way):"
+        "\nFaults (KILL_SEED={seed} makes them in the same way):"
     )?;
     writeln!(
         text,
-        "{:>7}  {:<10} {:>7}  when there were",
+        "{:>7}  {:<30} {:>7}  when there were",
         "at s", "what", "down s"
     )?;
     for one in struck {
         let down = one.down.map_or(0.0, |down| down.as_secs_f64());
         writeln!(
             text,
-            "{:>7.1}  {:<10} {down:>7.1}  {}",
+            "{:>7.1}  {:<30} {down:>7.1}  {}",
             one.at.as_secs_f64(),
-            one.victim.to_string(),
+            format!("{} {}", one.how.done(), one.victim),
             state(one.mark)
         )?;
     }

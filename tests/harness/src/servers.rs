@@ -73,6 +73,24 @@ impl Servers {
         self.run(vec!["kill", server.name()]).await.map(|_| ())
     }
 
+    /// Lets it do nothing any more (SIGSTOP).
+    ///
+    /// # Errors
+    /// When it is not up.
+    pub async fn freeze(&self, server: Server) -> Result<()> {
+        let words = vec!["kill", server.name(), "--signal", "STOP"];
+        self.run(words).await.map(|_| ())
+    }
+
+    /// Lets it go on (SIGCONT).
+    ///
+    /// # Errors
+    /// When it is not up.
+    pub async fn thaw(&self, server: Server) -> Result<()> {
+        let words = vec!["kill", server.name(), "--signal", "CONT"];
+        self.run(words).await.map(|_| ())
+    }
+
     /// Starts it again, on its port and data, and waits until it answers.
     ///
     /// # Errors

@@ -1,11 +1,11 @@
-//! The kills, while the migration goes on and somebody watches.
+//! The faults, while the migration goes on and somebody watches.
 
-use super::plan::{Blow, Plan, Victim};
+use super::plan::{Blow, How, Plan, Victim};
 use crate::{
     failure::{Attempt, Result},
     fleet::{Fleet, PRODUCER, consumer_name},
     probe,
-    servers::Servers,
+    servers::{Server, Servers},
     watch::{Seen, Watch},
     world::Place,
 };
@@ -16,6 +16,9 @@ use std::{
 
 /// How long it may take until records are applied, at the start and after a kill.
 const GOES_ON: Duration = Duration::from_secs(90);
+
+/// How long a program may take to end when it is asked to.
+const STOP: Duration = Duration::from_secs(60);
 
 /// How far the migration was at a moment, as far as could be seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,11 +31,13 @@ pub struct Mark {
     pub done: usize,
 }
 
-/// One kill that was done.
+/// One fault that was made.
 #[derive(Debug, Clone)]
 pub struct Struck {
     /// Who.
     pub victim: Victim,
+    /// What was done to it.
+    pub how: How,
     /// When, from the start.
     pub at: Duration,
     /// How long until it did its work again; nothing while it does not.
@@ -41,7 +46,7 @@ pub struct Struck {
     pub mark: Mark,
 }
 
-/// The kills of one migration, done and to come.
+/// The faults of one migration, made and to come.
 pub struct Course<'a> {
     /// What is to be done.
     pub plan: &'a Plan,
@@ -60,7 +65,7 @@ pub struct Course<'a> {
 }
 
 impl Course<'_> {
-    /// Kills one after the other; each is back, and records are applied, before the next one goes.
+    /// Makes one fault after the other; all is well, and records are applied, before the next one.
     ///
     /// # Errors
     /// When one does not come back.
@@ -74,7 +79,7 @@ impl Course<'_> {
         Ok(())
     }
 
-    /// Waits until more is applied than when the last one was killed.
+    /// Waits until more is applied than before the last one.
     async fn until_it_goes_on(&self) -> Result<()> {
         let before = self
             .struck
@@ -94,7 +99,7 @@ impl Course<'_> {
         struck.len() == self.plan.blows.len() && struck.iter().all(|one| one.down.is_some())
     }
 
-    /// Who is dead at the moment.
+    /// Who is away at the moment.
     pub fn dead(&self) -> Option<Victim> {
         let struck = self.struck.borrow();
         let last = struck.last().filter(|one| one.down.is_none());
@@ -102,36 +107,73 @@ impl Course<'_> {
     }
 
     async fn strike(&self, blow: &Blow) -> Result<()> {
-        let victim = blow.victim;
+        let Blow { victim, how, .. } = *blow;
         let mark = self.mark(&self.watch.look().await?)?;
-        match victim {
-            Victim::Producer => self.fleet.kill(PRODUCER)?,
-            Victim::Consumer(number) => self.fleet.kill(&consumer_name(number))?,
-            Victim::Server(server) => self.servers.kill(server).await?,
-        }
-        let killed = Instant::now();
+        let begun = Instant::now();
         self.struck.borrow_mut().push(Struck {
             victim,
-            at: killed - self.start,
+            how,
+            at: begun - self.start,
             down: None,
             mark,
         });
+        let hit = match victim {
+            Victim::Producer => self.hit(PRODUCER, how).await,
+            Victim::Consumer(number) => self.hit(&consumer_name(number), how).await,
+            Victim::Server(server) => self.hit_server(server, how).await,
+        };
+        hit.attempt(&format!("do it to {victim}"))?;
         tokio::time::sleep(blow.outage).await;
         let back = match victim {
-            Victim::Producer => self.program_back(PRODUCER).await,
-            Victim::Consumer(number) => self.program_back(&consumer_name(number)).await,
-            Victim::Server(server) => self.servers.start(server).await,
+            Victim::Producer => self.back(PRODUCER, how).await,
+            Victim::Consumer(number) => self.back(&consumer_name(number), how).await,
+            Victim::Server(server) => self.server_back(server, how).await,
         };
         back.attempt(&format!("bring {victim} back"))?;
         if let Some(last) = self.struck.borrow_mut().last_mut() {
-            last.down = Some(killed.elapsed());
+            last.down = Some(begun.elapsed());
         }
         Ok(())
     }
 
-    async fn program_back(&self, name: &str) -> Result<()> {
-        self.fleet.start(name)?;
-        self.fleet.until_works(name).await
+    async fn hit(&self, name: &str, how: How) -> Result<()> {
+        match how {
+            How::Kill | How::Cut => self.fleet.kill(name),
+            How::Stop => self.fleet.stop(name, STOP).await,
+            How::Freeze => self.fleet.signal(name, "STOP"),
+        }
+    }
+
+    async fn hit_server(&self, server: Server, how: How) -> Result<()> {
+        match how {
+            How::Kill | How::Stop => self.servers.kill(server).await,
+            How::Freeze => self.servers.freeze(server).await,
+            How::Cut => {
+                let target = self.place.stack.postgres().await?;
+                let cut = "select pg_terminate_backend(pid) from pg_stat_activity \
+                           where application_name like 'leafcutter %' and pid <> pg_backend_pid()";
+                target.execute(cut, &[]).await.attempt("end the sessions")?;
+                Ok(())
+            }
+        }
+    }
+
+    async fn back(&self, name: &str, how: How) -> Result<()> {
+        match how {
+            How::Freeze => self.fleet.signal(name, "CONT"),
+            How::Kill | How::Stop | How::Cut => {
+                self.fleet.start(name)?;
+                self.fleet.until_works(name).await
+            }
+        }
+    }
+
+    async fn server_back(&self, server: Server, how: How) -> Result<()> {
+        match how {
+            How::Kill | How::Stop => self.servers.start(server).await,
+            How::Freeze => self.servers.thaw(server).await,
+            How::Cut => Ok(()),
+        }
     }
 
     fn mark(&self, seen: &Seen) -> Result<Mark> {

@@ -1,4 +1,4 @@
-//! Who is killed, after which pause, and how long it stays away: all of it from a seed.
+//! What is done to whom, after which pause, and for how long: all of it from a seed.
 
 use crate::{dice::Dice, fleet, servers::Server};
 use std::{fmt, time::Duration};
@@ -26,11 +26,39 @@ impl fmt::Display for Victim {
     }
 }
 
-/// One kill.
+/// What is done to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum How {
+    /// SIGKILL, and it is started again.
+    Kill,
+    /// SIGTERM, and it is started again.
+    Stop,
+    /// SIGSTOP, and SIGCONT.
+    Freeze,
+    /// Every session that Leafcutter has in PostgreSQL is ended.
+    Cut,
+}
+
+impl How {
+    /// What was done, before the name of whom.
+    #[must_use]
+    pub fn done(self) -> &'static str {
+        match self {
+            Self::Kill => "killed",
+            Self::Stop => "stopped",
+            Self::Freeze => "froze",
+            Self::Cut => "cut the sessions of",
+        }
+    }
+}
+
+/// One fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Blow {
     /// Who.
     pub victim: Victim,
+    /// What is done to it.
+    pub how: How,
     /// How long after records are applied, at the start or since the one before is back.
     pub pause: Duration,
     /// How long it is left dead before it is started again.
@@ -46,17 +74,17 @@ pub struct Pace {
     pub outage: Duration,
 }
 
-/// Each part once, in a random order, at random moments.
+/// Faults at random moments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// What it was made from.
     pub seed: u64,
-    /// The kills, one after the other.
+    /// The faults, one after the other.
     pub blows: Vec<Blow>,
 }
 
 impl Plan {
-    /// The plan of this seed for a migration with so many consumers.
+    /// Kills each part of a migration with so many consumers once, in the order of this seed.
     pub fn new(seed: u64, consumers: u32, pace: Pace) -> Self {
         let mut dice = Dice::new(&[seed, u64::from_be_bytes(*b"kill -9 ")]);
         let mut left = vec![
@@ -71,17 +99,50 @@ impl Plan {
             let victim = left.remove(dice.below(left.len()));
             blows.push(Blow {
                 victim,
+                how: How::Kill,
                 pause: pace.pause.mul_f64(dice.fraction()),
                 outage: pace.outage.mul_f64(dice.fraction()),
             });
         }
         Self { seed, blows }
     }
+
+    /// So many faults of every kind, to anybody, in the order of this seed.
+    #[must_use]
+    pub fn of_faults(seed: u64, consumers: u32, pace: Pace, faults: usize) -> Self {
+        let mut dice = Dice::new(&[seed, u64::from_be_bytes(*b"anything")]);
+        let mut blow = || {
+            let consumer = Victim::Consumer(1 + dice.below_u32(consumers));
+            // Whoever holds the state that Leafcutter writes is hit more often.
+            let victims = [
+                Victim::Producer,
+                consumer,
+                consumer,
+                Victim::Server(Server::MongoDb),
+                Victim::Server(Server::Kafka),
+                Victim::Server(Server::Postgres),
+            ];
+            let victim = victims[dice.below(victims.len())];
+            let hows: &[How] = match victim {
+                Victim::Producer | Victim::Consumer(_) => &[How::Kill, How::Stop, How::Freeze],
+                Victim::Server(Server::Postgres) => &[How::Kill, How::Freeze, How::Cut],
+                Victim::Server(_) => &[How::Kill, How::Freeze],
+            };
+            Blow {
+                victim,
+                how: hows[dice.below(hows.len())],
+                pause: pace.pause.mul_f64(dice.fraction()),
+                outage: pace.outage.mul_f64(dice.fraction()),
+            }
+        };
+        let blows = (0..faults).map(|_| blow()).collect();
+        Self { seed, blows }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Pace, Plan, Victim};
+    use super::{How, Pace, Plan, Victim};
     use std::{collections::BTreeSet, time::Duration};
 
     #[test]
@@ -108,5 +169,20 @@ mod tests {
         }
         assert!(orders.len() > 25, "{} orders", orders.len());
         assert_eq!(consumers, BTreeSet::from([1, 2]));
+    }
+
+    #[test]
+    fn a_seed_does_everything_to_everybody_and_always_the_same_way() {
+        let pace = Pace {
+            pause: Duration::from_secs(4),
+            outage: Duration::from_secs(2),
+        };
+        let plan = Plan::of_faults(7, 2, pace, 300);
+        assert_eq!(plan, Plan::of_faults(7, 2, pace, 300));
+        assert_ne!(plan, Plan::of_faults(8, 2, pace, 300));
+        let done = plan.blows.iter().map(|b| (b.how, b.victim.to_string()));
+        let done: BTreeSet<(How, String)> = done.collect();
+        // Three programs in three ways, PostgreSQL in three, two servers in two.
+        assert_eq!(done.len(), 16, "{done:?}");
     }
 }
