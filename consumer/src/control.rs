@@ -8,8 +8,12 @@ use leafcutter_schemas::control::Control;
 use leafcutter_sink::orphan::ControlState;
 use std::{
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
+
+/// Producers say something every second. After so long without a word the topic is read from its beginning,
+/// which is short.
+const SILENT: Duration = Duration::from_secs(60);
 
 /// What the control topic says, shared with those who ask.
 #[derive(Debug, Clone, Default)]
@@ -45,10 +49,16 @@ pub fn follow(kafka: &KafkaSettings, topic: &str, shared: &SharedControl, shutdo
                 continue;
             }
         };
+        let mut heard = Instant::now();
         while !shutdown.is_triggered() {
             let Some((key, Some(value))) = reader.poll(Duration::from_millis(200)) else {
+                // Nobody writes, or the client has lost its brokers for good: then a new one reads.
+                if heard.elapsed() > SILENT {
+                    break;
+                }
                 continue;
             };
+            heard = Instant::now();
             match Control::read(&key, &value) {
                 Ok(control) => shared.take(control),
                 Err(error) => tracing::warn!(error = %error, "left out a control record"),

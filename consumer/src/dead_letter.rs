@@ -6,7 +6,10 @@
 
 use crate::metrics;
 use futures_util::future::join_all;
-use leafcutter_runtime::{kafka::KafkaSettings, report::Fault};
+use leafcutter_runtime::{
+    kafka::{KafkaSettings, Reach},
+    report::Fault,
+};
 use leafcutter_schemas::{
     dead_letter::{DeadLetter, Origin, Reason},
     name::dead_letter_topic,
@@ -26,7 +29,7 @@ use rdkafka::{
 };
 use std::{
     collections::HashSet,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// The program that writes dead letters, for their headers.
@@ -92,6 +95,11 @@ impl DeadLetters {
             producer,
             mapping: mapping.to_owned(),
         })
+    }
+
+    /// The client, for who looks whether it reaches Kafka.
+    pub fn client(&self) -> Arc<dyn Reach> {
+        Arc::new(self.producer.clone())
     }
 
     /// Sends the dead letters of the refused ones of these records and waits until the broker has them,

@@ -58,6 +58,11 @@ pub fn retention_half_over(collection: &str, is_over: bool) {
     gauge!("leafcutter_retention_half_over", "collection" => collection.to_owned()).set(value);
 }
 
+/// A Kafka client had lost its brokers, and all began anew.
+pub fn begun_anew() {
+    counter!("leafcutter_begun_anew_total").increment(1);
+}
+
 /// A partition that brought nothing though Kafka has records was begun anew.
 pub fn partition_begun_anew() {
     counter!("leafcutter_partitions_begun_anew_total").increment(1);

@@ -16,7 +16,7 @@ use crate::{
     dead_letter::DeadLetters,
     drift::{DriftTask, SharedDrift},
     gate::Gate,
-    mapping,
+    mapping, metrics,
     preflight::{self, Checked},
     presence::Presence,
     retention::RetentionWatch,
@@ -30,9 +30,10 @@ use leafcutter_runtime::{
     admin::{AdminServer, Health},
     budget::Budget,
     exit::Exit,
+    kafka::{ClientLost, ClientsWatch, Reach},
     report::{Failure, Fault},
     shutdown::Shutdown,
-    task::TaskSet,
+    task::{Cause, TaskFailure, TaskSet},
 };
 use leafcutter_schemas::name::control_topic;
 use leafcutter_sink::{
@@ -61,6 +62,8 @@ enum TaskError {
     Write(#[from] WriteError),
     #[error(transparent)]
     Topics(#[from] TopicsError),
+    #[error(transparent)]
+    Client(#[from] ClientLost),
 }
 
 /// Runs a consumer until it is stopped.
@@ -83,13 +86,34 @@ pub async fn run(settings: RunSettings, shutdown: Shutdown) -> Result<Exit, Fail
         return Ok(Exit::Done);
     }
     start.set(true, "");
-    Pipeline::new(settings, model, config, health, shutdown)?
-        .run(admin)
-        .await
+    let settings = Arc::new(settings);
+    loop {
+        let pipeline = Pipeline::new(
+            Arc::clone(&settings),
+            Arc::clone(&model),
+            config.clone(),
+            health.clone(),
+            shutdown.child(),
+        )?;
+        match Box::pin(pipeline.run(admin)).await? {
+            Ended::Stopped => return Ok(Exit::Done),
+            // PostgreSQL has the positions, so nothing is lost by beginning anew.
+            Ended::ClientLost(lost) => {
+                metrics::begun_anew();
+                tracing::warn!(error = %lost, "beginning anew, with new clients");
+            }
+        }
+    }
+}
+
+/// How a pipeline ended without a failure.
+enum Ended {
+    Stopped,
+    ClientLost(ClientLost),
 }
 
 struct Pipeline {
-    settings: RunSettings,
+    settings: Arc<RunSettings>,
     model: Arc<Model>,
     config: Config,
     shutdown: Shutdown,
@@ -102,7 +126,7 @@ struct Pipeline {
 
 impl Pipeline {
     fn new(
-        settings: RunSettings,
+        settings: Arc<RunSettings>,
         model: Arc<Model>,
         config: Config,
         health: Health,
@@ -144,19 +168,24 @@ impl Pipeline {
         }
     }
 
-    async fn run(self, admin: SocketAddr) -> Result<Exit, Failure> {
+    async fn run(self, admin: SocketAddr) -> Result<Ended, Failure> {
         tracing::info!(consumer = self.id, group = self.settings.group, admin = %admin, mapping = self.model.mapping.hash, "started");
         let mut tasks: TaskSet<TaskError> = TaskSet::new(self.shutdown.clone());
         let positions = SharedPositions::default();
-        self.spawn_path(&mut tasks, &positions)?;
+        let reader = self.spawn_path(&mut tasks, &positions)?;
+        self.spawn_clients_watch(&mut tasks, reader);
         self.spawn_beside(&mut tasks, &positions, admin);
         let ended = tasks.join_all(self.settings.drain).await;
         Presence::end(&self.config, &self.id).await;
         match ended {
             Ok(()) => {
                 tracing::info!("stopped");
-                Ok(Exit::Done)
+                Ok(Ended::Stopped)
             }
+            Err(TaskFailure {
+                cause: Cause::Failed(TaskError::Client(lost)),
+                ..
+            }) => Ok(Ended::ClientLost(lost)),
             Err(failure) => Err(failure.into_failure(|error| explain(&self.model, error))),
         }
     }
@@ -167,12 +196,27 @@ impl Pipeline {
         collections.map(|c| c.topic.clone()).collect()
     }
 
-    /// The path of a record: poll, assemble, write.
+    /// Looks whether the clients that live as long as the pipeline reach Kafka. The others are made anew by
+    /// who uses them.
+    fn spawn_clients_watch(&self, tasks: &mut TaskSet<TaskError>, reader: Arc<dyn Reach>) {
+        let watch = ClientsWatch {
+            kafka: self.settings.kafka.clone(),
+            topic: control_topic(&self.settings.mapping.prefix),
+            clients: vec![
+                ("consumer group", reader),
+                ("dead letters", self.dead_letters.client()),
+            ],
+            shutdown: self.shutdown.clone(),
+        };
+        tasks.spawn_blocking_thread("clients", move || Ok(watch.run()?));
+    }
+
+    /// The path of a record: poll, assemble, write. Gives the client that reads.
     fn spawn_path(
         &self,
         tasks: &mut TaskSet<TaskError>,
         positions: &SharedPositions,
-    ) -> Result<(), Failure> {
+    ) -> Result<Arc<dyn Reach>, Failure> {
         let (events_in, events) = mpsc::channel(EVENTS_MAX);
         let (commands, commands_out) = std_mpsc::channel();
         let (batches_in, batches) = mpsc::channel(1);
@@ -220,6 +264,7 @@ impl Pipeline {
             settings.breaker,
         );
         let (shutdown, positions) = (self.shutdown.clone(), positions.clone());
+        let reader = poll.client();
         tasks.spawn_blocking_thread("poll", move || {
             poll.run();
             Ok(())
@@ -228,7 +273,7 @@ impl Pipeline {
             Ok(Box::pin(assembler.run(events, batches_in, written, shutdown, positions)).await?)
         });
         tasks.spawn("writer", async move { Ok(Box::pin(writer.run()).await?) });
-        Ok(())
+        Ok(reader)
     }
 
     /// What runs beside it: the control topic, the settling task, the sign of presence.
@@ -318,6 +363,10 @@ impl Pipeline {
 fn explain(model: &Model, error: TaskError) -> Failure {
     let why = error.to_string();
     match error {
+        TaskError::Client(_) => Failure::one(
+            Exit::Preflight,
+            Fault::new("could not go on reading", "Kafka", why, "Start again."),
+        ),
         TaskError::Assemble(AssembleError::Breaker(open))
         | TaskError::Write(WriteError::Breaker(open)) => breaker::failure(model, &open),
         TaskError::Assemble(AssembleError::Layout(_)) => Failure::one(

@@ -65,11 +65,12 @@ impl RetentionWatch {
             if clients.is_none() {
                 clients = self.connect().ok();
             }
-            let Some(clients) = &clients else { continue };
-            match self.look(clients).await {
+            let Some(open) = &clients else { continue };
+            match self.look(open).await {
                 Ok(old) => self.tell(&old),
                 // Who may not ask has no alarm; that Kafka is away is said elsewhere.
                 Err(error) => {
+                    clients = None;
                     tracing::debug!(
                         error = explain(&error),
                         "cannot look how old unread records are"

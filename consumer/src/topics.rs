@@ -89,6 +89,8 @@ impl TopicsWatch {
                     }
                 }
                 Err(error) => {
+                    // A new one asks next: this one may have lost its brokers for good.
+                    reader = None;
                     missed += 1;
                     if missed >= MISSED_MAX {
                         self.reachable

@@ -89,6 +89,9 @@ pub enum Error {
         /// What is wrong.
         fault: Box<Fault>,
     },
+    /// A Kafka client has lost its brokers for good.
+    #[error(transparent)]
+    ClientLost(leafcutter_runtime::kafka::ClientLost),
     /// Something that the preflight found in order does not answer now.
     #[error("{0}")]
     Unavailable(Box<Fault>),
@@ -134,6 +137,7 @@ impl Error {
             Self::Source { .. }
             | Self::Deliver { .. }
             | Self::Broker { .. }
+            | Self::ClientLost(_)
             | Self::Unavailable(_) => Class::Transient,
             Self::HistoryLost { .. }
             | Self::HistoryReplaced { .. }
@@ -160,7 +164,7 @@ impl Error {
                 let next = "Check that the server is up and reachable.";
                 (Exit::Preflight, Fault::new(message, "MongoDB", why, next))
             }
-            Self::Deliver { .. } | Self::Broker { .. } => {
+            Self::Deliver { .. } | Self::Broker { .. } | Self::ClientLost(_) => {
                 let next = "Check that the brokers are up and reachable.";
                 (Exit::Preflight, Fault::new(message, "Kafka", why, next))
             }

@@ -33,7 +33,7 @@ use leafcutter_runtime::{
     admin::{Condition, Health},
     budget::Budget,
     exit::Exit,
-    kafka::read_compacted,
+    kafka::{ClientsWatch, Reach, read_compacted},
     report::Failure,
     retry::Backoff,
     shutdown::Shutdown,
@@ -44,6 +44,7 @@ use std::{
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
+use tokio_util::sync::DropGuard;
 
 /// The envelope's form on the wire, part of the fingerprint.
 pub(crate) const FORMAT: &str = "avro";
@@ -213,8 +214,32 @@ impl Run {
             collections = self.settings.collections.len(),
             "started"
         );
-        self.drive(sources, writer, announcer, &shared, (outer, &shutdown))
-            .await
+        // Whoever waits for a lost client waits for ever, so nothing is waited for then.
+        let (watch, _ends) = self.clients_watch(&shared, &announcer);
+        let lost = tokio::task::spawn_blocking(move || watch.run());
+        tokio::select! {
+            ended = self.drive(sources, writer, announcer, &shared, (outer, &shutdown)) => ended,
+            Ok(Err(lost)) = lost => Err(Error::ClientLost(lost)),
+        }
+    }
+
+    /// Looks whether the clients reach Kafka, until its second half is dropped.
+    fn clients_watch(&self, shared: &Shared, announcer: &Announcer) -> (ClientsWatch, DropGuard) {
+        let shutdown = Shutdown::new();
+        let watch = ClientsWatch {
+            kafka: self.settings.kafka.clone(),
+            topic: self.prepared.control_topic.clone(),
+            clients: vec![
+                ("records", Arc::clone(&shared.data) as Arc<dyn Reach>),
+                (
+                    "control records",
+                    Arc::clone(&shared.control) as Arc<dyn Reach>,
+                ),
+                ("end offsets", Arc::new(announcer.offsets.clone())),
+            ],
+            shutdown: shutdown.clone(),
+        };
+        (watch, shutdown.when_dropped())
     }
 
     async fn load(&self) -> Result<Stored, Error> {

@@ -14,7 +14,7 @@ use crate::{
     metrics,
     source::{Change, Collection, Outlet},
 };
-use leafcutter_runtime::kafka::{KafkaSettings, context};
+use leafcutter_runtime::kafka::{KafkaSettings, Reach, context};
 use leafcutter_schemas::{
     dead_letter::{DeadLetter, Origin, Reason, Stage},
     envelope::AGAIN,
@@ -103,6 +103,12 @@ impl ProducerContext<NoCustomPartitioner> for Context {
 pub struct Publisher {
     client: ThreadedProducer<Context>,
     reports: Arc<Reports>,
+}
+
+impl Reach for Publisher {
+    fn reaches(&self, topic: &str, answer: Duration) -> bool {
+        self.client.reaches(topic, answer)
+    }
 }
 
 impl Publisher {

@@ -8,13 +8,16 @@
 //!
 //! - `properties`: what the user gave, which names mean the same, which are ours.
 //! - [`context`]: librdkafka's log lines as ours.
+//! - [`clients`]: clients that have lost their brokers for good.
 //! - [`compacted`]: reading a small compacted topic whole (checkpoints, control).
 
+pub mod clients;
 pub mod compacted;
 pub mod context;
 mod properties;
 mod settings;
 
+pub use clients::{ClientLost, ClientsWatch, Reach};
 pub use compacted::{CompactedReader, ReadError, read_compacted};
 pub use context::{LogContext, explain, log_error, log_event};
 pub use settings::KafkaSettings;

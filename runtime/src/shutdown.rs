@@ -9,7 +9,7 @@ use crate::{
     report::{Failure, Fault},
 };
 use std::{future::Future, time::Duration};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// A cheap handle on the two moments. All clones see the same.
 #[derive(Debug, Clone, Default)]
@@ -23,6 +23,21 @@ impl Shutdown {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// One that this one sets off too, and that sets off nothing but itself.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        Self {
+            drain: self.drain.child_token(),
+            force: self.force.child_token(),
+        }
+    }
+
+    /// Sets it off when it is dropped.
+    #[must_use]
+    pub fn when_dropped(&self) -> DropGuard {
+        self.drain.clone().drop_guard()
     }
 
     /// A shutdown that SIGTERM and SIGINT set off. Needs a tokio runtime.

@@ -6,7 +6,10 @@ use super::{
     position::{Positions, Seek},
     rebalance::Context,
 };
-use leafcutter_runtime::{budget::Budget, kafka::log_error};
+use leafcutter_runtime::{
+    budget::Budget,
+    kafka::{Reach, log_error},
+};
 use leafcutter_sink::{
     change::{Delivery, Headers, RecordOrigin},
     ids::{CollectionId, Partition},
@@ -19,7 +22,7 @@ use rdkafka::{
 };
 use std::{
     collections::HashMap,
-    sync::mpsc as std_mpsc,
+    sync::{Arc, mpsc as std_mpsc},
     time::{Duration, Instant},
 };
 use tokio::sync::mpsc;
@@ -35,7 +38,7 @@ const COMMIT_EVERY: Duration = Duration::from_secs(1);
 
 /// The consumer and its channels; [`Poll::run`] is the thread's body.
 pub struct Poll {
-    pub(super) consumer: BaseConsumer<Context>,
+    pub(super) consumer: Arc<BaseConsumer<Context>>,
     names: Vec<String>,
     commands: std_mpsc::Receiver<Command>,
     pub(super) events: mpsc::Sender<Event>,
@@ -73,7 +76,7 @@ impl Poll {
         let wanted: Vec<&str> = names.iter().map(String::as_str).collect();
         consumer.subscribe(&wanted)?;
         Ok(Self {
-            consumer,
+            consumer: Arc::new(consumer),
             names,
             commands,
             events,
@@ -84,6 +87,11 @@ impl Poll {
             applied: HashMap::new(),
             told: Instant::now(),
         })
+    }
+
+    /// The client, for who looks whether it reaches Kafka.
+    pub fn client(&self) -> Arc<dyn Reach> {
+        Arc::clone(&self.consumer) as Arc<dyn Reach>
     }
 
     /// Polls until the assembler is gone.

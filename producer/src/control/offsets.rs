@@ -7,7 +7,7 @@
 use crate::error::Error;
 use leafcutter_runtime::{
     exit::Exit,
-    kafka::{KafkaSettings, LogContext},
+    kafka::{KafkaSettings, LogContext, Reach},
     report::Fault,
 };
 use rdkafka::{
@@ -33,6 +33,12 @@ pub struct EndOffsets {
     partitions: i32,
     /// Questions so far.
     turn: Arc<AtomicUsize>,
+}
+
+impl Reach for EndOffsets {
+    fn reaches(&self, topic: &str, answer: Duration) -> bool {
+        self.client.reaches(topic, answer)
+    }
 }
 
 impl EndOffsets {

@@ -25,12 +25,14 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 use tokio_postgres::{Client, error::SqlState};
 
 /// How long one look into the control topic waits for a record.
 const POLL: Duration = Duration::from_millis(100);
+/// After so long without a heartbeat the topic is read anew.
+const SILENT: Duration = Duration::from_secs(60);
 
 /// What the control topic says so far.
 #[derive(Debug, Clone, Default)]
@@ -344,6 +346,7 @@ fn is_away(error: &tokio_postgres::Error) -> bool {
 
 fn listen(kafka: &KafkaSettings, topic: &str, said: &Mutex<Said>, end: &AtomicBool) {
     let mut reader = None;
+    let mut heard = Instant::now();
     while !end.load(Ordering::Relaxed) {
         let Some(open) = &mut reader else {
             reader = CompactedReader::open(kafka, topic).ok();
@@ -351,8 +354,14 @@ fn listen(kafka: &KafkaSettings, topic: &str, said: &Mutex<Said>, end: &AtomicBo
             continue;
         };
         let Some((key, Some(value))) = open.poll(POLL) else {
+            // The client may have lost its brokers for good (librdkafka issue 5301).
+            if heard.elapsed() > SILENT {
+                reader = None;
+                heard = Instant::now();
+            }
             continue;
         };
+        heard = Instant::now();
         let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
         match Control::read(&key, &value) {
             Ok(Control::Heartbeat(heartbeat)) => {
