@@ -1,9 +1,8 @@
 //! What a person tells `dry-run`.
 
-use crate::verify::settings::MongodbSettings;
-use clap::{ArgMatches, Args, Command, FromArgMatches};
+use crate::{installation::KafkaIfAny, verify::settings::MongodbSettings};
+use clap::Args;
 use leafcutter_consumer::settings::MappingSettings;
-use leafcutter_runtime::kafka::KafkaSettings;
 
 /// What stands below the help.
 pub(crate) const HELP: &str = "\
@@ -56,34 +55,4 @@ pub struct DryRunSettings {
     /// Where Kafka is; asked with `--from-topic` only.
     #[command(flatten, next_help_heading = "Servers")]
     pub kafka: KafkaIfAny,
-}
-
-/// Where Kafka is, for a verb that can do without.
-#[derive(Debug, Clone, Default)]
-pub struct KafkaIfAny(pub Option<KafkaSettings>);
-
-impl Args for KafkaIfAny {
-    fn augment_args(command: Command) -> Command {
-        // What may be updated may be left out.
-        KafkaSettings::augment_args_for_update(command)
-    }
-
-    fn augment_args_for_update(command: Command) -> Command {
-        KafkaSettings::augment_args_for_update(command)
-    }
-}
-
-impl FromArgMatches for KafkaIfAny {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        if matches.contains_id("kafka_brokers") {
-            KafkaSettings::from_arg_matches(matches).map(|settings| Self(Some(settings)))
-        } else {
-            Ok(Self(None))
-        }
-    }
-
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        *self = Self::from_arg_matches(matches)?;
-        Ok(())
-    }
 }

@@ -10,7 +10,7 @@
 use super::{
     counted,
     files::Files,
-    refusal::{forced, interrupted, no_mapping, refused},
+    refusal::{forced, interrupted, no_kafka, no_mapping, refused},
     report::{NOT_CLEAN, Report, Times, Verified},
     session::session,
     settings::FinishSettings,
@@ -31,6 +31,7 @@ use crate::{
 use leafcutter_consumer::settings::PostgresSettings;
 use leafcutter_runtime::{
     exit::Exit,
+    kafka::KafkaSettings,
     report::{Failure, Fault},
     shutdown::Shutdown,
 };
@@ -58,6 +59,7 @@ const AGAIN: &str = "leafcutter finish";
 /// What the steps work with.
 struct Course<'a> {
     settings: &'a FinishSettings,
+    kafka: KafkaSettings,
     watch: Watch,
     model: Arc<Model>,
     source: Option<Source>,
@@ -75,8 +77,9 @@ pub(super) async fn run(
     shutdown: &Shutdown,
 ) -> Result<Exit, Failure> {
     let files = Files::of(&settings.report)?;
-    let (installation, kafka) = (settings.installation.clone(), settings.kafka.clone());
-    let watch = Watch::open(installation, &settings.postgres, kafka).await?;
+    let kafka = settings.kafka.0.clone().ok_or_else(no_kafka)?;
+    let installation = settings.installation.clone();
+    let watch = Watch::open(installation, &settings.postgres, kafka.clone()).await?;
     let model = watch.catalog.model.clone().ok_or_else(no_mapping)?;
     let mongodb = &settings.mongodb;
     let is_named = mongodb.mongodb_uri.is_some() || mongodb.mongodb_uri_file.is_some();
@@ -87,6 +90,7 @@ pub(super) async fn run(
     };
     let mut course = Course {
         settings,
+        kafka,
         watch,
         model,
         source,
@@ -160,7 +164,7 @@ impl Course<'_> {
             None => return Ok(Ended::Applied(None)),
         };
         let session = session(&self.watch.state).await?;
-        let place = (self.settings.kafka.clone(), session);
+        let place = (self.kafka.clone(), session);
         let waits = Waits {
             most: self.settings.wait,
             force: self.settings.force,
@@ -195,7 +199,7 @@ impl Course<'_> {
                 "Everything is applied. Comparing {what} with its rows:\n"
             ));
         }
-        let wanted = verify_settings(settings);
+        let wanted = verify_settings(settings, self.kafka.clone());
         let report = Box::pin(verify::compare_once(&wanted, show, self.shutdown)).await?;
         if self.shutdown.is_triggered() {
             return Ok(None);
@@ -322,7 +326,7 @@ fn unnoted(state: &State, error: &tokio_postgres::Error) -> Failure {
     Failure::one(Exit::Preflight, fault)
 }
 
-fn verify_settings(settings: &FinishSettings) -> VerifySettings {
+fn verify_settings(settings: &FinishSettings, kafka: KafkaSettings) -> VerifySettings {
     VerifySettings {
         collections: Vec::new(),
         counts_only: false,
@@ -340,7 +344,7 @@ fn verify_settings(settings: &FinishSettings) -> VerifySettings {
         watch: None,
         installation: settings.installation.clone(),
         mongodb: settings.mongodb.clone(),
-        kafka: settings.kafka.clone(),
+        kafka,
         postgres: PostgresSettings {
             postgres_uri: settings.postgres.postgres_uri.clone(),
             postgres_uri_file: settings.postgres.postgres_uri_file.clone(),

@@ -1,6 +1,7 @@
 //! How it is said that nothing was done, or that reasons are passed over.
 
 use crate::{
+    catalog::usage,
     show::{Show, wrap},
     status::readiness::Reason,
 };
@@ -20,6 +21,16 @@ pub(super) fn no_mapping() -> Failure {
         "Give --mapping or LEAFCUTTER_MAPPING: the file that the consumers run with.",
     );
     Failure::one(Exit::Settings, fault)
+}
+
+/// There is no Kafka to ask.
+pub(super) fn no_kafka() -> Failure {
+    usage(
+        "could not finish",
+        "`--kafka-brokers` or `LEAFCUTTER_KAFKA_BROKERS`",
+        "no broker is given, and only Kafka knows whether everything is applied",
+        "Give one, such as 127.0.0.1:9092. Only --drop does without.",
+    )
 }
 
 /// That nothing was done, as `--json` says it.

@@ -1,9 +1,9 @@
 //! What a person tells `finish`.
 
-use crate::{settings::Installation, verify::settings::MongodbSettings};
+use crate::{installation::KafkaIfAny, settings::Installation, verify::settings::MongodbSettings};
 use clap::Args;
 use leafcutter_consumer::settings::PostgresSettings;
-use leafcutter_runtime::{kafka::KafkaSettings, units};
+use leafcutter_runtime::units;
 use std::{path::PathBuf, time::Duration};
 
 /// What stands below the help.
@@ -72,9 +72,9 @@ pub struct FinishSettings {
     /// Where MongoDB is.
     #[command(flatten, next_help_heading = "Servers")]
     pub mongodb: MongodbSettings,
-    /// Where Kafka is.
+    /// Where Kafka is; `--drop` does not ask it.
     #[command(flatten, next_help_heading = "Servers")]
-    pub kafka: KafkaSettings,
+    pub kafka: KafkaIfAny,
     /// Where PostgreSQL is.
     #[command(flatten, next_help_heading = "Servers")]
     pub postgres: PostgresSettings,

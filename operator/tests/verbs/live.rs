@@ -235,6 +235,14 @@ impl Live {
         Said::of(ran.await.unwrap().unwrap())
     }
 
+    /// Runs `leafcutter` where nobody has said where Kafka is.
+    pub(crate) async fn without_kafka(&self, words: &[&str]) -> Said {
+        let mut command = self.command(words);
+        command.env_remove("LEAFCUTTER_KAFKA_BROKERS");
+        let ran = tokio::task::spawn_blocking(move || command.output());
+        Said::of(ran.await.unwrap().unwrap())
+    }
+
     /// Starts `leafcutter`.
     pub(crate) fn started(&self, words: &[&str]) -> Child {
         let mut command = self.command(words);
