@@ -2,8 +2,9 @@
 //! sides.
 //!
 //! The mapping says the first; the servers that are named are asked for the second. Neither is read for it
-//! unless `--exact` is given: what their statistics say is marked with `~`. A server that is not named is
-//! left out.
+//! unless `--exact` is given: what their statistics say is marked with `~`. A table of which PostgreSQL has no
+//! statistics yet is counted up to a limit; what is larger is estimated by its size, as the planner does it. A
+//! server that is not named is left out.
 
 use crate::{
     catalog::usage,
@@ -29,8 +30,8 @@ use std::fmt::Write as _;
 /// What stands below the help.
 pub(crate) const HELP: &str = "\
 The tier is the order: 0 points to nothing, each other tier to lower ones. A
-number with ~ is an estimate of the server's statistics; --exact counts, which
-reads everything. A server whose address is not given is left out.
+number with ~ is an estimate of the server's statistics; a table that has none
+yet is counted where it is small. --exact counts, which reads everything. A server whose address is not given is left out.
 
 Examples:
   leafcutter list --mapping mapping.yaml
@@ -39,6 +40,9 @@ Examples:
 
 Exit codes: 0; 2; 3 when the mapping has faults; 4 when a server cannot be
 asked.";
+
+/// Rows that are counted where there are no statistics: a fraction of a second.
+const COUNTED_MAX: i64 = 100_000;
 
 /// The settings of `list`.
 #[derive(Debug, Args)]
@@ -81,6 +85,8 @@ struct TableLine {
     parent: Option<String>,
     /// None where PostgreSQL was not asked, or the table is not there.
     rows: Option<i64>,
+    /// They were counted, and not estimated.
+    rows_exact: bool,
     /// None where PostgreSQL was not asked.
     there: Option<bool>,
     #[serde(skip)]
@@ -173,6 +179,7 @@ fn tables(model: &Model, id: CollectionId) -> Vec<TableLine> {
                 table: table.table.name.to_string(),
                 parent: parent.map(|parent| parent.table.name.to_string()),
                 rows: None,
+                rows_exact: false,
                 there: None,
                 depth: table.above.len(),
             });
@@ -193,21 +200,53 @@ async fn count_rows(
         .flat_map(|&root| std::iter::once(root).chain(model.table(root).children.iter().copied()));
     for (line, table) in lines.iter_mut().zip(tables) {
         let name = qualified(&model.table(table).table.name);
-        let estimate = "select greatest(reltuples, 0)::bigint from pg_class \
-                        where oid = to_regclass($1)";
-        let estimated = session.query(estimate, &[&name]).await?;
-        line.there = Some(!estimated.is_empty());
-        let Some(row) = estimated.first() else {
+        let statistics = "select reltuples::bigint, relpages = 0 from pg_class \
+                          where oid = to_regclass($1)";
+        let found = session.query(statistics, &[&name]).await?;
+        line.there = Some(!found.is_empty());
+        let Some(row) = found.first() else {
             continue;
         };
-        line.rows = Some(if exact {
+        // Nothing was ever looked at: -1, and before PostgreSQL 14 zero rows on zero pages.
+        let (known, no_pages): (i64, bool) = (row.get(0), row.get(1));
+        let unknown = known < 0 || (known == 0 && no_pages);
+        let (rows, is_exact) = if exact {
             let counted = format!("select count(*) from {name}");
-            session.query_one(&counted, &[]).await?.get(0)
+            (session.query_one(&counted, &[]).await?.get(0), true)
+        } else if unknown {
+            counted_or_guessed(session, &name).await?
         } else {
-            row.get(0)
-        });
+            (known, false)
+        };
+        line.rows = Some(rows);
+        line.rows_exact = is_exact;
     }
     Ok(())
+}
+
+/// The rows of a table without statistics, and whether they were counted.
+async fn counted_or_guessed(
+    session: &mut Session,
+    table: &str,
+) -> Result<(i64, bool), tokio_postgres::Error> {
+    let some =
+        format!("select count(*) from (select from {table} limit $1::bigint + 1) first_rows");
+    let rows: i64 = session.query_one(&some, &[&COUNTED_MAX]).await?.get(0);
+    if rows <= COUNTED_MAX {
+        return Ok((rows, true));
+    }
+    // The planner guesses by the size of the file and the width of a row.
+    let plan = session
+        .query_one(&format!("explain select from {table}"), &[])
+        .await?;
+    let guessed = guess(plan.get(0)).unwrap_or(rows);
+    Ok((guessed.max(rows), false))
+}
+
+/// The rows that a line of a plan expects.
+fn guess(plan: &str) -> Option<i64> {
+    let (_, behind) = plan.split_once("rows=")?;
+    behind.split_whitespace().next()?.parse().ok()
 }
 
 fn refused(place: &str, error: &tokio_postgres::Error) -> Failure {
@@ -238,15 +277,17 @@ fn render(lines: &[CollectionLine], paint: Paint) -> String {
     let head = row("tier", "collection", "documents", "table", "rows");
     writeln!(out, "{}", paint.dim(&head)).unwrap_or_default();
     for line in lines {
-        let about = if line.exact { "" } else { "~" };
-        let number = |number: i64| format!("{about}{}", count(number));
+        let number = |number: i64, exact: bool| {
+            let about = if exact { "" } else { "~" };
+            format!("{about}{}", count(number))
+        };
         let documents = line.documents.map_or_else(
             || "-".to_owned(),
-            |documents| number(i64::try_from(documents).unwrap_or(i64::MAX)),
+            |documents| number(i64::try_from(documents).unwrap_or(i64::MAX), line.exact),
         );
         for (place, table) in line.tables.iter().enumerate() {
             let rows = match (table.rows, table.there) {
-                (Some(rows), _) => number(rows),
+                (Some(rows), _) => number(rows, table.rows_exact),
                 (None, Some(false)) => "not there".to_owned(),
                 (None, _) => "-".to_owned(),
             };
@@ -273,6 +314,7 @@ mod tests {
             table: name.to_owned(),
             parent: None,
             rows,
+            rows_exact: false,
             there: Some(rows.is_some()),
             depth,
         };
@@ -298,5 +340,12 @@ mod tests {
                         1 a_collection_with_a_lo… ~12,003 learners ~12,000 \
                         learner_tags not there";
         assert_eq!(words.join(" "), expected);
+    }
+
+    #[test]
+    fn the_rows_that_a_plan_expects_are_read() {
+        let plan = "Seq Scan on learners  (cost=0.00..1443.00 rows=100120 width=0)";
+        assert_eq!(guess(plan), Some(100_120));
+        assert_eq!(guess("Result"), None);
     }
 }
