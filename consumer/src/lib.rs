@@ -13,6 +13,7 @@
 
 pub mod settings;
 pub mod mapping;
+pub mod beginning;
 pub mod preflight;
 pub mod pipeline;
 pub mod source;

@@ -2,6 +2,7 @@
 //! as they should be and the dead-letter topics exist. Every fault is reported, all at once.
 
 use crate::{
+    beginning::{self, Beginning},
     breaker,
     settings::{Ddl, RunSettings},
 };
@@ -67,19 +68,29 @@ pub async fn run(
     shutdown: &Shutdown,
 ) -> Result<Checked, Failure> {
     let mut faults = Faults::default();
+    start.set(false, "looking whether this group has begun before");
+    let beginning = tokio::select! {
+        biased;
+        () = shutdown.wait() => return Ok(Checked::Stopped),
+        found = beginning::look(settings, model, (config, place)) => found?,
+    };
     start.set(false, "looking at PostgreSQL");
-    let of_postgres = postgres(settings, model, config, place).await;
-    if of_postgres.as_ref().is_ok_and(Vec::is_empty) && settings.breaker > 0 {
+    let may_write = beginning == Beginning::Sound;
+    let of_postgres = postgres(settings, model, (config, place), may_write).await;
+    if may_write && of_postgres.as_ref().is_ok_and(Vec::is_empty) && settings.breaker > 0 {
         let open = open_breakers(config, &settings.group, place).await?;
         if !open.is_empty() {
             return Err(breaker::failure(model, &open));
         }
     }
     start.set(false, "looking at Kafka");
-    let of_kafka = tokio::select! {
-        biased;
-        () = shutdown.wait() => return Ok(Checked::Stopped),
-        found = kafka(settings, model, start) => found,
+    let of_kafka = match beginning {
+        Beginning::Untold(fault) => Err(fault),
+        Beginning::Sound => tokio::select! {
+            biased;
+            () = shutdown.wait() => return Ok(Checked::Stopped),
+            found = kafka(settings, model, start) => found,
+        },
     };
     let found = [of_postgres, of_kafka];
     for fault in found {
@@ -113,8 +124,8 @@ async fn open_breakers(
 async fn postgres(
     settings: &RunSettings,
     model: &Model,
-    config: &Config,
-    place: &str,
+    (config, place): (&Config, &str),
+    may_write: bool,
 ) -> Result<Vec<Fault>, Fault> {
     let mut session = Session::open(config, "leafcutter-consumer preflight")
         .await
@@ -138,6 +149,12 @@ async fn postgres(
             format!("its version is {version}, 13 or later is needed"),
             "Upgrade the server.",
         ));
+    }
+    if !may_write {
+        // What is only missing would be created.
+        let found = tables(&mut session, model, place).await?;
+        let lasting = found.iter().filter(|found| !found.created);
+        return Ok(lasting.map(fault).collect());
     }
     let migrated = target::migrate(&mut session, model, settings.ddl == Ddl::Create).await;
     let migrated = migrated.map_err(|error| match error {

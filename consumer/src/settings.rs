@@ -134,6 +134,10 @@ pub struct RunSettings {
     /// The consumer group
     #[arg(long, env = "LEAFCUTTER_GROUP", default_value = "leafcutter")]
     pub group: String,
+    /// Apply all topics from their start, although Kafka knows that this group has applied records and this
+    /// database has nothing of it; for once
+    #[arg(long)]
+    pub begin_anew: bool,
     /// Who creates what the target lacks
     #[arg(long, env = "LEAFCUTTER_DDL", value_enum, default_value_t = Ddl::Create)]
     pub ddl: Ddl,

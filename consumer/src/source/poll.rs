@@ -164,7 +164,7 @@ impl Poll {
         true
     }
 
-    /// Tells Kafka how far this is, for lag tools only; what counts is in PostgreSQL.
+    /// Tells Kafka how far this is, for lag tools and for [`crate::beginning`]; what counts is in PostgreSQL.
     fn commit(&mut self) {
         self.told = Instant::now();
         let mut list = TopicPartitionList::new();

@@ -41,7 +41,13 @@ impl Running {
     ) -> Self {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Runtime::new().unwrap();
-            runtime.block_on(Box::pin(work))
+            let ended = runtime.block_on(Box::pin(work));
+            // Where nobody expects its end, this says why.
+            if let Err(failure) = &ended {
+                let said = writeln!(std::io::stderr(), "{failure}");
+                said.unwrap_or_default();
+            }
+            ended
         });
         Self { shutdown, thread }
     }
@@ -174,13 +180,14 @@ impl Live {
 
     /// Starts a consumer.
     pub(crate) fn consumer(&self) -> Running {
-        let own = [
-            "--postgres-uri",
-            &self.target.stack.postgres_uri,
-            "--group",
-            "g",
-        ];
-        let words = self.words("leafcutter-consumer", &own);
+        self.consumer_of("g", &[])
+    }
+
+    /// Starts a consumer of a group.
+    pub(crate) fn consumer_of(&self, group: &str, flags: &[&str]) -> Running {
+        let uri = &self.target.stack.postgres_uri;
+        let own = ["--postgres-uri", uri, "--group", group];
+        let words = self.words("leafcutter-consumer", &[&own, flags].concat());
         let consumer::Verb::Run(settings) = consumer::Cli::parse_from(words).verb;
         let shutdown = Shutdown::new();
         Running::start(pipeline::run(*settings, shutdown.clone()), shutdown)

@@ -305,6 +305,15 @@ pub async fn positions(
         .collect())
 }
 
+/// Whether a group has a position in any topic. From the first layout on.
+///
+/// # Errors
+/// As [`pass`].
+pub async fn any(session: &mut Session, group: &str) -> Result<bool, Error> {
+    let sql = "select exists (select from leafcutter.offsets where consumer_group = $1)";
+    Ok(session.query_one(sql, &[&group]).await?.get(0))
+}
+
 /// How far a group has applied: the next offset of each partition of each topic.
 ///
 /// # Errors

@@ -5,7 +5,7 @@ use crate::{live::Live, world::Said};
 use std::process::Command;
 
 /// The schema of the application's tables, as `pg_dump` writes it.
-fn dump(live: &Live) -> String {
+pub(super) fn dump(live: &Live) -> String {
     let mut command = Command::new("pg_dump");
     command.args([
         "--schema-only",

@@ -1,6 +1,7 @@
 //! `finish`: what it proves, what it readies, when it refuses; and `--drop`, after which the tables are the
 //! application's own.
 
+mod after;
 mod course;
 mod dropped;
 
