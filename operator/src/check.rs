@@ -1,6 +1,7 @@
 //! `leafcutter check`: is this mapping file sound, and do the tables that exist agree with it? Asks no
 //! server unless told to.
 
+mod grants;
 mod tables;
 
 use crate::{
@@ -78,6 +79,10 @@ pub async fn run(settings: &CheckSettings, show: &mut Show<'_>) -> Result<Exit, 
         }
     };
     let model = mapping::compile(mapping, path, prefix)?;
+    if settings.grants {
+        grants::tell(settings, &model, show);
+        return Ok(Exit::Done);
+    }
     let mut summary = summary(&model);
     if settings.postgres {
         summary.postgres = Some(tables::look(settings, &model).await?);

@@ -10,7 +10,7 @@ use crate::{
     pause::PauseSettings,
     resnapshot::ResnapshotSettings,
 };
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use leafcutter_consumer::settings::{Ddl, MappingSettings, PostgresSettings};
 use leafcutter_runtime::{kafka::KafkaSettings, units};
 use std::{path::PathBuf, time::Duration};
@@ -176,10 +176,14 @@ mapping and the tables is shown with the SQL that mends it. A fault stops the
 consumers at their start, a warning does not. What they create by themselves
 then is only counted; with --ddl check they create nothing, and it is shown.
 
+--grants prints, from the mapping, --prefix, --group and --ddl, what producer,
+consumers and this tool may do at least on the three servers.
+
 Examples:
   leafcutter check --mapping mapping.yaml
   leafcutter check --mapping mapping.yaml --postgres --ddl check
   leafcutter check --mapping mapping.yaml --postgres --json
+  leafcutter check --mapping mapping.yaml --grants --for postgres | psql
 
 Exit codes: 0; 1 when there are warnings only; 3 when the mapping has faults,
 all of which are shown; 4 when a table has one, or PostgreSQL cannot be asked.";
@@ -283,6 +287,17 @@ pub struct PeekSettings {
     pub kafka: KafkaSettings,
 }
 
+/// A server that grants rights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GrantingServer {
+    /// Roles and users of MongoDB, for mongosh
+    Mongodb,
+    /// ACLs of Kafka, for a shell with kafka-acls
+    Kafka,
+    /// Roles and grants of PostgreSQL, for psql
+    Postgres,
+}
+
 /// The settings of `check`.
 #[derive(Debug, Args)]
 pub struct CheckSettings {
@@ -292,6 +307,15 @@ pub struct CheckSettings {
     /// Look at the tables in PostgreSQL as well
     #[arg(long)]
     pub postgres: bool,
+    /// Print the least rights that the programs need on the servers, as scripts
+    #[arg(long, conflicts_with = "postgres")]
+    pub grants: bool,
+    /// Of this server only
+    #[arg(long = "for", value_enum, value_name = "SERVER", requires = "grants")]
+    pub server_of_grants: Option<GrantingServer>,
+    /// The consumer group, which Kafka's rights name
+    #[arg(long, env = "LEAFCUTTER_GROUP", default_value = "leafcutter")]
+    pub group: String,
     /// Who creates what is missing, as the consumers are told
     #[arg(long, env = "LEAFCUTTER_DDL", value_enum, default_value_t = Ddl::Create)]
     pub ddl: Ddl,

@@ -40,7 +40,16 @@ fn lacking(model: &Model, there: Option<&Catalogue>) -> Vec<String> {
     schemas.sort_unstable();
     schemas.dedup();
     for schema in schemas.into_iter().filter(|schema| *schema != "public") {
-        all.push(format!("create schema if not exists {}", quote(schema)));
+        let schema = quote(schema);
+        all.push(match there {
+            None => format!("create schema if not exists {schema}"),
+            // `if not exists` asks for the right to create one also where it is there.
+            Some(_) => format!(
+                "do $leafcutter$ begin if to_regnamespace({}) is null then create schema {schema}; end if; \
+                 end $leafcutter$",
+                literal(&schema)
+            ),
+        });
     }
     for entry in &entries {
         let found = found(&entry.table);
