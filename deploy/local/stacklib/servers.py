@@ -50,10 +50,13 @@ class Stack:
                 f"remove {shown(self.folder)} and run `{STACK} up`",
             ) from None
 
-    def create(self):
-        names = ("mongodb", "kafka", "kafka_controller", "postgres")
+    def create(self, kafka_users=None):
+        names = ["mongodb", "kafka", "kafka_controller", "postgres"]
+        names += ["kafka_users"] if kafka_users else []
         ports = dict(zip(names, choose_ports(len(names))))
         self.state = {"ports": ports, "kafka_cluster": new_cluster_id(), "servers": []}
+        if kafka_users:
+            self.state["kafka_users"] = kafka_users
         self.save()
 
     def save(self):
@@ -299,15 +302,21 @@ class Kafka(Server):
 
     def settings(self):
         controller = self.stack.state["ports"]["kafka_controller"]
+        users = self.stack.state["ports"].get("kafka_users")
+        listeners = f"PLAINTEXT://127.0.0.1:{self.port}"
+        if users:
+            listeners += f",USERS://127.0.0.1:{users}"
         return "\n".join(
             (
                 "process.roles=broker,controller",
                 "node.id=1",
                 f"controller.quorum.voters=1@127.0.0.1:{controller}",
-                f"listeners=PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{controller}",
-                f"advertised.listeners=PLAINTEXT://127.0.0.1:{self.port}",
+                f"listeners={listeners},CONTROLLER://127.0.0.1:{controller}",
+                f"advertised.listeners={listeners}",
                 "controller.listener.names=CONTROLLER",
-                "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+                "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,"
+                "USERS:SASL_PLAINTEXT",
+                *self.access(),
                 f"log.dirs={self.data / 'log'}",
                 "auto.create.topics.enable=false",
                 "num.partitions=1",
@@ -325,6 +334,21 @@ class Kafka(Server):
                 "",
             )
         )
+
+    def access(self):
+        """With users there are ACLs: who has no name may do all, others what they are granted."""
+        users = self.stack.state.get("kafka_users")
+        if not users:
+            return []
+        known = " ".join(f'user_{name}="{password}"' for name, password in users.items())
+        login = "org.apache.kafka.common.security.plain.PlainLoginModule"
+        return [
+            "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users=User:ANONYMOUS",
+            "allow.everyone.if.no.acl.found=false",
+            "listener.name.users.sasl.enabled.mechanisms=PLAIN",
+            f"listener.name.users.plain.sasl.jaas.config={login} required {known};",
+        ]
 
     def command(self):
         options = ("-Xms256m", "-Xmx768m", "-XX:+ExitOnOutOfMemoryError")

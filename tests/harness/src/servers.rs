@@ -11,8 +11,9 @@ use crate::{
 };
 use serde_json::Value;
 use std::{
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, Output, Stdio},
 };
 use tempfile::TempDir;
 
@@ -100,23 +101,35 @@ impl Servers {
     }
 
     async fn run(&self, arguments: Vec<&'static str>) -> Result<String> {
-        let folder = self.folder.clone();
-        let work = tokio::task::spawn_blocking(move || {
-            let mut command = Command::new(script());
-            let done = command.args(&arguments).arg("--dir").arg(folder);
-            let done = done.stdin(Stdio::null()).output();
-            let done = done.attempt("start deploy/local/stack")?;
-            if done.status.success() {
-                return Ok(String::from_utf8_lossy(&done.stdout).into_owned());
-            }
-            let why = String::from_utf8_lossy(&done.stderr).trim().to_owned();
-            Err(Failure::new(format!(
-                "stack {}: {why}",
-                arguments.join(" ")
-            )))
-        });
-        work.await.attempt("run deploy/local/stack")?
+        let arguments = arguments.into_iter().map(str::to_owned).collect();
+        run(&self.folder, arguments).await
     }
+}
+
+async fn run(folder: &Path, arguments: Vec<String>) -> Result<String> {
+    let folder = folder.to_owned();
+    let work = tokio::task::spawn_blocking(move || {
+        let mut command = Command::new(script());
+        let done = command.args(&arguments).arg("--dir").arg(folder);
+        let done = done.stdin(Stdio::null()).output();
+        let name = format!("stack {}", arguments.join(" "));
+        said(&name, done.attempt("start deploy/local/stack")?)
+    });
+    work.await.attempt("run deploy/local/stack")?
+}
+
+/// What a program has said, if it has ended well.
+fn said(name: &str, done: Output) -> Result<String> {
+    if done.status.success() {
+        return Ok(String::from_utf8_lossy(&done.stdout).into_owned());
+    }
+    let why = String::from_utf8_lossy(&done.stderr).trim().to_owned();
+    Err(Failure::new(format!("{name}: {why}")))
+}
+
+fn address(told: &Value, name: &str) -> Result<String> {
+    let address = told.get(name).and_then(Value::as_str).map(str::to_owned);
+    address.ok_or_else(|| Failure::new(format!("the stack does not tell {name}")))
 }
 
 /// A stack of one's own.
@@ -146,14 +159,10 @@ impl OwnServers {
         servers.run(vec!["up"]).await?;
         let told = servers.run(vec!["env", "--json"]).await?;
         let told: Value = serde_json::from_str(&told).attempt("read the stack's addresses")?;
-        let read = |name: &str| {
-            let address = told.get(name).and_then(Value::as_str).map(str::to_owned);
-            address.ok_or_else(|| Failure::new(format!("the stack does not tell {name}")))
-        };
         let stack = Stack {
-            mongodb_uri: read("LEAFCUTTER_MONGODB_URI")?,
-            kafka_brokers: read("LEAFCUTTER_KAFKA_BROKERS")?,
-            postgres_uri: read("LEAFCUTTER_POSTGRES_URI")?,
+            mongodb_uri: address(&told, "LEAFCUTTER_MONGODB_URI")?,
+            kafka_brokers: address(&told, "LEAFCUTTER_KAFKA_BROKERS")?,
+            postgres_uri: address(&told, "LEAFCUTTER_POSTGRES_URI")?,
         };
         Ok(Self {
             servers,
@@ -161,6 +170,66 @@ impl OwnServers {
             _guard: guard,
             _folder: folder,
         })
+    }
+}
+
+/// A Kafka of one's own with users and ACLs. Who has no name may do everything; a user, what was granted.
+#[derive(Debug)]
+pub struct KafkaOfUsers {
+    /// Where it takes those who have no name.
+    pub brokers: String,
+    /// Where it takes users, over SASL/PLAIN.
+    pub brokers_of_users: String,
+    // Goes before the folder does.
+    _guard: Guard,
+    folder: TempDir,
+}
+
+impl KafkaOfUsers {
+    /// Starts it with these users, all with one password.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub async fn up(users: &[&str], password: &str) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("lc_servers_").tempdir()?;
+        let guard = Guard(guard(folder.path())?);
+        let users = users.iter().map(|user| format!("{user}:{password}"));
+        let users = users.collect::<Vec<_>>().join(",");
+        let up = ["up", "--only", "kafka", "--kafka-users", &users];
+        run(folder.path(), up.map(str::to_owned).to_vec()).await?;
+        let told = run(folder.path(), vec!["env".to_owned(), "--json".to_owned()]).await?;
+        let told: Value = serde_json::from_str(&told).attempt("read the stack's addresses")?;
+        Ok(Self {
+            brokers: address(&told, "LEAFCUTTER_KAFKA_BROKERS")?,
+            brokers_of_users: address(&told, "LEAFCUTTER_STACK_KAFKA_OF_USERS")?,
+            _guard: guard,
+            folder,
+        })
+    }
+
+    /// Runs a shell script that calls `kafka-acls`, as who may do everything.
+    ///
+    /// # Errors
+    /// When the script fails.
+    pub async fn grant(&self, text: &str) -> Result<()> {
+        let tool = self.folder.path().join("kafka-acls");
+        let stack = script().canonicalize()?;
+        let call = format!(
+            "#!/bin/sh\nexec '{}' kafka-tool acls \"$@\"\n",
+            stack.display()
+        );
+        std::fs::write(&tool, call)?;
+        std::fs::set_permissions(&tool, std::fs::Permissions::from_mode(0o755))?;
+        let path = std::env::var("PATH").unwrap_or_default();
+        let (text, brokers) = (text.to_owned(), self.brokers.clone());
+        let path = format!("{}:{path}", self.folder.path().display());
+        let work = tokio::task::spawn_blocking(move || {
+            let mut command = Command::new("sh");
+            command.args(["-c", &text]).stdin(Stdio::null());
+            command.env("PATH", path).env("BOOTSTRAP", brokers);
+            said("kafka-acls", command.output().attempt("start a shell")?)
+        });
+        work.await.attempt("run kafka-acls")?.map(drop)
     }
 }
 

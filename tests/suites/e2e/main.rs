@@ -1,6 +1,7 @@
 //! End to end, on real servers. Start it with `make test`.
 
 mod comparison;
+mod grants;
 mod migration;
 mod polled;
 mod refused;

@@ -17,7 +17,7 @@ use std::{
 const PATIENCE: Duration = Duration::from_secs(60);
 const SETTINGS: i32 = 3;
 const PREFLIGHT: i32 = 4;
-const PASSWORD: &str = "correct-horse";
+pub(crate) const PASSWORD: &str = "correct-horse";
 const WRONG: &str = "wrong-horse";
 
 const MAPPING: &str = "\
@@ -99,7 +99,7 @@ async fn run(told: Told<'_>) -> Result<Ended> {
 
 /// A replica set whose users have to log in: one that may do everything, and one that may read
 /// another database.
-async fn with_users() -> Result<Mongod> {
+pub(crate) async fn with_users() -> Result<Mongod> {
     let server = Mongod::start(&["--replSet", "rs0", "--keyFile", "key"]).await?;
     let member = doc! { "_id": 0, "host": format!("127.0.0.1:{}", server.port) };
     let set = doc! { "_id": "rs0", "members": [member] };
@@ -125,7 +125,7 @@ async fn with_users() -> Result<Mongod> {
     Ok(server)
 }
 
-fn uri(server: &Mongod, user: &str, password: &str) -> String {
+pub(crate) fn uri(server: &Mongod, user: &str, password: &str) -> String {
     let port = server.port;
     format!("mongodb://{user}:{password}@127.0.0.1:{port}/?replicaSet=rs0&authSource=admin")
 }
