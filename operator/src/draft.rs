@@ -133,6 +133,12 @@ fn finish(
     if let Some(file) = file {
         merge::put(file, &mapping)?;
     }
+    tracing::info!(
+        database = report.database,
+        collections = report.drafted.len(),
+        left_out = report.left_out.len(),
+        "drafted"
+    );
     if show.json {
         show.json(&report.json(&mapping));
     } else if let Some(file) = file {

@@ -48,7 +48,8 @@ use show::Show;
 /// # Errors
 /// Why it could not; the exit code is in it.
 pub async fn run(cli: Cli, show: &mut Show<'_>) -> Result<Exit, Failure> {
-    telemetry::init("leafcutter", LogFormat::Plain, &cli.log)
+    let file = cli.log_file.as_deref().map(|file| (file, "info"));
+    telemetry::init("leafcutter", LogFormat::Plain, &cli.log, file)
         .map_err(|fault| Failure::one(Exit::Settings, fault))?;
     match cli.verb {
         Verb::Status(settings) => Box::pin(status::run(settings, show)).await,

@@ -102,6 +102,10 @@ pub async fn run(settings: ReplaySettings, show: &mut Show<'_>) -> Result<Exit, 
         return Ok(Exit::Done);
     }
     let epochs = rewind(&mut state, &group, &parts).await?;
+    for part in &parts {
+        let Part { topic, records, .. } = part;
+        tracing::info!(group, topic, records, "set back to the start");
+    }
     let done = if settings.no_wait {
         false
     } else {
@@ -119,6 +123,7 @@ pub async fn run(settings: ReplaySettings, show: &mut Show<'_>) -> Result<Exit, 
     } else {
         BTreeMap::new()
     };
+    tracing::info!(done, ?outcomes, "replayed");
     tell(
         show,
         &Told {

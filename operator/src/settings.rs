@@ -25,6 +25,9 @@ pub struct Cli {
     /// What is logged to stderr: error, warn, info, debug, trace
     #[arg(long, global = true, default_value = "error", value_name = "LEVEL")]
     pub log: String,
+    /// Keep a log in this file: what was run, its steps, how it ended
+    #[arg(long, global = true, value_name = "FILE")]
+    pub log_file: Option<PathBuf>,
     /// What to do.
     #[command(subcommand)]
     pub verb: Verb,

@@ -7,7 +7,6 @@ use leafcutter_runtime::{
     program,
     report::Failure,
     shutdown::Shutdown,
-    telemetry,
 };
 use std::process::ExitCode;
 
@@ -20,10 +19,9 @@ fn main() -> ExitCode {
         Err(code) => return code,
     };
     program::run(async move {
-        let settings = Settings::check(cli)?;
         let failed = |fault| Failure::one(Exit::Settings, fault);
-        let log = &settings.log;
-        telemetry::init("leafcutter-producer", log.format, &log.level).map_err(failed)?;
+        cli.log().init("leafcutter-producer").map_err(failed)?;
+        let settings = Settings::check(cli)?;
         let shutdown = Shutdown::on_signals().map_err(failed)?;
         leafcutter_producer::run(settings, shutdown).await
     })

@@ -20,7 +20,6 @@ use leafcutter_runtime::{
     kafka::KafkaSettings,
     report::{Failure, Faults},
     secret::Secret,
-    telemetry::LogSettings,
 };
 use leafcutter_schemas::mapping::parse;
 use mongodb::options::SelectionCriteria;
@@ -88,8 +87,6 @@ pub struct Settings {
     pub drain: Duration,
     /// Health and metrics.
     pub admin: AdminSettings,
-    /// The log.
-    pub log: LogSettings,
 }
 
 impl Settings {
@@ -110,7 +107,7 @@ impl Settings {
             topics,
             limits,
             admin,
-            log,
+            log: _,
         } = options;
         let mut faults = Faults(kafka.faults());
         let uri = faults.keep(source.uri());
@@ -158,7 +155,6 @@ impl Settings {
             heartbeat_interval: limits.heartbeat_interval,
             drain: limits.drain,
             admin,
-            log,
         })
     }
 }

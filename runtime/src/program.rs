@@ -8,6 +8,7 @@
 use crate::{
     exit::Exit,
     report::{Failure, Fault, finish},
+    telemetry,
 };
 use std::{future::Future, process::ExitCode};
 
@@ -40,6 +41,7 @@ where
     };
     let result = runtime.block_on(Box::pin(program));
     runtime.shutdown_background();
+    telemetry::ended(&result);
     finish(result)
 }
 

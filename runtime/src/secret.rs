@@ -88,6 +88,49 @@ pub fn redact_uri(uri: &str) -> String {
     }
 }
 
+/// Flags whose values may hold passwords, and those whose values are documents or parts of them.
+const HIDDEN_FLAGS: [&str; 5] = [
+    "--mongodb-uri",
+    "--postgres-uri",
+    "--kafka",
+    "--where",
+    "--ids",
+];
+
+/// A command line as it may be kept: addresses without their passwords, and other values that may hold one, or
+/// contents of documents, replaced. A word that looks like an address is taken for one wherever it stands.
+#[must_use]
+pub fn redact_words(words: impl IntoIterator<Item = String>) -> String {
+    let mut shown: Vec<String> = Vec::new();
+    let mut is_hidden = false;
+    for word in words {
+        let (flag, value) = match word.split_once('=') {
+            Some((flag, value)) if flag.starts_with("--") => (flag, Some(value)),
+            _ => (word.as_str(), None),
+        };
+        let names_hidden = HIDDEN_FLAGS.contains(&flag);
+        shown.push(if std::mem::take(&mut is_hidden) {
+            hidden(&word)
+        } else if let Some(value) = value.filter(|_| names_hidden) {
+            format!("{flag}={}", hidden(value))
+        } else if word.contains("://") {
+            redact_uri(&word)
+        } else {
+            is_hidden = names_hidden && value.is_none();
+            word
+        });
+    }
+    shown.join(" ")
+}
+
+fn hidden(value: &str) -> String {
+    if value.contains("://") {
+        redact_uri(value)
+    } else {
+        HIDDEN.to_owned()
+    }
+}
+
 /// Whether `text`, which somebody else wrote about `uri`, repeats a piece of the password in it. A
 /// parser that takes an unescaped `?` or `/` in a password for the end of something shows such pieces.
 /// In doubt it does.
@@ -185,7 +228,35 @@ mod tests {
     use std::io::Write;
     use std::path::PathBuf;
 
-    use super::{Secret, redact_uri, repeats_secret, resolve};
+    use super::{Secret, redact_uri, redact_words, repeats_secret, resolve};
+
+    #[test]
+    fn a_command_line_is_kept_without_what_is_secret() {
+        let shown = |words: &str| redact_words(words.split(' ').map(str::to_owned));
+        for (words, expected) in [
+            ("verify --collection a", "verify --collection a"),
+            (
+                "status --postgres-uri postgres://u:canary@h/d --json",
+                "status --postgres-uri postgres://u:***@h/d --json",
+            ),
+            (
+                "status --mongodb-uri=mongodb://u:canary@h/?x=1 --kafka=sasl.password=canary",
+                "status --mongodb-uri=mongodb://u:***@h/?x=1 --kafka=***",
+            ),
+            ("list --kafka sasl.password=canary", "list --kafka ***"),
+            (
+                "list --postgres-uri password=canary",
+                "list --postgres-uri ***",
+            ),
+            ("list postgres://u:canary@h/d", "list postgres://u:***@h/d"),
+            (
+                "resnapshot a --ids canary --yes",
+                "resnapshot a --ids *** --yes",
+            ),
+        ] {
+            assert_eq!(shown(words), expected);
+        }
+    }
 
     #[test]
     fn a_secret_shows_nothing_of_itself() {

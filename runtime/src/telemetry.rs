@@ -4,19 +4,36 @@
 //! stderr: stdout belongs to the results of a verb. Libraries that talk much are held at `warn`
 //! unless the filter names them. A panic becomes one log line with its thread and place; the
 //! process goes on until the task set sees the panic and ends it in order.
+//!
+//! Where a log file is named, the same goes there as well, behind what is there; also what was run, without its
+//! secrets, and how it ended, which a person at the terminal sees anyway.
 
-use crate::report::Fault;
+use crate::{
+    exit::Exit,
+    report::{Failure, Fault},
+    secret::redact_words,
+};
 use clap::{Args, ValueEnum};
-use std::{fmt, io::IsTerminal};
+use std::{
+    fmt,
+    fs::File,
+    io::IsTerminal,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 use time::OffsetDateTime;
 use tracing_subscriber::{
-    EnvFilter,
-    fmt::{format::Writer, time::FormatTime},
+    EnvFilter, Layer, Registry,
+    fmt::{MakeWriter, format::Writer, time::FormatTime},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
 };
 
 /// Libraries held at `warn`. What stands later in a filter wins, so a user's own words prevail.
 const QUIET: &str = "rdkafka=warn,librdkafka=warn,mongodb=warn,hyper=warn,tokio_postgres=warn,\
                      hickory_resolver=warn,hickory_proto=warn";
+/// The target of what only the log file says.
+pub const RUN_LOG: &str = "run_log";
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -48,17 +65,27 @@ pub struct LogSettings {
         default_value = "auto"
     )]
     pub format: LogFormat,
+    /// Log into this file as well, behind what is there
+    #[arg(long = "log-file", env = "LEAFCUTTER_LOG_FILE", value_name = "FILE")]
+    pub file: Option<PathBuf>,
 }
 
 impl LogSettings {
     /// [`init`] with these settings.
     pub fn init(&self, program: &str) -> Result<(), Fault> {
-        init(program, self.format, &self.level)
+        let file = self.file.as_deref().map(|file| (file, self.level.as_str()));
+        init(program, self.format, &self.level, file)
     }
 }
 
-/// Installs the subscriber and the panic hook. Called once, first thing in `main`.
-pub fn init(program: &str, format: LogFormat, level: &str) -> Result<(), Fault> {
+/// Installs the subscriber and the panic hook. Called once, first thing in `main`. A log file has a level of
+/// its own.
+pub fn init(
+    program: &str,
+    format: LogFormat,
+    level: &str,
+    file: Option<(&Path, &str)>,
+) -> Result<(), Fault> {
     let fault = |why: String| {
         Fault::new(
             "could not set up the log",
@@ -68,32 +95,84 @@ pub fn init(program: &str, format: LogFormat, level: &str) -> Result<(), Fault> 
              `info,leafcutter_consumer=debug`.",
         )
     };
-    let filter = filter(level).map_err(fault)?;
     let terminal = std::io::stderr().is_terminal();
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(terminal)
-        .with_timer(Clock)
-        .with_target(false);
     let json = match format {
         LogFormat::Auto => !terminal,
         LogFormat::Plain => false,
         LogFormat::Json => true,
     };
-    let installed = if json {
-        subscriber
+    let shown = filter(&format!("{level},{RUN_LOG}=off")).map_err(fault)?;
+    let mut layers = vec![
+        layer(std::io::stderr, json, terminal)
+            .with_filter(shown)
+            .boxed(),
+    ];
+    if let Some((path, level)) = file {
+        let opened = File::options().create(true).append(true).open(path);
+        let opened = opened.map_err(|error| {
+            let place = format!("`{}`", path.display());
+            let next = "Name a file in a folder that is there and that this user may write to.";
+            Fault::new(
+                "could not open the log file",
+                place,
+                error.to_string(),
+                next,
+            )
+        })?;
+        let kept = filter(&format!("{level},{RUN_LOG}=info")).map_err(fault)?;
+        layers.push(
+            layer(Arc::new(opened), json, false)
+                .with_filter(kept)
+                .boxed(),
+        );
+    }
+    let installed = tracing_subscriber::registry().with(layers).try_init();
+    installed.map_err(|error| fault(error.to_string()))?;
+    log_panics();
+    let version = env!("CARGO_PKG_VERSION");
+    tracing::debug!(program, version, "log ready");
+    let command = redact_words(std::env::args().skip(1));
+    tracing::info!(target: RUN_LOG, program, version, command, "run");
+    Ok(())
+}
+
+fn layer<W>(writer: W, json: bool, ansi: bool) -> Box<dyn Layer<Registry> + Send + Sync>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(writer)
+        .with_ansi(ansi)
+        .with_timer(Clock)
+        .with_target(false);
+    if json {
+        layer
             .json()
             .flatten_event(true)
             .with_current_span(false)
-            .try_init()
+            .boxed()
     } else {
-        subscriber.compact().try_init()
-    };
-    installed.map_err(|error| fault(error.to_string()))?;
-    log_panics();
-    tracing::debug!(program, version = env!("CARGO_PKG_VERSION"), "log ready");
-    Ok(())
+        layer.compact().boxed()
+    }
+}
+
+/// Tells the log file how the program has ended.
+pub fn ended(result: &Result<Exit, Failure>) {
+    match result {
+        Ok(exit) => tracing::info!(target: RUN_LOG, exit_code = exit.code(), "ended"),
+        Err(failure) => {
+            for fault in &failure.faults.0 {
+                let Fault {
+                    what,
+                    place,
+                    why,
+                    next,
+                } = fault;
+                tracing::error!(target: RUN_LOG, place, error = why, next, "{what}");
+            }
+            tracing::info!(target: RUN_LOG, exit_code = failure.exit.code(), "ended");
+        }
+    }
 }
 
 /// UTC to the millisecond: enough to order what a person reads.

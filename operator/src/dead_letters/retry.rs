@@ -86,6 +86,14 @@ pub async fn run(settings: RetrySettings, show: &mut Show<'_>) -> Result<Exit, F
     retry.progress.finish_and_clear();
     let mut lines = std::mem::take(&mut retry.lines);
     lines.sort_by(|a, b| (&a.topic, a.partition, a.offset).cmp(&(&b.topic, b.partition, b.offset)));
+    for line in &lines {
+        tracing::info!(
+            dead_letter = format!("{}/{}/{}", line.topic, line.partition, line.offset),
+            dry_run = line.dry_run,
+            "tried again: {}",
+            line.outcome.words()
+        );
+    }
     // What was committed before a failure is told all the same.
     if show.json {
         for line in &lines {

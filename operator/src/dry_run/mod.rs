@@ -79,6 +79,14 @@ pub async fn run(settings: DryRunSettings, show: &mut Show<'_>) -> Result<Exit, 
         }
     }
     let report = Report::of(&settings, &model, seen, &placing);
+    for one in &report.collections {
+        tracing::info!(
+            collection = one.collection,
+            documents = one.documents,
+            rejected = one.rejected,
+            "tried"
+        );
+    }
     if show.json {
         show.json(&report);
     } else {

@@ -131,6 +131,11 @@ impl Course<'_> {
             Ended::Interrupted => return Ok(interrupted(show, AGAIN)),
         };
         let waited = began.elapsed().as_secs();
+        tracing::info!(
+            waited_seconds = waited,
+            passed_over = passed_over.len(),
+            "applied"
+        );
         let Some(verified) = self.verified(show).await? else {
             return Ok(interrupted(show, AGAIN));
         };
@@ -138,7 +143,25 @@ impl Course<'_> {
         let mut report = self.report(verified, until).await?;
         report.times.waited_seconds = waited;
         report.judge(passed_over.into_iter().map(|reason| reason.words).collect());
+        for step in &report.sequences {
+            let moved_to = step
+                .moved_to
+                .map_or("ahead already".to_owned(), |to| to.to_string());
+            tracing::info!(sequence = step.sequence, moved_to, "looked at a sequence");
+        }
+        for proof in &report.constraints {
+            tracing::info!(
+                table = %proof.table,
+                constraint = proof.constraint,
+                valid = proof.valid,
+                "looked at a constraint"
+            );
+        }
+        for why in &report.because {
+            tracing::warn!(because = why, "not clean");
+        }
         self.files.write(&report)?;
+        tracing::info!(verdict = report.verdict, "finished");
         tell::told(show, &report, &self.files);
         // Last, so that the report is there whether or not this user may do it.
         let state = &mut self.watch.state;

@@ -93,7 +93,23 @@ impl Work<'_> {
             show.line("nothing was changed");
             return Ok(Outcome::Refused);
         }
+        tracing::info!(
+            collection = told.collection,
+            part,
+            documents = told.documents,
+            rows = told.rows,
+            "reading again"
+        );
         let ended = self.steps(show, &mut told).await?;
+        tracing::info!(
+            collection = told.collection,
+            documents = told.documents,
+            deleted = told.deleted,
+            held = told.held,
+            refused = told.refused,
+            outcome = ?ended,
+            "ended reading again"
+        );
         told.seconds = self.begun.elapsed().as_secs();
         told.done = ended == Outcome::Done;
         tell(show, &told);
@@ -214,6 +230,7 @@ impl Work<'_> {
             return Ok(false);
         };
         told.documents = self.reader.progress().0;
+        tracing::info!(documents = told.documents, "read and sent");
         if let Some(gone) = gone {
             let gone = i64::try_from(gone).unwrap_or(i64::MAX);
             told.gone = Some(gone);
@@ -242,6 +259,7 @@ impl Work<'_> {
             let bar = whole.get_or_insert_with(|| bar(u64_of(most), "applying", show));
             bar.set_position(u64_of(most - left));
             if left == 0 {
+                tracing::info!(records = most, "applied");
                 bar.finish_and_clear();
                 return Ok(true);
             }

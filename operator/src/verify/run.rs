@@ -131,6 +131,10 @@ async fn compared(
     job: &Arc<Job>,
 ) -> Result<Report, Failure> {
     let began = Instant::now();
+    tracing::info!(
+        collections = job.works.len(),
+        "comparing documents with rows"
+    );
     let hash = job.works.first().map_or("", |work| work.hash.as_str());
     let progress = Arc::new(Progress::open(settings.resume.as_deref(), hash)?);
     let mut whole = 0;
@@ -147,7 +151,21 @@ async fn compared(
         interrupted: shutdown.is_triggered(),
         seconds: began.elapsed().as_secs(),
     };
-    Ok(Report::of(job, &job.board, &how))
+    let report = Report::of(job, &job.board, &how);
+    for part in &report.collections {
+        tracing::info!(
+            collection = part.collection,
+            documents = part.counts.documents,
+            rows = part.counts.rows,
+            children = part.counts.children,
+            differ = part.counts.differ,
+            missing = part.missing,
+            extra = part.extra,
+            "compared"
+        );
+    }
+    tracing::info!(verdict = report.verdict, seconds = how.seconds, "verified");
+    Ok(report)
 }
 
 async fn open(settings: &VerifySettings, shutdown: Shutdown) -> Result<Job, Failure> {

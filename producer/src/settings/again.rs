@@ -11,7 +11,6 @@ use leafcutter_runtime::{
     kafka::KafkaSettings,
     report::{Failure, Fault, Faults},
     secret::{self, Secret},
-    telemetry::{LogFormat, LogSettings},
 };
 use leafcutter_schemas::mapping::Mapping;
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -142,10 +141,6 @@ impl AgainOptions {
             drain: Duration::from_secs(20),
             admin: AdminSettings {
                 admin: ([127, 0, 0, 1], 0).into(),
-            },
-            log: LogSettings {
-                format: LogFormat::Plain,
-                level: "error".to_owned(),
             },
         })
     }

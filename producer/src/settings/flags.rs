@@ -42,6 +42,17 @@ pub struct Cli {
     pub command: Command,
 }
 
+impl Cli {
+    /// How to log: set up before anything is checked, so that a log file has what is wrong with the rest.
+    pub fn log(&self) -> &LogSettings {
+        match &self.command {
+            Command::Run(options) | Command::Snapshot(options) | Command::Stream(options) => {
+                &options.log
+            }
+        }
+    }
+}
+
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Command {

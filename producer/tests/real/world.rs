@@ -74,7 +74,7 @@ impl World {
     async fn build(test: &str, collections: &[&str], poll_by: &'static str) -> Self {
         // `LEAFCUTTER_TEST_LOG=debug` shows what the producers inside the tests say.
         if let Ok(level) = std::env::var("LEAFCUTTER_TEST_LOG") {
-            leafcutter_runtime::telemetry::init("tests", LogFormat::Plain, &level).ok();
+            leafcutter_runtime::telemetry::init("tests", LogFormat::Plain, &level, None).ok();
         }
         let stack = Stack::from_env().expect("servers");
         let name = own_name(test);

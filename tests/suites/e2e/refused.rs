@@ -74,6 +74,7 @@ async fn run(told: Told<'_>) -> Result<Ended> {
         .env("LEAFCUTTER_KAFKA_BROKERS", &stack.kafka_brokers)
         .env("LEAFCUTTER_POSTGRES_URI", &stack.postgres_uri)
         .env("LEAFCUTTER_TOPICS_WITHIN", "1s")
+        .env("LEAFCUTTER_LOG_FILE", folder.path().join("kept"))
         .envs(told.variables.iter().copied())
         .stdin(Stdio::null())
         .stdout(fs::File::create(folder.path().join("out"))?)
@@ -89,8 +90,12 @@ async fn run(told: Told<'_>) -> Result<Ended> {
         child.wait()?;
     }
     let says = |name| fs::read_to_string(folder.path().join(name));
-    let says = says("out")? + &says("err")?;
+    let kept = says("kept")?;
+    let says = says("out")? + &says("err")? + &kept;
     let status = ended.map_err(|late| Failure::new(format!("{late}; it says:\n{says}")))?;
+    if !kept.contains("exit_code") {
+        return Err(Failure::new(format!("the log file has no end:\n{kept}")));
+    }
     Ok(Ended {
         code: status.code(),
         says,

@@ -37,7 +37,7 @@ impl Outcome {
         Self::Discarded,
     ];
 
-    fn words(self) -> &'static str {
+    pub(super) fn words(self) -> &'static str {
         match self {
             Self::Applied => "applied",
             Self::Superseded => "superseded: not newer than what is there",

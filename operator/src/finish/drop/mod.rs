@@ -75,6 +75,9 @@ pub(super) async fn run(
         }
     }
     remove::remove(&mut state, &model, &plan, settings.force).await?;
+    for statement in plan.statements() {
+        tracing::info!(statement, "done");
+    }
     told.done(show);
     Ok(Exit::Done)
 }

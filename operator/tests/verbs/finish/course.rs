@@ -33,7 +33,22 @@ async fn a_ready_migration_ends_with_a_report_and_tables_that_the_application_ca
         "1|f"
     );
 
-    let done = finish(&live, &[]).await.ends_with(0);
+    let log = live.file("run.log");
+    let logged = ["--log-file", &log.display().to_string()];
+    let done = finish(&live, &logged).await.ends_with(0);
+    let kept = std::fs::read_to_string(&log).unwrap();
+    for step in [
+        "finish --report",
+        "applied waited_seconds=",
+        "compared collection=",
+        "documents=20",
+        "verdict=\"clean\"",
+        "looked at a sequence",
+        "constraint=\"by_hand\" valid=true",
+        "ended exit_code=0",
+    ] {
+        assert!(kept.contains(step), "{step}: {kept}");
+    }
     done.says("Clean: 64 documents compared")
         .says("books.id goes on behind 40")
         .says("1 was ahead of the rows already")
