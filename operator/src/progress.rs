@@ -1,19 +1,96 @@
-//! How far something that is read is: a bar on a terminal's stderr, and nothing elsewhere.
+//! How far something is: a bar on a terminal's stderr; elsewhere nothing, or a line now and then.
+//!
+//! Each verb has its words and its columns; where a bar is drawn, and where not, is decided here.
 
-use crate::show::Show;
+use crate::{
+    figures::{count, percent},
+    show::Show,
+};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use leafcutter_runtime::report::Failure;
+use std::time::{Duration, Instant};
 
-/// How far a collection is read, on a terminal; `whole` is about how many documents there are.
+/// How often progress is looked at.
+const LOOK: Duration = Duration::from_millis(250);
+/// How often it is told where nobody watches a bar.
+const TELL: Duration = Duration::from_secs(5);
+
+/// A bar of these columns on stderr, which is drawn if that is a terminal.
 #[must_use]
-pub fn bar(doing: &str, collection: &str, whole: u64, show: &Show<'_>) -> ProgressBar {
-    if show.json || !show.terminal {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::with_draw_target(Some(whole), ProgressDrawTarget::stderr());
-    let template = "{msg:32!} {bar:16} {percent} %  {eta} to go";
+pub fn on_stderr(whole: Option<u64>, template: &str) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(whole, ProgressDrawTarget::stderr());
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }
+    bar
+}
+
+/// The same, for a person who reads the answer on a terminal; for others it is hidden, and counts.
+#[must_use]
+pub fn drawn(whole: Option<u64>, template: &str, show: &Show<'_>) -> ProgressBar {
+    let bar = on_stderr(whole, template);
+    if show.json || !show.terminal {
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    bar
+}
+
+/// How far a collection is read; `whole` is about how many documents there are.
+#[must_use]
+pub fn bar(doing: &str, collection: &str, whole: u64, show: &Show<'_>) -> ProgressBar {
+    let bar = drawn(
+        Some(whole),
+        "{msg:32!} {bar:16} {percent} %  {eta} to go",
+        show,
+    );
     bar.set_message(format!("{doing} {collection}"));
     bar
+}
+
+/// Waits for the work and shows how far it is.
+///
+/// # Errors
+/// What the work says.
+pub async fn watched<T>(
+    work: impl Future<Output = Result<T, Failure>>,
+    bar: &ProgressBar,
+    show: &mut Show<'_>,
+    done: impl Fn() -> u64,
+) -> Result<T, Failure> {
+    tokio::pin!(work);
+    let mut told = Instant::now();
+    loop {
+        tokio::select! {
+            result = &mut work => return result,
+            () = tokio::time::sleep(LOOK) => {}
+        }
+        let done = done();
+        bar.set_position(done);
+        if bar.is_hidden() && told.elapsed() > TELL {
+            told = Instant::now();
+            let whole = bar.length().unwrap_or_default();
+            let (done, whole) = (i64_of(done), i64_of(whole).max(i64_of(done)));
+            let part = percent(done, whole);
+            say(
+                show,
+                &format!(
+                    "{}: {part} %, {} of {}\n",
+                    bar.message(),
+                    count(done),
+                    count(whole)
+                ),
+            );
+        }
+    }
+}
+
+/// Says something on the way, where no JSON is asked for.
+pub fn say(show: &mut Show<'_>, text: &str) {
+    if !show.json {
+        show.text(text);
+    }
+}
+
+fn i64_of(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -11,11 +11,11 @@ use crate::{
     connect::State,
     figures::{count, counted, percent},
     kafka::{Topics, ask},
+    progress::{drawn, say},
     settings::ReplaySettings,
     show::{Show, cut, left, right, wrap},
     status::report::outcome_words,
 };
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use leafcutter_runtime::{
     exit::Exit,
     report::{Failure, Fault},
@@ -35,6 +35,8 @@ use std::{
 
 /// How often progress is looked at.
 const LOOK: Duration = Duration::from_millis(300);
+/// The columns of the bar.
+const BAR: &str = "{bar:30} {percent} %  {human_pos} of {human_len}  {per_sec}  {eta} to go";
 /// How often it is told where nobody watches a bar.
 const TELL: Duration = Duration::from_secs(5);
 /// After how long without a new owner the person is told.
@@ -310,7 +312,7 @@ impl Wait<'_> {
     /// Waits until the ends are applied; false when the person does not want to wait any more.
     async fn until_done(&mut self, show: &mut Show<'_>) -> Result<bool, Failure> {
         let whole: i64 = self.parts.iter().map(|part| part.records).sum();
-        let bar = bar(whole, show);
+        let bar = drawn(Some(u64::try_from(whole).unwrap_or(0)), BAR, show);
         let begun = Instant::now();
         let (mut told, mut noticed) = (Instant::now(), false);
         loop {
@@ -365,25 +367,6 @@ impl Wait<'_> {
         }
         Ok((applied, unnoticed))
     }
-}
-
-fn say(show: &mut Show<'_>, text: &str) {
-    if !show.json {
-        show.text(text);
-    }
-}
-
-fn bar(whole: i64, show: &Show<'_>) -> ProgressBar {
-    if !show.terminal || show.json {
-        return ProgressBar::hidden();
-    }
-    let whole = u64::try_from(whole).unwrap_or(0);
-    let bar = ProgressBar::with_draw_target(Some(whole), ProgressDrawTarget::stderr());
-    let template = "{bar:30} {percent} %  {human_pos} of {human_len}  {per_sec}  {eta} to go";
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
-    }
-    bar
 }
 
 /// What became of the records that were applied again.

@@ -16,9 +16,10 @@ use crate::{
     catalog::Catalog,
     connect::State,
     kafka::{Next, Read, Topics, ask},
+    progress::drawn,
     show::Show,
 };
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use leafcutter_runtime::{
     exit::Exit,
     report::{Failure, Fault, causes},
@@ -164,15 +165,15 @@ async fn wanted(
 }
 
 fn progress(letters: usize, show: &Show<'_>) -> ProgressBar {
-    if !show.terminal || show.json || letters <= LETTERS_MAX {
+    if letters <= LETTERS_MAX {
         return ProgressBar::hidden();
     }
-    let bar = ProgressBar::new(u64::try_from(letters).unwrap_or(u64::MAX));
-    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} dead letters, {eta} left")
-    {
-        bar.set_style(style);
-    }
-    bar
+    let whole = u64::try_from(letters).unwrap_or(u64::MAX);
+    drawn(
+        Some(whole),
+        "{bar:30} {pos}/{len} dead letters, {eta} left",
+        show,
+    )
 }
 
 struct Retry {

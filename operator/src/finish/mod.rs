@@ -1,13 +1,12 @@
 //! `leafcutter finish`: the end of a migration, in two commands.
 //!
 //! The first, at the cut-over, proves that everything has arrived and makes the tables ready for the
-//! application ([`course`]). All that it changes are sequences, which it moves forward only, and whether a
+//! application ([`steps`]). All that it changes are sequences, which it moves forward only, and whether a
 //! constraint is known to hold; both are no loss if the cut-over does not come. So it may be run as often as
 //! one likes. What it found is noted in PostgreSQL for the second command ([`drop`]), which takes Leafcutter's
 //! traces away days later: by then the source stands still and the application writes, and nobody could
 //! compare both any more.
 
-mod course;
 mod counted;
 mod drop;
 mod files;
@@ -16,6 +15,7 @@ mod refusal;
 pub mod report;
 mod session;
 pub(crate) mod settings;
+mod steps;
 mod tell;
 mod wait;
 
@@ -33,6 +33,6 @@ pub async fn run(settings: FinishSettings, show: &mut Show<'_>) -> Result<Exit, 
     if settings.drop {
         Box::pin(drop::run(&settings, show, &shutdown)).await
     } else {
-        Box::pin(course::run(&settings, show, &shutdown)).await
+        Box::pin(steps::run(&settings, show, &shutdown)).await
     }
 }

@@ -6,6 +6,7 @@
 
 use crate::{
     figures::{counted, span},
+    progress::drawn,
     show::{Show, wrap},
     status::{
         Watch,
@@ -15,7 +16,6 @@ use crate::{
     },
     verify::covered::{Covered, Trouble},
 };
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use leafcutter_runtime::{kafka::KafkaSettings, report::Failure, shutdown::Shutdown};
 use leafcutter_schemas::{name, version::Version};
 use leafcutter_sink::session::Session;
@@ -105,7 +105,7 @@ pub(super) async fn wait(
     let control = name::control_topic(&watch.installation.prefix);
     let follower = ControlFollower::new(kafka, control);
     let mut covered = Covered::new(follower, &watch.installation.group);
-    let bar = bar(show);
+    let bar = drawn(None, "{spinner} {wide_msg} {elapsed}", show);
     let began = Instant::now();
     let mut told = Instant::now();
     let mut lasts: Option<Instant> = None;
@@ -194,15 +194,4 @@ fn message(report: &Report, open: usize) -> String {
         parts.push(report.not_ready_because.join("; "));
     }
     format!("Waiting until everything is applied: {}", parts.join(", "))
-}
-
-fn bar(show: &Show<'_>) -> ProgressBar {
-    if show.json || !show.terminal {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}") {
-        bar.set_style(style);
-    }
-    bar
 }

@@ -14,6 +14,7 @@ mod run;
 pub(crate) mod settings;
 mod sweep;
 mod tell;
+mod work;
 
 pub use settings::ResnapshotSettings;
 
@@ -39,9 +40,9 @@ use leafcutter_sink::{
     },
 };
 use part::Part;
-use run::{Outcome, Work};
 use std::sync::Arc;
 use tell::Facts;
+use work::{Outcome, Work};
 
 /// Reads collections again.
 ///

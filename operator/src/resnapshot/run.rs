@@ -8,23 +8,20 @@
 
 use super::{
     part::Part,
-    settings::ResnapshotSettings,
     sweep,
-    tell::{Facts, Sweep, Told, plan, tell},
+    tell::{Sweep, Told, plan, tell},
+    work::{Outcome, Work, bar, u64_of},
 };
 use crate::{
-    catalog::{Collection, usage},
+    catalog::usage,
     confirm::asked,
-    connect::State,
-    figures::{count, percent},
+    figures::count,
+    progress::{say, watched},
     show::{Show, wrap},
 };
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use leafcutter_producer::again::Reader;
-use leafcutter_runtime::{report::Failure, shutdown::Shutdown};
+use indicatif::ProgressBar;
+use leafcutter_runtime::report::Failure;
 use leafcutter_sink::{
-    ids::CollectionId,
-    model::Model,
     session::Session,
     state::{offsets, resnapshots},
 };
@@ -38,33 +35,6 @@ use std::{
 const LOOK: Duration = Duration::from_millis(250);
 /// How often it is told where nobody watches a bar.
 const TELL: Duration = Duration::from_secs(5);
-
-/// How it ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// All is done.
-    Done,
-    /// All is done, and there is something to look at.
-    Differences,
-    /// The person stopped it.
-    Stopped,
-    /// The person did not confirm.
-    Refused,
-}
-
-/// One collection.
-pub(super) struct Work<'a> {
-    pub(super) settings: &'a ResnapshotSettings,
-    pub(super) state: &'a mut State,
-    pub(super) model: Arc<Model>,
-    pub(super) id: CollectionId,
-    pub(super) collection: &'a Collection,
-    pub(super) reader: Arc<Reader>,
-    pub(super) part: Part,
-    pub(super) facts: Facts,
-    pub(super) shutdown: Shutdown,
-    pub(super) begun: Instant,
-}
 
 impl Work<'_> {
     /// All of it.
@@ -312,67 +282,4 @@ async fn begin_noted(
     let passed_by = offsets::pass_by(session, group, topic, expired).await?;
     session.batch("commit").await?;
     Ok(passed_by)
-}
-
-/// Waits for the work and shows how far it is.
-pub(super) async fn watched<T>(
-    work: impl Future<Output = Result<T, Failure>>,
-    bar: &ProgressBar,
-    show: &mut Show<'_>,
-    done: impl Fn() -> u64,
-) -> Result<T, Failure> {
-    tokio::pin!(work);
-    let mut told = Instant::now();
-    loop {
-        tokio::select! {
-            result = &mut work => return result,
-            () = tokio::time::sleep(LOOK) => {}
-        }
-        let done = done();
-        bar.set_position(done);
-        if bar.is_hidden() && told.elapsed() > TELL {
-            told = Instant::now();
-            let whole = bar.length().unwrap_or_default();
-            let (done, whole) = (i64_of(done), i64_of(whole).max(i64_of(done)));
-            let part = percent(done, whole);
-            say(
-                show,
-                &format!(
-                    "{}: {part} %, {} of {}\n",
-                    bar.message(),
-                    count(done),
-                    count(whole)
-                ),
-            );
-        }
-    }
-}
-
-pub(super) fn say(show: &mut Show<'_>, text: &str) {
-    if !show.json {
-        show.text(text);
-    }
-}
-
-pub(super) fn bar(whole: u64, what: &'static str, show: &Show<'_>) -> ProgressBar {
-    let bar = if !show.terminal || show.json {
-        let bar = ProgressBar::hidden();
-        bar.set_length(whole);
-        bar
-    } else {
-        ProgressBar::with_draw_target(Some(whole), ProgressDrawTarget::stderr())
-    };
-    let template = "{msg:9} {bar:24} {percent} %  {human_pos} of {human_len}  {per_sec}  {eta}";
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
-    }
-    bar.with_message(what)
-}
-
-pub(super) fn u64_of(number: i64) -> u64 {
-    u64::try_from(number).unwrap_or_default()
-}
-
-fn i64_of(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -1,11 +1,12 @@
 //! What the source does not have any more: found by all its `_id`s, and deleted.
 
 use super::{
-    run::{Outcome, Work, bar, say, u64_of, watched},
     tell::{Sweep, Told},
+    work::{Outcome, Work, bar, u64_of},
 };
 use crate::{
     figures::{count, percent},
+    progress::{say, watched},
     show::{Show, wrap},
 };
 use leafcutter_runtime::{

@@ -1,10 +1,11 @@
 //! How far a verification is: a bar on a terminal, a line now and then without one.
 
 use super::job::Job;
-use crate::{figures::count, show::Show};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use crate::{figures::count, progress::on_stderr, show::Show};
 use std::time::{Duration, Instant};
 
+/// The columns of the bar.
+const BAR: &str = "{bar:24} {human_pos} of {human_len} · {msg} · {eta} left";
 /// How often the bar is drawn.
 const DRAW: Duration = Duration::from_millis(250);
 /// How often a line is written where nobody watches a bar.
@@ -17,12 +18,8 @@ pub(super) async fn shown<T>(
     show: &mut Show<'_>,
     work: impl Future<Output = T>,
 ) -> T {
-    let bar = ProgressBar::with_draw_target(Some(whole), ProgressDrawTarget::stderr());
-    let style =
-        ProgressStyle::with_template("{bar:24} {human_pos} of {human_len} · {msg} · {eta} left");
-    if let Ok(style) = style {
-        bar.set_style(style.progress_chars("█▒·"));
-    }
+    let bar = on_stderr(Some(whole), BAR);
+    bar.set_style(bar.style().progress_chars("█▒·"));
     let began = Instant::now();
     let mut told = Instant::now();
     let mut ticks = tokio::time::interval(DRAW);

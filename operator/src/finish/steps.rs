@@ -57,7 +57,7 @@ const DIFFERENCES: usize = 10;
 const AGAIN: &str = "leafcutter finish";
 
 /// What the steps work with.
-struct Course<'a> {
+struct Steps<'a> {
     settings: &'a FinishSettings,
     kafka: KafkaSettings,
     watch: Watch,
@@ -88,7 +88,7 @@ pub(super) async fn run(
     } else {
         None
     };
-    let mut course = Course {
+    let mut steps = Steps {
         settings,
         kafka,
         watch,
@@ -97,10 +97,10 @@ pub(super) async fn run(
         files,
         shutdown,
     };
-    Box::pin(course.run(show)).await
+    Box::pin(steps.run(show)).await
 }
 
-impl Course<'_> {
+impl Steps<'_> {
     async fn run(&mut self, show: &mut Show<'_>) -> Result<Exit, Failure> {
         let (status, reasons) = self.watch.look().await?;
         if self.settings.dry_run {
