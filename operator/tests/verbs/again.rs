@@ -1,7 +1,10 @@
 //! `resnapshot`: what differs is mended, what the source no longer has goes, and nothing else is touched,
 //! while the source is written to.
 
-use crate::live::Live;
+use crate::{
+    live::{Live, Running},
+    world::Said,
+};
 use bson::{Document, doc};
 use futures_util::TryStreamExt as _;
 use std::sync::{
@@ -148,12 +151,7 @@ pub(crate) fn writer(live: &Live) -> (Arc<AtomicBool>, tokio::task::JoinHandle<(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collection_is_read_again_while_everything_runs() {
-    let live = Live::new().await;
-    live.map(MAPPING);
-    filled(&live).await;
-    let producer = live.producer(&[]);
-    let consumer = live.consumer();
-    live.wait_for("select count(*) from books", "400").await;
+    let (live, producer, consumer) = running(MAPPING).await;
     consumer.stop();
     // The mapping gets a column and a child table, and somebody works on the rows.
     live.map(WIDER);
@@ -175,9 +173,7 @@ async fn a_collection_is_read_again_while_everything_runs() {
         .await;
     assert_eq!(dry.ends_with(0).whole()["gone"], 20);
     let (stop, writing) = writer(&live);
-    let said = live
-        .leafcutter(&["resnapshot", "authors", "--yes", "--json"])
-        .await;
+    let said = again(&live, &["--json"]).await;
     let told = said.ends_with(0).whole();
     assert_eq!(
         (&told["done"], &told["refused"]),
@@ -200,21 +196,37 @@ async fn a_collection_is_read_again_while_everything_runs() {
     let unfinished = "select count(*) from leafcutter.resnapshots where finished_at is null";
     assert_eq!(live.text(unfinished).await, "0");
     // Once more: there is nothing left to do.
-    let said = live
-        .leafcutter(&["resnapshot", "authors", "--yes", "--json"])
-        .await;
+    let said = again(&live, &["--json"]).await;
     assert_eq!(said.ends_with(0).whole()["gone"], 0);
     converges(&live).await;
-    consumer.stop();
-    producer.stop();
-    live.end().await;
+    ended(live, [consumer, producer]).await;
 }
 
+/// With documents, of which nothing is applied yet.
 pub(crate) async fn started(mapping: &str) -> Live {
     let live = Live::new().await;
     live.map(mapping);
     filled(&live).await;
     live
+}
+
+/// A migration that runs, with everything applied.
+async fn running(mapping: &str) -> (Live, Running, Running) {
+    let live = started(mapping).await;
+    let (producer, consumer) = (live.producer(&[]), live.consumer());
+    live.wait_for("select count(*) from books", "400").await;
+    (live, producer, consumer)
+}
+
+async fn ended(live: Live, programs: impl IntoIterator<Item = Running>) {
+    programs.into_iter().for_each(Running::stop);
+    live.end().await;
+}
+
+/// Reads the authors again.
+async fn again(live: &Live, more: &[&str]) -> Said {
+    let words = [&["resnapshot", "authors", "--yes"], more].concat();
+    live.leafcutter(&words).await
 }
 
 /// Rows that differ from their documents, in ways that no change will tell.
@@ -230,23 +242,11 @@ async fn disturbed(live: &Live) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_part_is_read_again_and_nothing_else() {
-    let live = started(WIDER).await;
-    let producer = live.producer(&[]);
-    let consumer = live.consumer();
-    live.wait_for("select count(*) from books", "400").await;
+    let (live, producer, consumer) = running(WIDER).await;
     disturbed(&live).await;
     let wrong = "select count(*) from authors where name = 'wrong'";
     let ghosts = "select count(*) from authors where name = 'ghost'";
-    let said = live
-        .leafcutter(&[
-            "resnapshot",
-            "authors",
-            "--ids",
-            "60,5001,70",
-            "--yes",
-            "--json",
-        ])
-        .await;
+    let said = again(&live, &["--ids", "60,5001,70", "--json"]).await;
     let told = said.ends_with(0).whole();
     assert_eq!(
         (&told["documents"], &told["deleted"]),
@@ -257,31 +257,18 @@ async fn a_part_is_read_again_and_nothing_else() {
         (live.text(wrong).await, live.text(ghosts).await),
         ("2".into(), "19".into())
     );
-    let said = live
-        .leafcutter(&[
-            "resnapshot",
-            "authors",
-            "--where",
-            "{\"_id\": {\"$gt\": 300}}",
-            "--no-sweep",
-            "--yes",
-        ])
-        .await;
+    let said = again(
+        &live,
+        &["--where", "{\"_id\": {\"$gt\": 300}}", "--no-sweep"],
+    )
+    .await;
     said.ends_with(0).says("99 documents read again");
     assert_eq!(
         (live.text(wrong).await, live.text(ghosts).await),
         ("1".into(), "19".into())
     );
     // The date of number 61.
-    let said = live
-        .leafcutter(&[
-            "resnapshot",
-            "authors",
-            "--since",
-            "2023-11-14T22:14:21Z",
-            "--yes",
-        ])
-        .await;
+    let said = again(&live, &["--since", "2023-11-14T22:14:21Z"]).await;
     said.ends_with(0)
         .says("339 documents read again")
         .says("19 deleted");
@@ -296,7 +283,7 @@ async fn a_part_is_read_again_and_nothing_else() {
     }
     let pause = ["pause", "authors", "--reason", "an index is made"];
     live.leafcutter(&pause).await.ends_with(0);
-    live.leafcutter(&["resnapshot", "authors", "--yes"])
+    again(&live, &[])
         .await
         .ends_with(4)
         .says("an index is made")
@@ -310,22 +297,17 @@ async fn a_part_is_read_again_and_nothing_else() {
         .await
         .ends_with(2)
         .says("Say --yes");
-    consumer.stop();
-    producer.stop();
-    live.end().await;
+    ended(live, [consumer, producer]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sweep_that_would_take_too_much_takes_nothing() {
-    let live = started(WIDER).await;
-    let producer = live.producer(&[]);
-    let consumer = live.consumer();
-    live.wait_for("select count(*) from books", "400").await;
+    let (live, producer, consumer) = running(WIDER).await;
     producer.stop();
     // It looks as if the source were another: nobody tells of these deletes.
     let most = doc! { "_id": { "$gt": 50 } };
     live.collection("authors").delete_many(most).await.unwrap();
-    let said = live.leafcutter(&["resnapshot", "authors", "--yes"]).await;
+    let said = again(&live, &[]).await;
     said.ends_with(6)
         .says("--sweep-max is 20 %")
         .says("87 % of 400 rows");
@@ -344,16 +326,11 @@ async fn a_sweep_that_would_take_too_much_takes_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clean_slate_ends_with_the_same_rows() {
-    let live = started(WIDER).await;
-    let producer = live.producer(&[]);
-    let consumer = live.consumer();
-    live.wait_for("select count(*) from books", "400").await;
+    let (live, producer, consumer) = running(WIDER).await;
     disturbed(&live).await;
     let books = live.text(BOOKS).await;
     let (stop, writing) = writer(&live);
-    let said = live
-        .leafcutter(&["resnapshot", "authors", "--truncate-first", "--yes"])
-        .await;
+    let said = again(&live, &["--truncate-first"]).await;
     said.ends_with(0).says("rows deleted before the read");
     stop.store(true, Ordering::Relaxed);
     writing.await.unwrap();
@@ -361,18 +338,13 @@ async fn a_clean_slate_ends_with_the_same_rows() {
     assert_eq!(live.text(BOOKS).await, books, "another collection");
     live.wait_for("select count(*) from leafcutter.held", "0")
         .await;
-    consumer.stop();
-    producer.stop();
-    live.end().await;
+    ended(live, [consumer, producer]).await;
 }
 
 /// Nothing is lost, and it can be begun again.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_interrupted_is_told_and_begun_again() {
-    let live = started(WIDER).await;
-    let producer = live.producer(&[]);
-    let consumer = live.consumer();
-    live.wait_for("select count(*) from books", "400").await;
+    let (live, producer, consumer) = running(WIDER).await;
     disturbed(&live).await;
     let slow = [
         "resnapshot",
@@ -398,14 +370,10 @@ async fn what_is_interrupted_is_told_and_begun_again() {
     live.wait_for(broken_off, "0").await;
     let status = live.leafcutter(&["status"]).await;
     status.says("not to the end: leafcutter resnapshot authors");
-    live.leafcutter(&["resnapshot", "authors", "--yes"])
-        .await
-        .ends_with(0);
+    again(&live, &[]).await.ends_with(0);
     converges(&live).await;
     assert_eq!(live.text(begun).await, "0");
-    consumer.stop();
-    producer.stop();
-    live.end().await;
+    ended(live, [consumer, producer]).await;
 }
 
 /// A child table is filled though row and version are the same: a polled document's version is its date.
@@ -437,7 +405,7 @@ async fn a_polled_collection_gets_its_new_child_table() {
     // A poll does not see a delete.
     let authors = live.collection("authors");
     authors.delete_one(doc! { "_id": 399 }).await.unwrap();
-    let said = live.leafcutter(&["resnapshot", "authors", "--yes"]).await;
+    let said = again(&live, &[]).await;
     said.ends_with(0).says("1 deleted");
     converges(&live).await;
     let last = bson::DateTime::from_millis(1_700_000_000_000 + 399 * 1_000).timestamp_millis();
