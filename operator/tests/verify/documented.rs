@@ -1,8 +1,8 @@
 //! `docs/mapping.md` is the specification of what verify expects: its tables of values, and its examples
 //! of columns, documents and rows, become what they say. Needs no server.
 
-use crate::shell;
 use bson::{Bson, RawDocumentBuf, doc};
+use leafcutter_harness::shell;
 use leafcutter_operator::verify::expected::{json::Json, plan::Plan, rows::Rows};
 use leafcutter_schemas::mapping::{Mapping, parse};
 

@@ -7,8 +7,6 @@
     reason = "what fails here is a failed test"
 )]
 
-#[path = "../../../consumer/sink/tests/apply/shell.rs"]
-mod shell;
 mod differences;
 mod documented;
 mod place;

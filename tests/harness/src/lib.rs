@@ -3,7 +3,7 @@
 //! It takes servers that run ([`stack`]), or starts some that may be killed ([`servers`],
 //! [`mongod`]). On them each test has a [`world`] of its own: a [`target`] and a source,
 //! topics, a folder. It runs the real programs there ([`program`], [`fleet`]), or makes their
-//! records by hand ([`record`]), waits on conditions only ([`probe`], [`watch`]), makes and reads
+//! records by hand ([`record`]), of documents as people write them ([`shell`]), waits on conditions only ([`probe`], [`watch`]), makes and reads
 //! topics ([`topic`]), looks at the [`rows`] of a table, writes as applications do ([`source`]), and
 //! kills parts of it ([`fault`]), by [`dice`] that can be thrown again. What a program says of [`itself`]
 //! needs none of it. All that fails is a [`failure`].
@@ -17,6 +17,7 @@ pub mod probe;
 pub mod stack;
 pub mod target;
 pub mod record;
+pub mod shell;
 pub mod rows;
 pub mod servers;
 pub mod mongod;

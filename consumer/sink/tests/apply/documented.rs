@@ -3,11 +3,9 @@
 //! An example is a block of columns and, right after it, a table whose first column is `document`
 //! and whose others are columns of the block.
 
-use crate::{
-    shell,
-    world::{World, put},
-};
+use crate::world::{World, put};
 use bson::RawDocumentBuf;
+use leafcutter_harness::shell;
 use leafcutter_sink::transform::Rows;
 
 pub(crate) const DOCUMENT: &str = include_str!("../../../../docs/mapping.md");

@@ -3,10 +3,10 @@
 
 use crate::{
     documented::{DOCUMENT, cells},
-    shell,
     world::{World, put},
 };
 use bson::{Bson, RawDocumentBuf, doc};
+use leafcutter_harness::shell;
 use leafcutter_schemas::mapping::pg_type::SCALARS;
 use leafcutter_sink::{session, transform::Rows};
 

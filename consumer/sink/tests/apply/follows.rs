@@ -1,8 +1,8 @@
 //! The newest document goes, and the next one has its row: it may wait, or be refused.
 
 use crate::{
-    natural::accounts,
     newest::{DAYS, STATE, by_date, entry},
+    orders::accounts,
     world::{World, delete, delete_by, put},
 };
 use bson::doc;

@@ -1,7 +1,7 @@
 //! Numbers that the documents do not have: generated keys, and generated columns beside the key.
 
 use crate::{
-    natural::{accounts, forget, hurry, orders},
+    orders::{accounts, forget, hurry, orders},
     world::{Made, World, delete, id, put},
 };
 use bson::{Document, doc};

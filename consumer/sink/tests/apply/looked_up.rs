@@ -1,7 +1,7 @@
 //! References by `_id` to tables whose key is generated.
 
 use crate::{
-    natural::{accounts, forget, hurry, orders},
+    orders::{accounts, forget, hurry, orders},
     world::{Made, World, delete, id, put},
 };
 use bson::{Bson, Document, doc};

@@ -1,7 +1,7 @@
 //! Tables where the newest of several documents is the row.
 
 use crate::{
-    natural::{accounts, forget, hurry, orders},
+    orders::{accounts, forget, hurry, orders},
     world::{Made, World, delete, id, put},
 };
 use bson::{Document, doc};

@@ -3,10 +3,9 @@
 
 use crate::{
     documented::{DOCUMENT, cells},
-    shell,
     world::{World, delete_by, put},
 };
-use leafcutter_harness::rows;
+use leafcutter_harness::{rows, shell};
 
 /// What comes, and the rows afterwards, as they stand there.
 type Step<'d> = (&'d str, String);

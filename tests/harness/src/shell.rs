@@ -1,13 +1,23 @@
 //! Documents as the MongoDB shell writes them, the way `docs/mapping.md` shows them:
 //! `{ _id: ObjectId("…"), n: NumberDecimal("1.50"), at: ISODate("…") }`.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a document that cannot be read is a failed test"
+)]
+
 use bson::{
     Binary, Bson, DateTime, Document, Regex, Timestamp, oid::ObjectId, spec::BinarySubtype,
 };
 use uuid::Uuid;
 
 /// Reads a document.
-pub(crate) fn document(text: &str) -> Document {
+///
+/// # Panics
+/// When it is none.
+#[must_use]
+pub fn document(text: &str) -> Document {
     match value(text) {
         Bson::Document(document) => document,
         other => panic!("{other} is no document"),
@@ -15,7 +25,11 @@ pub(crate) fn document(text: &str) -> Document {
 }
 
 /// Reads a value.
-pub(crate) fn value(text: &str) -> Bson {
+///
+/// # Panics
+/// When it is none.
+#[must_use]
+pub fn value(text: &str) -> Bson {
     let mut reader = Reader { rest: text.trim() };
     let value = reader.value();
     assert!(
