@@ -14,6 +14,8 @@ pub struct Mapping {
     /// A short hash of the file's bytes (16 hex digits), which names this mapping in state, logs
     /// and dead letters.
     pub hash: String,
+    /// The file's text, as it was read.
+    pub text: String,
 }
 
 impl Mapping {

@@ -3,7 +3,8 @@
 //! A mapping file is parsed into nodes that remember their lines ([`parse`]), judged as a whole
 //! with every fault reported at once ([`check`]), and ordered by its references ([`tier`]). What
 //! comes out is a [`Mapping`], in which every name, type and reference is known to be sound;
-//! nothing after this module judges a mapping again.
+//! nothing after this module judges a mapping again. Two of them are compared by what they mean
+//! ([`changes`]).
 
 mod collection;
 mod table;
@@ -20,8 +21,10 @@ mod raw;
 pub mod parse;
 pub mod check;
 pub mod tier;
+mod change;
 pub mod schema;
 
+pub use change::{Change, Effect, changes};
 pub use collection::{Collection, Mapping};
 pub use column::{Column, ColumnSource, Conversion, Policies, Policy, Values};
 pub use fault::{MappingFault, MappingFaults};

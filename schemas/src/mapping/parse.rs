@@ -34,6 +34,7 @@ pub fn load(text: &str, file: &str) -> Result<Mapping, MappingFaults> {
             uuid_namespace,
             collections,
             hash: hash(text),
+            text: text.to_owned(),
         });
     faults.or(file, mapping)
 }

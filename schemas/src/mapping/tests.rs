@@ -3,6 +3,7 @@
 //! Which files are refused, and with which words, is shown by files: `schemas/tests`.
 
 mod accepted;
+mod changed;
 mod documented;
 mod examples;
 mod fault;
