@@ -37,7 +37,8 @@ use leafcutter_runtime::{
 };
 use leafcutter_schemas::name::control_topic;
 use leafcutter_sink::{
-    batch::BatchWriter, connection::Connection, model::Model, session::Config, settle::Settler,
+    batch::BatchWriter, connection::Connection, ids::Generation, model::Model, session::Config,
+    settle::Settler,
 };
 use std::{
     net::SocketAddr,
@@ -72,7 +73,7 @@ enum TaskError {
 /// Why it could not start, or why it stopped by itself.
 pub async fn run(settings: RunSettings, shutdown: Shutdown) -> Result<Exit, Failure> {
     let MappingSettings { mapping, prefix } = &settings.mapping;
-    let model = Arc::new(mapping::load(mapping, prefix)?);
+    let mut model = mapping::load(mapping, prefix)?;
     let (config, place) = settings.postgres.config()?;
     let health = Health::new(BEAT_AGE);
     // Served from the first second, so that one can see what the start waits for.
@@ -81,16 +82,19 @@ pub async fn run(settings: RunSettings, shutdown: Shutdown) -> Result<Exit, Fail
         .map_err(|fault| Failure::one(Exit::Preflight, fault))?;
     let start = health.condition("start");
     let checked = preflight::run(&settings, &model, (&config, &place), &start, &shutdown).await?;
-    if checked == Checked::Stopped {
+    let Checked::Passed(in_force) = checked else {
         tracing::info!("stopped");
         return Ok(Exit::Done);
-    }
+    };
+    // Where the files differ and mean the same, all programs name the one in force.
+    model.mapping.hash = in_force.hash;
+    let mapping = (Arc::new(model), in_force.generation);
     start.set(true, "");
     let settings = Arc::new(settings);
     loop {
         let pipeline = Pipeline::new(
             Arc::clone(&settings),
-            Arc::clone(&model),
+            mapping.clone(),
             config.clone(),
             health.clone(),
             shutdown.child(),
@@ -115,6 +119,7 @@ enum Ended {
 struct Pipeline {
     settings: Arc<RunSettings>,
     model: Arc<Model>,
+    generation: Generation,
     config: Config,
     shutdown: Shutdown,
     health: Health,
@@ -127,7 +132,7 @@ struct Pipeline {
 impl Pipeline {
     fn new(
         settings: Arc<RunSettings>,
-        model: Arc<Model>,
+        (model, generation): (Arc<Model>, Generation),
         config: Config,
         health: Health,
         shutdown: Shutdown,
@@ -139,6 +144,7 @@ impl Pipeline {
             drift: SharedDrift::new(Arc::clone(&model)),
             settings,
             model,
+            generation,
             config,
             shutdown,
             health,
@@ -155,7 +161,7 @@ impl Pipeline {
             &name,
             &self.settings.group,
             &self.id,
-            Arc::clone(&self.model),
+            (Arc::clone(&self.model), self.generation),
         )
     }
 
@@ -369,6 +375,17 @@ fn explain(model: &Model, error: TaskError) -> Failure {
         ),
         TaskError::Assemble(AssembleError::Breaker(open))
         | TaskError::Write(WriteError::Breaker(open)) => breaker::failure(model, &open),
+        TaskError::Assemble(AssembleError::Mapping { .. })
+        | TaskError::Write(WriteError::Mapping { .. }) => Failure::one(
+            Exit::StateMismatch,
+            Fault::new(
+                "could not go on with this mapping",
+                "PostgreSQL, schema `leafcutter`",
+                why,
+                "Nothing of it is written any more. Start again with the mapping that is in force: \
+                 leafcutter plan --in-force prints it.",
+            ),
+        ),
         TaskError::Assemble(AssembleError::Layout(_)) => Failure::one(
             Exit::StateMismatch,
             Fault::new(

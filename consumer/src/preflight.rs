@@ -4,6 +4,8 @@
 use crate::{
     beginning::{self, Beginning},
     breaker,
+    dead_letter::PROGRAM,
+    mapping,
     settings::{Ddl, RunSettings},
 };
 use leafcutter_runtime::{
@@ -20,10 +22,11 @@ use leafcutter_sink::{
     session::{Config, Session},
     state::{
         breakers::{self, BreakerRow},
+        mappings::MappingRow,
         schema::MigrateError,
     },
     target::{
-        self,
+        self, Start,
         compare::{self, Disagreement},
     },
 };
@@ -48,10 +51,10 @@ const DEAD_LETTER_ROOM: u64 = 1024 * 1024;
 const LIMIT_DEFAULT: u64 = 20 * 1024 * 1024;
 
 /// How the checks ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Checked {
-    /// Everything is as it should be.
-    Passed,
+    /// Everything is as it should be, and this mapping is in force.
+    Passed(MappingRow),
     /// The program was asked to end meanwhile.
     Stopped,
 }
@@ -77,6 +80,13 @@ pub async fn run(
     start.set(false, "looking at PostgreSQL");
     let may_write = beginning == Beginning::Sound;
     let of_postgres = postgres(settings, model, (config, place), may_write).await;
+    let (of_postgres, in_force) = match of_postgres {
+        Ok(Looked::Mapping(in_force, found)) => (Ok(found), Some(in_force)),
+        Ok(Looked::Faults(found)) => (Ok(found), None),
+        // What is wrong besides is of no account then.
+        Ok(Looked::OtherMapping(failure)) => return Err(failure),
+        Err(fault) => (Err(fault), None),
+    };
     if may_write && of_postgres.as_ref().is_ok_and(Vec::is_empty) && settings.breaker > 0 {
         let open = open_breakers(config, &settings.group, place).await?;
         if !open.is_empty() {
@@ -100,7 +110,21 @@ pub async fn run(
         }
     }
     faults.into_result(Exit::Preflight)?;
-    Ok(Checked::Passed)
+    in_force.map(Checked::Passed).ok_or_else(|| {
+        let why = "no mapping is in force, and nothing is wrong";
+        let fault = Fault::new("could not start", place, why, "Please report this.");
+        Failure::one(Exit::Bug, fault)
+    })
+}
+
+/// What was found in PostgreSQL.
+enum Looked {
+    /// This mapping is in force; what is wrong with the tables.
+    Mapping(MappingRow, Vec<Fault>),
+    /// Nothing could be made; why not.
+    Faults(Vec<Fault>),
+    /// Another mapping is in force.
+    OtherMapping(Failure),
 }
 
 /// The collections of which too many records in a row could not be applied, until a person says that this is
@@ -126,7 +150,7 @@ async fn postgres(
     model: &Model,
     (config, place): (&Config, &str),
     may_write: bool,
-) -> Result<Vec<Fault>, Fault> {
+) -> Result<Looked, Fault> {
     let mut session = Session::open(config, "leafcutter-consumer preflight")
         .await
         .map_err(|error| {
@@ -154,9 +178,19 @@ async fn postgres(
         // What is only missing would be created.
         let found = tables(&mut session, model, place).await?;
         let lasting = found.iter().filter(|found| !found.created);
-        return Ok(lasting.map(fault).collect());
+        return Ok(Looked::Faults(lasting.map(fault).collect()));
     }
-    let migrated = target::migrate(&mut session, model, settings.ddl == Ddl::Create).await;
+    let begin = Start {
+        group: &settings.group,
+        program: PROGRAM,
+        create: settings.ddl == Ddl::Create,
+    };
+    let migrated = target::migrate(&mut session, model, begin).await;
+    if let Err(MigrateError::Mapping(other)) = &migrated {
+        let place = (Some(&*settings.mapping.mapping), &*settings.group);
+        let failure = mapping::not_in_force("could not start with this mapping", place, other);
+        return Ok(Looked::OtherMapping(failure));
+    }
     let migrated = migrated.map_err(|error| match error {
         MigrateError::Newer { .. } => Fault::new(
             "could not use Leafcutter's schema",
@@ -165,7 +199,7 @@ async fn postgres(
             "Run the newer Leafcutter, or restore the database from before its upgrade. Nothing \
              was changed.",
         ),
-        MigrateError::Refused(_) => Fault::new(
+        MigrateError::Refused(_) | MigrateError::Mapping(_) => Fault::new(
             "could not create Leafcutter's schema and the target's missing tables",
             place,
             causes(&error),
@@ -174,9 +208,9 @@ async fn postgres(
         ),
     });
     match migrated {
-        Ok(()) => {
+        Ok(in_force) => {
             let found = tables(&mut session, model, place).await?;
-            Ok(found.iter().map(fault).collect())
+            Ok(Looked::Mapping(in_force, found.iter().map(fault).collect()))
         }
         Err(failed) => {
             let mut faults = vec![failed];
@@ -185,7 +219,7 @@ async fn postgres(
                 let found = tables(&mut session, model, place).await.unwrap_or_default();
                 faults.extend(found.iter().filter(|found| !found.created).map(fault));
             }
-            Ok(faults)
+            Ok(Looked::Faults(faults))
         }
     }
 }

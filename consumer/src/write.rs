@@ -25,7 +25,7 @@ use leafcutter_sink::{
     batch::{Applied, BatchWriter, Fence},
     change::{Counts, Record},
     decode,
-    ids::{CollectionId, Partition},
+    ids::{CollectionId, Generation, Partition},
     isolate::{AfterError, Attempts, Isolated, Parts},
     model::Model,
     state::breakers::BreakerRow,
@@ -67,6 +67,16 @@ pub enum WriteError {
     /// Too many records in a row cannot be applied.
     #[error("too many records in a row cannot be applied")]
     Breaker(Vec<BreakerRow>),
+    /// Another mapping was put in force meanwhile.
+    #[error(
+        "mapping generation {in_force} was put in force, by `leafcutter plan --apply`; this is generation {ours}"
+    )]
+    Mapping {
+        /// That of this program.
+        ours: Generation,
+        /// The one in force.
+        in_force: Generation,
+    },
 }
 
 /// How the attempts at some records ended.
@@ -74,6 +84,8 @@ enum Step {
     Done,
     /// The breakers are open.
     Open(Vec<BreakerRow>),
+    /// Another mapping is in force.
+    Mapping(WriteError),
     /// To be tried again, fewer at a time.
     Fewer,
     /// To be tried again with these records only: others' partitions are lost.
@@ -124,7 +136,7 @@ impl Writer {
     /// Writes batches until the channel ends or the shutdown.
     ///
     /// # Errors
-    /// When the breaker opens.
+    /// When the breaker opens, or another mapping is in force.
     pub async fn run(mut self) -> Result<(), WriteError> {
         loop {
             self.health.beat("writer");
@@ -165,6 +177,7 @@ impl Writer {
             match attempted.await {
                 Step::Done => {}
                 Step::Open(open) => return Err(WriteError::Breaker(open)),
+                Step::Mapping(error) => return Err(error),
                 Step::Stop => return Ok(()),
                 Step::TakeIn => {
                     self.take_in(&mut batch, &mut part);
@@ -288,6 +301,9 @@ impl Writer {
                     } else {
                         Step::Open(open)
                     };
+                }
+                Err(ApplyError::Mapping { ours, in_force }) => {
+                    return Step::Mapping(WriteError::Mapping { ours, in_force });
                 }
                 Err(ApplyError::TooMany {
                     collection,

@@ -15,6 +15,7 @@ pub mod figures;
 pub mod confirm;
 pub mod connect;
 pub mod catalog;
+pub mod in_force;
 pub mod kafka;
 pub mod envelope;
 pub mod status;
@@ -73,6 +74,6 @@ pub async fn run(cli: Cli, show: &mut Show<'_>) -> Result<Exit, Failure> {
         Verb::Check(settings) => check::run(&settings, show).await,
         Verb::List(settings) => Box::pin(list::run(&settings, show)).await,
         Verb::Drift(settings) => drift::run(&settings, show).await,
-        Verb::Plan(settings) => plan::run(&settings, show),
+        Verb::Plan(settings) => Box::pin(plan::run(*settings, show)).await,
     }
 }

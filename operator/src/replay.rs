@@ -10,6 +10,7 @@ use crate::{
     catalog::{Catalog, usage},
     connect::State,
     figures::{count, counted, percent},
+    in_force::{self, Purpose},
     kafka::{Topics, ask},
     progress::{drawn, say},
     settings::ReplaySettings,
@@ -22,8 +23,9 @@ use leafcutter_runtime::{
 };
 use leafcutter_sink::{
     change::{Counts, Outcome},
+    ids::Generation,
     session::Session,
-    state::{consumers, offsets},
+    state::{consumers, mappings, offsets, older_rows},
 };
 use serde::Serialize;
 use std::{
@@ -56,6 +58,15 @@ struct Part {
     records: i64,
 }
 
+impl Part {
+    /// The ends of all partitions, in their order.
+    fn ends_by_partition(&self) -> Vec<i64> {
+        let last = self.ends.keys().last().copied().unwrap_or(-1);
+        let ends = (0..=last).map(|partition| self.ends.get(&partition).copied());
+        ends.map(Option::unwrap_or_default).collect()
+    }
+}
+
 /// How a replay ended.
 #[derive(Debug, Serialize)]
 struct Told<'a> {
@@ -69,11 +80,11 @@ struct Told<'a> {
 /// Replays.
 ///
 /// # Errors
-/// When a server cannot be asked, a collection is unknown, the first records are gone, or nobody
-/// can confirm.
+/// When a server cannot be asked, a collection is unknown, the first records are gone, another mapping is in
+/// force, or nobody can confirm.
 pub async fn run(settings: ReplaySettings, show: &mut Show<'_>) -> Result<Exit, Failure> {
     let mut state = State::open(&settings.postgres).await?;
-    let catalog = Catalog::of(&settings.installation, &mut state).await?;
+    let mut catalog = Catalog::of(&settings.installation, &mut state).await?;
     let group = settings.installation.group.clone();
     let indices = meant(&settings, &catalog)?;
     let positions = positions(&mut state, &group).await?;
@@ -82,6 +93,15 @@ pub async fn run(settings: ReplaySettings, show: &mut Show<'_>) -> Result<Exit, 
         let why = format!("group `{group}` has not applied anything of these collections yet");
         let next = "There is nothing to replay; check --group and --prefix.";
         return Err(usage("could not replay", "PostgreSQL", why, next));
+    }
+    if !settings.dry_run && catalog.model.is_some() {
+        let purpose = Purpose {
+            what: "could not replay",
+            group: &group,
+            file: settings.installation.mapping.as_deref(),
+        };
+        let none = || usage("could not replay", "--mapping", "there is none", "Give it.");
+        in_force::required(&mut state, &mut catalog, purpose, none).await?;
     }
     let consumers = consumers(&mut state, &group).await?;
     if !show.json {
@@ -103,7 +123,7 @@ pub async fn run(settings: ReplaySettings, show: &mut Show<'_>) -> Result<Exit, 
         show.line("nothing was changed");
         return Ok(Exit::Done);
     }
-    let epochs = rewind(&mut state, &group, &parts).await?;
+    let (epochs, generation) = rewind(&mut state, &group, &parts).await?;
     for part in &parts {
         let Part { topic, records, .. } = part;
         tracing::info!(group, topic, records, "set back to the start");
@@ -121,6 +141,7 @@ pub async fn run(settings: ReplaySettings, show: &mut Show<'_>) -> Result<Exit, 
         .await?
     };
     let outcomes = if done {
+        written_again(&mut state, &group, (&parts, generation)).await?;
         outcomes(&mut state, &group, &parts).await?
     } else {
         BTreeMap::new()
@@ -279,26 +300,29 @@ async fn confirmed(show: &mut Show<'_>) -> Result<bool, Failure> {
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
-/// Rewinds the positions; gives the epochs under which nobody works yet.
-async fn rewind(
-    state: &mut State,
-    group: &str,
-    parts: &[Part],
-) -> Result<BTreeMap<(String, i32), i64>, Failure> {
-    let topics: Vec<&str> = parts.iter().map(|part| part.topic.as_str()).collect();
-    let rewound = rewind_all(&mut state.session, group, &topics).await;
+/// The epochs under which nobody works yet, and the generation of the mapping that is in force.
+type Rewound = (BTreeMap<(String, i32), i64>, Generation);
+
+/// Rewinds the positions.
+async fn rewind(state: &mut State, group: &str, parts: &[Part]) -> Result<Rewound, Failure> {
+    let rewound = rewind_all(&mut state.session, group, parts).await;
     rewound.map_err(|error| state.lost(&error))
 }
 
 async fn rewind_all(
     session: &mut Session,
     group: &str,
-    topics: &[&str],
-) -> Result<BTreeMap<(String, i32), i64>, tokio_postgres::Error> {
+    parts: &[Part],
+) -> Result<Rewound, tokio_postgres::Error> {
     session.batch("begin").await?;
-    let epochs = offsets::rewind(session, group, topics).await?;
+    let topics: Vec<&str> = parts.iter().map(|part| part.topic.as_str()).collect();
+    let epochs = offsets::rewind(session, group, &topics).await?;
+    for part in parts {
+        older_rows::replay(session, group, &part.topic, &part.ends_by_partition()).await?;
+    }
+    let generation = mappings::generation(session, group).await?;
     session.batch("commit").await?;
-    Ok(epochs)
+    Ok((epochs, generation))
 }
 
 struct Wait<'a> {
@@ -367,6 +391,23 @@ impl Wait<'_> {
         }
         Ok((applied, unnoticed))
     }
+}
+
+/// The rows are of the mapping that was in force when it began, where applying them again is enough.
+async fn written_again(
+    state: &mut State,
+    group: &str,
+    (parts, generation): (&[Part], Generation),
+) -> Result<(), Failure> {
+    let rows = older_rows::rows(&mut state.session, group).await;
+    let rows = rows.map_err(|error| state.lost(&error))?;
+    for row in rows.iter().filter(|row| row.replay) {
+        if parts.iter().any(|part| part.topic == row.topic) {
+            let cleared = older_rows::clear(&mut state.session, group, &row.topic, generation);
+            cleared.await.map_err(|error| state.lost(&error))?;
+        }
+    }
+    Ok(())
 }
 
 /// What became of the records that were applied again.

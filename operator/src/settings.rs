@@ -8,6 +8,7 @@ use crate::{
     dry_run::DryRunSettings,
     list::ListSettings,
     pause::PauseSettings,
+    plan::PlanSettings,
     resnapshot::ResnapshotSettings,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -39,7 +40,7 @@ What happened, and which command:
   records that cannot be applied   leafcutter dead-letters list
   ... and the cause is mended      leafcutter dead-letters retry
   ... and nothing will mend it     leafcutter dead-letters discard
-  the mapping changed              leafcutter replay
+  the mapping changes              leafcutter plan --postgres, then plan --apply
   rows differ, history is lost     leafcutter resnapshot
   nothing is to be written now     leafcutter pause, later leafcutter resume
   the consumers stopped (exit 6)   leafcutter resume, once the cause is mended
@@ -116,9 +117,9 @@ pub enum Verb {
     /// Try the mapping on the real documents, and write nothing
     #[command(after_help = crate::dry_run::settings::HELP)]
     DryRun(Box<DryRunSettings>),
-    /// Print the tables, indexes and constraints that the mapping needs, as SQL
-    #[command(after_help = PLAN_HELP)]
-    Plan(PlanSettings),
+    /// Print the SQL that the mapping needs, or that a database lacks; change a mapping
+    #[command(after_help = crate::plan::settings::HELP)]
+    Plan(Box<PlanSettings>),
 }
 
 const STATUS_HELP: &str = "\
@@ -178,6 +179,7 @@ Without --postgres no server is asked. With it, every disagreement between the
 mapping and the tables is shown with the SQL that mends it. A fault stops the
 consumers at their start, a warning does not. What they create by themselves
 then is only counted; with --ddl check they create nothing, and it is shown.
+Where another mapping is in force, that is said, too: leafcutter plan.
 
 --grants prints, from the mapping, --prefix, --group and --ddl, what producer,
 consumers and this tool may do at least on the three servers.
@@ -190,17 +192,6 @@ Examples:
 
 Exit codes: 0; 1 when there are warnings only; 3 when the mapping has faults,
 all of which are shown; 4 when a table has one, or PostgreSQL cannot be asked.";
-
-const PLAN_HELP: &str = "\
-No server is asked. The statements may run on any database: what is there
-already stays. The consumers run them at their start; with --ddl check they run
-none, and you run these.
-
-Examples:
-  leafcutter plan --mapping mapping.yaml | psql
-  leafcutter plan --mapping mapping.yaml --out tables.sql
-
-Exit codes: 0; 3 when the mapping has faults or the file cannot be written.";
 
 /// The settings of `status`.
 #[derive(Debug, Args)]
@@ -316,7 +307,8 @@ pub struct CheckSettings {
     /// Of this server only
     #[arg(long = "for", value_enum, value_name = "SERVER", requires = "grants")]
     pub server_of_grants: Option<GrantingServer>,
-    /// The consumer group, which Kafka's rights name
+    /// The consumer group: with --postgres, that whose mapping in force is looked at; with --grants, the one that
+    /// Kafka's rights name
     #[arg(long, env = "LEAFCUTTER_GROUP", default_value = "leafcutter")]
     pub group: String,
     /// Who creates what is missing, as the consumers are told
@@ -325,17 +317,6 @@ pub struct CheckSettings {
     /// Where PostgreSQL is.
     #[command(flatten, next_help_heading = "Servers")]
     pub server: PostgresSettings,
-}
-
-/// The settings of `plan`.
-#[derive(Debug, Args)]
-pub struct PlanSettings {
-    /// Which mapping is meant.
-    #[command(flatten)]
-    pub mapping: MappingSettings,
-    /// Write the SQL into this file
-    #[arg(long, value_name = "FILE")]
-    pub out: Option<PathBuf>,
 }
 
 /// Each look asks PostgreSQL and Kafka.

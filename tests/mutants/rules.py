@@ -38,6 +38,8 @@ ROUNDS = SINK + "settle/rounds.rs"
 ARRIVED = SINK + "settle/arrived.rs"
 RETRY = SINK + "retry.rs"
 PARTITIONS = "consumer/src/assemble/partitions.rs"
+CONNECTION = SINK + "connection.rs"
+MAPPINGS = SINK + "state/mappings.rs"
 MERGE = "producer/src/source/merge.rs"
 HOLD = "producer/src/source/hold.rs"
 CHECKPOINT = "producer/src/checkpoint/mod.rs"
@@ -505,6 +507,20 @@ MUTANTS = [
         ],
         PROTOCOL,
         ["fence::"],
+    ),
+    mutant(
+        "F12",
+        "nothing is written under a mapping that is not in force",
+        [(CONNECTION, "        if in_force == self.generation {\n", "        if true {\n")],
+        PROTOCOL,
+        ["mapping::"],
+    ),
+    mutant(
+        "F12l",
+        "who puts a mapping in force waits for those who write, and they for it",
+        [(MAPPINGS, "begin; lock table leafcutter.mappings in row share mode", "begin")],
+        PROTOCOL,
+        ["mapping::"],
     ),
     mutant(
         "E1",

@@ -6,10 +6,13 @@
 use crate::{
     change::Record,
     error::ApplyError,
-    ids::Partition,
+    ids::{Generation, Partition},
     model::Model,
     session::{Config, Session},
-    state::offsets::{self, Position, TakenOver},
+    state::{
+        mappings,
+        offsets::{self, Position, TakenOver},
+    },
     transform::Rows,
     write::{attempt::Attempt, copy_backoff::DirectCopies, records::CandidateRecords},
 };
@@ -23,6 +26,7 @@ pub struct Connection {
     group: String,
     owner: String,
     model: Arc<Model>,
+    generation: Generation,
     asynchronous: bool,
     session: Option<Session>,
     direct: DirectCopies,
@@ -36,14 +40,22 @@ pub(crate) enum Ending {
 }
 
 impl Connection {
-    /// For `group` as `owner`, through sessions that PostgreSQL shows by this name.
-    pub fn new(config: Config, name: &str, group: &str, owner: &str, model: Arc<Model>) -> Self {
+    /// For `group` as `owner`, through sessions that PostgreSQL shows by this name. Nothing is written unless
+    /// this generation of the group's mapping is in force, which `model` is.
+    pub fn new(
+        config: Config,
+        name: &str,
+        group: &str,
+        owner: &str,
+        (model, generation): (Arc<Model>, Generation),
+    ) -> Self {
         Self {
             config,
             name: name.to_owned(),
             group: group.to_owned(),
             owner: owner.to_owned(),
             model,
+            generation,
             asynchronous: false,
             session: None,
             direct: DirectCopies::default(),
@@ -62,6 +74,11 @@ impl Connection {
     /// The compiled mapping.
     pub fn model(&self) -> &Arc<Model> {
         &self.model
+    }
+
+    /// The generation of its mapping.
+    pub fn generation(&self) -> Generation {
+        self.generation
     }
 
     /// The consumer group.
@@ -100,9 +117,12 @@ impl Connection {
     /// Takes a partition over (F4, F10).
     ///
     /// # Errors
-    /// When PostgreSQL refuses or is lost; the session is given up then.
+    /// When PostgreSQL refuses or is lost, and the session is given up then; when another mapping is in force.
     pub async fn take_over(&mut self, partition: Partition) -> Result<TakenOver, ApplyError> {
         let mut session = self.take_session().await?;
+        // Nothing is written by it: that another one comes at this moment is found out by the first batch.
+        let in_force = mappings::generation(&mut session, &self.group).await?;
+        self.admit(in_force)?;
         let topic = &self.model.collection(partition.collection).topic;
         let taken = offsets::take_over(
             &mut session,
@@ -133,6 +153,16 @@ impl Connection {
             .collect())
     }
 
+    fn admit(&self, in_force: Generation) -> Result<(), ApplyError> {
+        if in_force == self.generation {
+            return Ok(());
+        }
+        Err(ApplyError::Mapping {
+            ours: self.generation,
+            in_force,
+        })
+    }
+
     /// Runs the steps of one transaction; what they give, if it could be ended as it should.
     pub(crate) async fn transact<R>(
         &mut self,
@@ -143,8 +173,13 @@ impl Connection {
     ) -> Result<R, ApplyError> {
         // Taken out, so that a session whose transaction was dropped half-way is never used again.
         let mut session = self.take_session().await?;
+        let in_force = mappings::begin(&mut session, &self.group).await?;
+        if let Err(error) = self.admit(in_force) {
+            session.batch("rollback").await?;
+            self.session = Some(session);
+            return Err(error);
+        }
         let mark = rows.mark();
-        session.batch("begin").await?;
         let mut attempt = Attempt::new(
             &mut session,
             &self.model,

@@ -1,7 +1,7 @@
 //! Why a batch was not applied.
 
 use crate::{
-    ids::{CollectionId, Partition},
+    ids::{CollectionId, Generation, Partition},
     session::ConnectError,
     sqlstate::{self, Said, Verdict},
 };
@@ -13,6 +13,14 @@ pub enum ApplyError {
     /// These partitions belong to another consumer now.
     #[error("{} partitions are owned by another consumer", .0.len())]
     Fenced(Vec<Partition>),
+    /// Another mapping is in force.
+    #[error("mapping generation {in_force} is in force, and this is generation {ours}")]
+    Mapping {
+        /// That of this program.
+        ours: Generation,
+        /// The one in force.
+        in_force: Generation,
+    },
     /// Something changed between a look and a write; nothing is wrong with the batch, which is tried
     /// again. The reason is for the case that it happens again and again.
     #[error("the target changed while the batch was written")]
@@ -52,7 +60,10 @@ impl ApplyError {
     pub fn is_of_rows(&self) -> bool {
         match self {
             Self::Again(_) | Self::Doubtful(_) | Self::Definite(_) => true,
-            Self::Fenced(_) | Self::TooMany { .. } | Self::Transient { .. } => false,
+            Self::Fenced(_)
+            | Self::Mapping { .. }
+            | Self::TooMany { .. }
+            | Self::Transient { .. } => false,
         }
     }
 
@@ -68,7 +79,11 @@ impl ApplyError {
                 .sqlstate
                 .as_deref()
                 .is_some_and(sqlstate::spoils_session),
-            Self::Fenced(_) | Self::Again(_) | Self::TooMany { .. } | Self::Definite(_) => false,
+            Self::Fenced(_)
+            | Self::Mapping { .. }
+            | Self::Again(_)
+            | Self::TooMany { .. }
+            | Self::Definite(_) => false,
         }
     }
 }

@@ -136,3 +136,18 @@ impl RowRange {
         self.rows().skip(1)
     }
 }
+
+/// The number of a mapping in its group, from 1 on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Generation(pub i64);
+
+impl Generation {
+    /// That of a group that has no mapping yet.
+    pub const NONE: Self = Self(0);
+}
+
+impl std::fmt::Display for Generation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}

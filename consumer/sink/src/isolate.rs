@@ -149,9 +149,9 @@ impl Attempts {
                     AfterError::AfterPause(ApplyError::Doubtful(reason))
                 }
             }
-            error @ (ApplyError::TooMany { .. } | ApplyError::Transient { .. }) => {
-                AfterError::AfterPause(error)
-            }
+            error @ (ApplyError::TooMany { .. }
+            | ApplyError::Mapping { .. }
+            | ApplyError::Transient { .. }) => AfterError::AfterPause(error),
         }
     }
 

@@ -220,6 +220,28 @@ impl Session {
         self.client.batch_execute(sql).await
     }
 
+    /// Executes statements without parameters, unprepared, and then one that gives one row, sent together, so
+    /// that they cost one round trip. The second begins when the first have succeeded.
+    ///
+    /// # Errors
+    /// As [`Session::query`]; the first of them that failed.
+    pub async fn batch_and_one(
+        &mut self,
+        batch: &str,
+        sql: &str,
+        parameters: Parameters<'_>,
+    ) -> Result<Row, Error> {
+        let statement = self.prepared(sql).await?;
+        // Sent in this order: each is sent when it is first polled.
+        let done = futures_util::future::join(
+            self.client.batch_execute(batch),
+            self.client.query_one(&statement, parameters),
+        );
+        let (first, second) = done.await;
+        first?;
+        second
+    }
+
     /// A COPY into the table of this statement.
     ///
     /// # Errors

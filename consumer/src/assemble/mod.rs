@@ -29,10 +29,11 @@ use leafcutter_sink::{
     change::{Delivery, Record},
     connection::Connection,
     decode,
-    ids::Partition,
+    ids::{Generation, Partition},
     model::Model,
     state::{
         breakers::{self, BreakerRow},
+        mappings,
         offsets::Position,
         schema::{self, LAYOUT},
     },
@@ -114,6 +115,16 @@ pub enum AssembleError {
         partition: i32,
         /// The offset of the record.
         offset: i64,
+    },
+    /// Another mapping was put in force meanwhile.
+    #[error(
+        "mapping generation {in_force} was put in force, by `leafcutter plan --apply`; this is generation {ours}"
+    )]
+    Mapping {
+        /// That of this program.
+        ours: Generation,
+        /// The one in force.
+        in_force: Generation,
     },
     /// An offset is missing between two records.
     #[error(
@@ -367,6 +378,9 @@ impl Assembler {
         for partition in self.partitions.claimable() {
             match self.connection.take_over(partition).await {
                 Ok(taken) => self.partitions.taken_over(partition, taken),
+                Err(ApplyError::Mapping { ours, in_force }) => {
+                    return Err(AssembleError::Mapping { ours, in_force });
+                }
                 Err(error) => {
                     let text = causes(&error);
                     tracing::warn!(error = text, "cannot take a partition over, trying again");
@@ -383,13 +397,13 @@ impl Assembler {
     /// Finds out about partitions that another consumer took, that a person rewound, or whose last
     /// positions PostgreSQL lost in a crash: a writer learns that at its next batch, which may be
     /// far away. Also whether PostgreSQL is there, though nothing comes; whether a newer Leafcutter has
-    /// migrated it, or another consumer's breaker is open.
+    /// migrated it, another mapping is in force, or another consumer's breaker is open.
     async fn check(&mut self) -> Result<(), AssembleError> {
         if self.checked.elapsed() < CHECK_EVERY {
             return Ok(());
         }
         self.checked = Instant::now();
-        let (positions, layout, open) = match self.look().await {
+        let (positions, layout, in_force, open) = match self.look().await {
             Ok(found) => found,
             Err(error) => {
                 let text = causes(&error);
@@ -404,6 +418,10 @@ impl Assembler {
         self.postgres.set(true, "");
         if layout > LAYOUT {
             return Err(AssembleError::Layout(layout));
+        }
+        let ours = self.connection.generation();
+        if in_force != ours {
+            return Err(AssembleError::Mapping { ours, in_force });
         }
         if self.obeys_breaker && !open.is_empty() {
             return Err(AssembleError::Breaker(open));
@@ -428,14 +446,23 @@ impl Assembler {
 
     async fn look(
         &mut self,
-    ) -> Result<(BTreeMap<Partition, Position>, usize, Vec<BreakerRow>), ApplyError> {
+    ) -> Result<
+        (
+            BTreeMap<Partition, Position>,
+            usize,
+            Generation,
+            Vec<BreakerRow>,
+        ),
+        ApplyError,
+    > {
         let positions = self.connection.positions().await?;
         let group = self.connection.group().to_owned();
         let session = self.connection.session().await?;
         let layout = schema::layout(session).await?;
+        let in_force = mappings::generation(session, &group).await?;
         let open = breakers::open(session, &group).await?;
         self.pauses.refresh(&mut self.connection).await?;
-        Ok((positions, layout, open))
+        Ok((positions, layout, in_force, open))
     }
 
     async fn open_gates(&mut self) {

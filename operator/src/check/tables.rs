@@ -4,15 +4,21 @@ use crate::{
     connect,
     figures::counted,
     settings::CheckSettings,
-    show::{Paint, left},
+    show::{Paint, left, wrap},
 };
-use leafcutter_consumer::settings::Ddl;
+use leafcutter_consumer::{mapping::difference, settings::Ddl};
 use leafcutter_runtime::{
     exit::Exit,
     report::{Failure, Fault, causes},
 };
+use leafcutter_schemas::mapping::Change;
 use leafcutter_sink::{
     model::Model,
+    session::Session,
+    state::{
+        mappings,
+        schema::{self, LAYOUT},
+    },
     target::compare::{self, Disagreement, Kind},
 };
 use serde::Serialize;
@@ -28,6 +34,19 @@ pub(super) struct Report {
     /// What the consumers create at their start.
     to_create: usize,
     disagreements: Vec<Line>,
+    /// What differs from the mapping in force, if any is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    in_force: Option<InForce>,
+}
+
+/// The mapping in force.
+#[derive(Debug, Serialize)]
+struct InForce {
+    group: String,
+    generation: i64,
+    mapping: String,
+    since: String,
+    differs: Vec<Change>,
 }
 
 #[derive(Debug, Serialize)]
@@ -55,6 +74,13 @@ pub(super) async fn look(settings: &CheckSettings, model: &Model) -> Result<Repo
         let fault = Fault::new(what, server.clone(), causes(&error), next);
         Failure::one(Exit::Preflight, fault)
     })?;
+    let in_force = in_force(&mut session, &settings.group, model).await;
+    let in_force = in_force.map_err(|error| {
+        let next = "Let this user read schema `leafcutter`, and try again.";
+        let what = "could not look which mapping is in force";
+        let fault = Fault::new(what, server.clone(), causes(&error), next);
+        Failure::one(Exit::Preflight, fault)
+    })?;
     let creates = settings.ddl == Ddl::Create;
     let disagreements: Vec<Line> = found.into_iter().map(|d| line(d, creates)).collect();
     let count = |weight| disagreements.iter().filter(|l| l.weight == weight).count();
@@ -64,7 +90,27 @@ pub(super) async fn look(settings: &CheckSettings, model: &Model) -> Result<Repo
         warnings: count("warning"),
         to_create: count("to-create"),
         disagreements,
+        in_force,
     })
+}
+
+/// None is where no consumer of this version has run.
+async fn in_force(
+    session: &mut Session,
+    group: &str,
+    model: &Model,
+) -> Result<Option<InForce>, tokio_postgres::Error> {
+    if schema::layout(session).await? != LAYOUT {
+        return Ok(None);
+    }
+    let row = mappings::in_force(session, group).await?;
+    Ok(row.map(|row| InForce {
+        group: group.to_owned(),
+        generation: row.generation.0,
+        differs: row.differs(&model.mapping),
+        mapping: row.hash,
+        since: row.since,
+    }))
 }
 
 fn line(found: Disagreement, creates: bool) -> Line {
@@ -90,8 +136,10 @@ fn line(found: Disagreement, creates: bool) -> Line {
 impl Report {
     /// The exit code.
     pub(super) fn exit(&self) -> Exit {
+        let mut in_force = self.in_force.iter();
+        let differs = in_force.any(|row| !row.differs.is_empty());
         match (self.faults, self.warnings) {
-            (0, 0) => Exit::Done,
+            (0, 0) if !differs => Exit::Done,
             (0, _) => Exit::Differences,
             _ => Exit::Preflight,
         }
@@ -119,6 +167,17 @@ impl Report {
                 number(self.to_create, "thing")
             )
             .unwrap_or_default();
+        }
+        if let Some(row) = self.in_force.as_ref().filter(|row| !row.differs.is_empty()) {
+            let text = format!(
+                "Another mapping is in force in group {}, generation {} since {}. This one differs in \
+                 {}. No consumer starts with it before leafcutter plan --apply.",
+                row.group,
+                row.generation,
+                row.since,
+                difference(&row.differs)
+            );
+            write!(out, "\n{}", wrap("", &text)).unwrap_or_default();
         }
         for weight in ["fault", "warning"] {
             for line in self.disagreements.iter().filter(|l| l.weight == weight) {

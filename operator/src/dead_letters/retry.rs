@@ -15,6 +15,7 @@ use super::{
 use crate::{
     catalog::Catalog,
     connect::State,
+    in_force::{self, Purpose},
     kafka::{Next, Read, Topics, ask},
     progress::drawn,
     show::Show,
@@ -34,7 +35,7 @@ use leafcutter_sink::{
     isolate::{AfterError, Attempts, Isolated, Parts},
     model::Model,
     retry::{Retried, Retrier},
-    state::{consumers, dead_letters::DeadLetterRow},
+    state::dead_letters::DeadLetterRow,
     transform::Rows,
 };
 use outcome::{Line, Outcome, render};
@@ -52,26 +53,30 @@ const BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Tries them.
 ///
 /// # Errors
-/// When a server cannot be asked, the mapping is not the consumers', or a name is unknown.
+/// When a server cannot be asked, the mapping is not the one in force, or a name is unknown.
 pub async fn run(settings: RetrySettings, show: &mut Show<'_>) -> Result<Exit, Failure> {
     let mut state = State::open(&settings.postgres).await?;
-    let catalog = Catalog::of(&settings.installation, &mut state).await?;
-    let model = catalog.model.clone().ok_or_else(no_mapping)?;
-    if !settings.dry_run {
-        same_mapping(
-            &mut state,
-            &settings.installation.group,
-            &model.mapping.hash,
-        )
-        .await?;
-    }
+    let mut catalog = Catalog::of(&settings.installation, &mut state).await?;
+    let purpose = Purpose {
+        what: "could not try dead letters again",
+        group: &settings.installation.group,
+        file: settings.installation.mapping.as_deref(),
+    };
+    // A dry run is taken back, so it may be of any mapping.
+    let (model, generation) = if settings.dry_run {
+        let in_force = in_force::look(&mut state, purpose).await?;
+        let model = catalog.model.clone().ok_or_else(no_mapping)?;
+        (model, in_force.generation)
+    } else {
+        in_force::required(&mut state, &mut catalog, purpose, no_mapping).await?
+    };
     let (letters, closed) = wanted(&settings, &mut state, &catalog).await?;
     let connection = Connection::new(
         state.config.clone(),
         "leafcutter retry",
         &settings.installation.group,
         "leafcutter retry",
-        Arc::clone(&model),
+        (Arc::clone(&model), generation),
     );
     let progress = progress(letters.len(), show);
     let mut retry = Retry {
@@ -116,24 +121,6 @@ fn no_mapping() -> Failure {
         "Give --mapping or LEAFCUTTER_MAPPING: the file that the consumers run with.",
     );
     Failure::one(Exit::Settings, fault)
-}
-
-/// Rows written under another mapping than the consumers' would be written again by the next event.
-async fn same_mapping(state: &mut State, group: &str, ours: &str) -> Result<(), Failure> {
-    let alive = consumers::alive(&mut state.session, group).await;
-    let alive = alive.map_err(|error| state.lost(&error))?;
-    let mut mappings = alive.into_iter().map(|consumer| consumer.mapping);
-    let Some(theirs) = mappings.find(|theirs| theirs != ours) else {
-        return Ok(());
-    };
-    let fault = Fault::new(
-        "could not try dead letters again",
-        format!("consumers of group `{group}`"),
-        format!("they run with mapping {theirs}, and --mapping is {ours}"),
-        "Start the consumers with this mapping first; or use --dry-run to see what this mapping \
-         would do.",
-    );
-    Err(Failure::one(Exit::StateMismatch, fault))
 }
 
 /// The open letters that are meant, and those named by hand that are not open.

@@ -21,6 +21,7 @@ pub use settings::ResnapshotSettings;
 use crate::{
     catalog::{Catalog, Collection, usage},
     connect::State,
+    in_force::{self, Purpose},
     kafka::{Topics, ask},
     show::Show,
 };
@@ -31,7 +32,7 @@ use leafcutter_runtime::{
     shutdown::Shutdown,
 };
 use leafcutter_sink::{
-    ids::CollectionId,
+    ids::{CollectionId, Generation},
     model::Model,
     state::{
         consumers, offsets,
@@ -51,9 +52,16 @@ use work::{Outcome, Work};
 /// more than it may.
 pub async fn run(settings: ResnapshotSettings, show: &mut Show<'_>) -> Result<Exit, Failure> {
     let mut state = State::open(&settings.postgres).await?;
-    let catalog = Catalog::of(&settings.installation, &mut state).await?;
-    let model = catalog.model.clone().ok_or_else(no_mapping)?;
-    let consumers = same_mapping(&mut state, &settings, &model).await?;
+    let mut catalog = Catalog::of(&settings.installation, &mut state).await?;
+    let purpose = Purpose {
+        what: "could not read a collection again",
+        group: &settings.installation.group,
+        file: settings.installation.mapping.as_deref(),
+    };
+    let (model, generation) =
+        in_force::required(&mut state, &mut catalog, purpose, no_mapping).await?;
+    let consumers = consumers::alive(&mut state.session, purpose.group).await;
+    let consumers = consumers.map_err(|error| state.lost(&error))?.len();
     let collections = meant(&settings, &catalog, &model)?;
     if collections.len() > 1 && part_is_named(&settings) {
         return Err(usage(
@@ -69,7 +77,7 @@ pub async fn run(settings: ResnapshotSettings, show: &mut Show<'_>) -> Result<Ex
         let one = one(
             &settings,
             &mut state,
-            &model,
+            (&model, generation),
             (id, collection),
             consumers,
             show,
@@ -102,30 +110,6 @@ fn no_mapping() -> Failure {
     Failure::one(Exit::Settings, fault)
 }
 
-/// Under another mapping the consumers would make other rows than those that are looked for here. Gives how
-/// many there are.
-async fn same_mapping(
-    state: &mut State,
-    settings: &ResnapshotSettings,
-    model: &Model,
-) -> Result<usize, Failure> {
-    let group = &settings.installation.group;
-    let alive = consumers::alive(&mut state.session, group).await;
-    let alive = alive.map_err(|error| state.lost(&error))?;
-    let ours = &model.mapping.hash;
-    let mut mappings = alive.iter().map(|consumer| &consumer.mapping);
-    let Some(theirs) = mappings.find(|theirs| *theirs != ours) else {
-        return Ok(alive.len());
-    };
-    let fault = Fault::new(
-        "could not read a collection again",
-        format!("consumers of group `{group}`"),
-        format!("they run with mapping {theirs}, and --mapping is {ours}"),
-        "Start the consumers with this mapping first, or give theirs.",
-    );
-    Err(Failure::one(Exit::StateMismatch, fault))
-}
-
 /// The collections that are meant, parents first, so that their children need not wait.
 fn meant<'c>(
     settings: &ResnapshotSettings,
@@ -155,7 +139,7 @@ fn meant<'c>(
 async fn one(
     settings: &ResnapshotSettings,
     state: &mut State,
-    model: &Arc<Model>,
+    (model, generation): (&Arc<Model>, Generation),
     (id, collection): (CollectionId, &Collection),
     consumers: usize,
     show: &mut Show<'_>,
@@ -190,6 +174,7 @@ async fn one(
         settings,
         state,
         model: Arc::clone(model),
+        generation,
         id,
         collection,
         reader: Arc::new(reader),

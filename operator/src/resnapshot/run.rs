@@ -23,7 +23,7 @@ use indicatif::ProgressBar;
 use leafcutter_runtime::report::Failure;
 use leafcutter_sink::{
     session::Session,
-    state::{offsets, resnapshots},
+    state::{offsets, older_rows, resnapshots},
 };
 use std::{
     io::IsTerminal as _,
@@ -156,9 +156,16 @@ impl Work<'_> {
                 other => return Ok(other),
             }
         }
+        let topic = &self.collection.topic;
         if self.is_noted() {
-            let finished = resnapshots::finish(&mut self.state.session, &self.collection.topic);
+            let finished = resnapshots::finish(&mut self.state.session, topic);
             finished.await.map_err(|error| self.state.lost(&error))?;
+        }
+        if matches!(self.part, Part::Whole) {
+            let group = &self.settings.installation.group;
+            let session = &mut self.state.session;
+            let cleared = older_rows::clear(session, group, topic, self.generation);
+            cleared.await.map_err(|error| self.state.lost(&error))?;
         }
         Ok(Outcome::Done)
     }

@@ -156,7 +156,7 @@ async fn delete(
         "leafcutter resnapshot",
         &work.settings.installation.group,
         "leafcutter resnapshot",
-        Arc::clone(&work.model),
+        (Arc::clone(&work.model), work.generation),
     );
     let mut deleter = Deleter::new(connection, work.id, time);
     let announced = deleter.announce(work.facts.partitions).await;

@@ -5,7 +5,10 @@ use crate::{catalog::Collection, connect::State, progress::drawn, show::Show};
 use indicatif::ProgressBar;
 use leafcutter_producer::again::Reader;
 use leafcutter_runtime::shutdown::Shutdown;
-use leafcutter_sink::{ids::CollectionId, model::Model};
+use leafcutter_sink::{
+    ids::{CollectionId, Generation},
+    model::Model,
+};
 use std::{sync::Arc, time::Instant};
 
 /// The columns of a bar.
@@ -29,6 +32,8 @@ pub(super) struct Work<'a> {
     pub(super) settings: &'a ResnapshotSettings,
     pub(super) state: &'a mut State,
     pub(super) model: Arc<Model>,
+    /// The generation of the mapping that it is read under.
+    pub(super) generation: Generation,
     pub(super) id: CollectionId,
     pub(super) collection: &'a Collection,
     pub(super) reader: Arc<Reader>,

@@ -14,7 +14,9 @@ use leafcutter_sink::{
         consumers::{self, ConsumerRow},
         dead_letters::{self, CountedDeadLetters},
         gates, held,
+        mappings::{self, MappingRow},
         offsets::{self, OffsetRow},
+        older_rows::{self, OlderRow},
         parked::{self, WaitingDocuments},
         pauses::{self, PauseRow},
         resnapshots::{self, UnfinishedRow},
@@ -110,6 +112,10 @@ pub struct Facts {
     pub pauses: Vec<PauseRow>,
     /// Fields of documents that no column takes.
     pub unmapped: Vec<UnmappedFieldRow>,
+    /// The mapping in force.
+    pub in_force: Option<MappingRow>,
+    /// Collections whose rows may be of older mappings.
+    pub older: Vec<OlderRow>,
     /// Consumers seen in the last ten minutes.
     pub consumers: Vec<ConsumerRow>,
     /// What the control topic says, or why it cannot be read.
@@ -244,6 +250,8 @@ async fn ask(
         pauses: pauses::rows(session, group).await?,
         unmapped: unmapped_fields::rows(session, group).await?,
         unfinished: resnapshots::unfinished(session).await?,
+        in_force: mappings::in_force(session, group).await?,
+        older: older_rows::rows(session, group).await?,
         consumers: consumers::seen_within(session, group, SHOWN_SECONDS).await?,
         control,
     };

@@ -4,8 +4,8 @@ use super::{
     facts::{ControlView, Facts},
     readiness::{Reason, reasons},
     report::{
-        Accounting, Broken, CollectionLine, ConsumerLine, ParentLine, PausedLine, ProducerLine,
-        ReadAgainLine, Report, SnapshotState, StoppedLine, WaitingLine,
+        Accounting, Broken, CollectionLine, ConsumerLine, InForceLine, OlderLine, ParentLine,
+        PausedLine, ProducerLine, ReadAgainLine, Report, SnapshotState, StoppedLine, WaitingLine,
     },
 };
 use crate::{
@@ -18,8 +18,8 @@ use leafcutter_schemas::version::Version;
 use leafcutter_sink::{
     change::Outcome,
     state::{
-        breakers::BreakerRow, consumers::ConsumerRow, offsets::OffsetRow, parked::WaitingDocuments,
-        pauses::PauseRow,
+        breakers::BreakerRow, consumers::ConsumerRow, offsets::OffsetRow, older_rows::OlderRow,
+        parked::WaitingDocuments, pauses::PauseRow,
     },
 };
 use std::collections::BTreeMap;
@@ -47,6 +47,8 @@ pub fn judge(
             .model
             .as_ref()
             .map(|model| model.mapping.hash.clone()),
+        in_force: look.in_force(),
+        older_rows: look.older_rows(),
         ready: false,
         not_ready_because: Vec::new(),
         producers: look.producers(),
@@ -169,6 +171,37 @@ impl Look<'_> {
             })
         };
         self.facts.breakers.iter().filter_map(line).collect()
+    }
+
+    fn in_force(&self) -> Option<InForceLine> {
+        let row = self.facts.in_force.as_ref()?;
+        let model = self.catalog.model.as_ref();
+        let differs = model.map(|model| row.differs(&model.mapping));
+        Some(InForceLine {
+            generation: row.generation.0,
+            mapping: row.hash.clone(),
+            since: row.since.clone(),
+            differs: differs.unwrap_or_default(),
+        })
+    }
+
+    fn older_rows(&self) -> Vec<OlderLine> {
+        let line = |row: &OlderRow| {
+            let positions = self.positions(&row.topic);
+            let next = |partition| positions.get(&partition).map_or(0, |row| row.next);
+            if row.is_replayed(next) {
+                return None;
+            }
+            let collection = self.name_of_topic(&row.topic);
+            Some(OlderLine {
+                generation: row.generation,
+                what: row.what.clone(),
+                command: again(row.replay, &collection),
+                running: row.ends.is_some(),
+                collection,
+            })
+        };
+        self.facts.older.iter().filter_map(line).collect()
     }
 
     fn read_again(&self) -> Vec<ReadAgainLine> {
@@ -355,6 +388,13 @@ impl Look<'_> {
         }
         reasons
     }
+}
+
+/// The command that writes the rows of a collection again.
+#[must_use]
+pub fn again(replay: bool, collection: &str) -> String {
+    let verb = if replay { "replay" } else { "resnapshot" };
+    format!("leafcutter {verb} {collection}")
 }
 
 fn accounting(offsets: &[OffsetRow]) -> Accounting {

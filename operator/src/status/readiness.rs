@@ -2,6 +2,7 @@
 
 use super::report::{CollectionLine, ConsumerLine, Report, SnapshotState};
 use crate::figures::{counted, percent, span};
+use leafcutter_consumer::mapping::difference;
 use leafcutter_sink::change::Outcome;
 
 /// A producer that was silent for longer is gone; each sends a heartbeat every second.
@@ -108,6 +109,7 @@ pub(super) fn reasons(report: &Report) -> Vec<Reason> {
             )
         }));
     }
+    mapping_not_ready(report, &mut reasons);
     consumers_not_ready(report, &mut reasons);
     if report.collections.is_empty() {
         reasons.push(Reason::stored("no collection is known yet"));
@@ -133,6 +135,34 @@ pub(super) fn reasons(report: &Report) -> Vec<Reason> {
         reasons.push(Reason::stored("the accounting does not add up"));
     }
     reasons
+}
+
+/// The file is another one than the mapping in force; rows are of older ones.
+fn mapping_not_ready(report: &Report, reasons: &mut Vec<Reason>) {
+    if let Some(row) = report
+        .in_force
+        .as_ref()
+        .filter(|row| !row.differs.is_empty())
+    {
+        reasons.push(Reason::stored(format!(
+            "the file is not the mapping in force, generation {} of {}; it differs in {}: \
+             leafcutter plan --postgres",
+            row.generation,
+            row.since,
+            difference(&row.differs)
+        )));
+    }
+    for older in &report.older_rows {
+        let (name, generation) = (&older.collection, older.generation);
+        reasons.push(Reason::stored(if older.running {
+            format!("rows of {name} are being written again under mapping generation {generation}")
+        } else {
+            format!(
+                "rows of {name} were written before mapping generation {generation} ({}): {}",
+                older.what, older.command
+            )
+        }));
+    }
 }
 
 /// Documents that wait, and rows that stay for the sake of others.
@@ -165,12 +195,12 @@ fn consumers_not_ready(report: &Report, reasons: &mut Vec<Reason>) {
             "the consumers run under {} mappings",
             mappings.len()
         )));
-    } else if let Some(ours) = &report.mapping
-        && mappings[0] != ours
+    } else if let Some(row) = &report.in_force
+        && mappings[0] != row.mapping
     {
         reasons.push(Reason::programs(format!(
-            "the consumers run under mapping {}, the file is {ours}",
-            mappings[0]
+            "the consumers run under mapping {}, and {} is in force: start them again",
+            mappings[0], row.mapping
         )));
     }
     for consumer in alive {

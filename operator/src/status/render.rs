@@ -188,6 +188,16 @@ fn beside(out: &mut String, report: &Report, paint: Paint) {
         unmapped,
         format!("{}: leafcutter drift", each(&report.unmapped_fields)),
     ));
+    let older: Vec<&str> = report
+        .older_rows
+        .iter()
+        .map(|o| o.collection.as_str())
+        .collect();
+    lines.push((
+        "older mapping".to_owned(),
+        i64::try_from(older.len()).unwrap_or(i64::MAX),
+        format!("rows of {}", older.join(", ")),
+    ));
     lines.retain(|(_, number, _)| *number > 0);
     if lines.is_empty() {
         out.push('\n');
@@ -261,7 +271,8 @@ fn verdict(out: &mut String, report: &Report, paint: Paint) {
 mod tests {
     use super::*;
     use crate::status::report::{
-        Accounting, Broken, ConsumerLine, ParentLine, ProducerLine, WaitingLine,
+        Accounting, Broken, ConsumerLine, InForceLine, OlderLine, ParentLine, ProducerLine,
+        WaitingLine,
     };
     use std::collections::BTreeMap;
 
@@ -296,6 +307,19 @@ mod tests {
             at: "2025-11-21 11:02:25 UTC".to_owned(),
             group: "a-group-with-a-name-that-nobody-would-type-twice".to_owned(),
             mapping: None,
+            in_force: Some(InForceLine {
+                generation: 3,
+                mapping: "0123456789abcdef".to_owned(),
+                since: "2025-11-21 11:02:25 UTC".to_owned(),
+                differs: Vec::new(),
+            }),
+            older_rows: vec![OlderLine {
+                collection: "a_collection_with_a_long_name".to_owned(),
+                generation: 3,
+                what: "column a_collection_with_a_long_name.a_column is new".to_owned(),
+                command: "leafcutter replay a_collection_with_a_long_name".to_owned(),
+                running: false,
+            }],
             ready: false,
             not_ready_because: (0..10)
                 .map(|n| format!("reason {n} {}", "x ".repeat(50)))

@@ -2,6 +2,7 @@
 
 use crate::figures::count;
 use leafcutter_runtime::report::Fault;
+use leafcutter_schemas::mapping::Change;
 use leafcutter_sink::change::Outcome;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -15,6 +16,10 @@ pub struct Report {
     pub group: String,
     /// The mapping's hash, where a file was given.
     pub mapping: Option<String>,
+    /// The mapping in force, and what differs in the file.
+    pub in_force: Option<InForceLine>,
+    /// Collections whose rows may be of older mappings.
+    pub older_rows: Vec<OlderLine>,
     /// Whether to cut over.
     pub ready: bool,
     /// Why not.
@@ -83,6 +88,34 @@ pub struct ConsumerLine {
     pub alive: bool,
     /// Why it does not get on, as its `/readyz` says.
     pub problem: Option<String>,
+}
+
+/// The mapping in force.
+#[derive(Debug, Clone, Serialize)]
+pub struct InForceLine {
+    /// Its number in the group.
+    pub generation: i64,
+    /// Its hash.
+    pub mapping: String,
+    /// Since when.
+    pub since: String,
+    /// What differs from it in the file that was given; nothing where both mean the same.
+    pub differs: Vec<Change>,
+}
+
+/// A collection whose rows may be of older mappings.
+#[derive(Debug, Clone, Serialize)]
+pub struct OlderLine {
+    /// Its name.
+    pub collection: String,
+    /// The generation that changed it.
+    pub generation: i64,
+    /// What it changed.
+    pub what: String,
+    /// The command that writes its rows again.
+    pub command: String,
+    /// A replay of it is under way.
+    pub running: bool,
 }
 
 /// A pause.

@@ -140,12 +140,14 @@ async fn what_is_discarded_is_not_open_and_says_why() {
     // A retry refuses it, and a replay does not open it again.
     let mended = world.file("mended.yaml");
     world.stop();
+    world.apply("mended.yaml");
     let retry = ["dead-letters", "retry", "authors/0/0"];
     let retried = world.leafcutter_with(&mended, &retry).ends_with(1);
     retried.says("refused: discarded by a person").says("mine");
     let all = ["dead-letters", "retry", "--all", "--json"];
     let all = world.leafcutter_with(&mended, &all).ends_with(1);
     assert_eq!(all.json().len(), 4);
+    world.apply("strict.yaml");
     world.start("strict.yaml");
     let replay = world.leafcutter(&["replay", "authors", "--yes"]);
     replay.ends_with(0);

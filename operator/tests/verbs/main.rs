@@ -15,6 +15,7 @@ mod list;
 mod live;
 mod lost;
 mod pause;
+mod plan;
 mod replay;
 mod retry;
 mod status;

@@ -52,7 +52,7 @@ fn is_no_key(error: &ApplyError) -> bool {
             let error = source.downcast_ref::<tokio_postgres::Error>();
             error.and_then(tokio_postgres::Error::code) == Some(&SqlState::PROTOCOL_VIOLATION)
         }
-        ApplyError::Fenced(_) | ApplyError::TooMany { .. } => false,
+        ApplyError::Fenced(_) | ApplyError::Mapping { .. } | ApplyError::TooMany { .. } => false,
     }
 }
 

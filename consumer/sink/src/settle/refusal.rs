@@ -27,6 +27,7 @@ impl Refusal {
             })),
             error @ (ApplyError::Transient { .. }
             | ApplyError::TooMany { .. }
+            | ApplyError::Mapping { .. }
             | ApplyError::Fenced(_)) => Self::World(error),
         }
     }

@@ -20,6 +20,8 @@ pub mod consumers;
 pub mod breakers;
 pub mod pauses;
 pub mod resnapshots;
+pub mod mappings;
+pub mod older_rows;
 pub mod unmapped_fields;
 pub mod finished;
 pub mod removal;
@@ -31,7 +33,7 @@ pub use flags::StateFlags;
 use leafcutter_schemas::version::Version;
 
 /// Leafcutter's tables.
-pub const TABLES: [&str; 15] = [
+pub const TABLES: [&str; 17] = [
     "meta",
     "offsets",
     "gates",
@@ -47,6 +49,8 @@ pub const TABLES: [&str; 15] = [
     "resnapshots",
     "pauses",
     "unmapped_fields",
+    "mappings",
+    "older_rows",
 ];
 /// Its functions.
 pub const FUNCTIONS: [&str; 1] = ["index_key"];

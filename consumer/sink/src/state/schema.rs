@@ -3,6 +3,7 @@
 //! The schema changes under one advisory lock, by migrations that are never edited. There is no way back
 //! to an older layout: a database that a newer Leafcutter has migrated is refused.
 
+use super::mappings::OtherMapping;
 use crate::session::Session;
 use tokio_postgres::Error;
 
@@ -25,6 +26,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0012_pauses.sql"),
     include_str!("../../migrations/0013_unmapped_fields.sql"),
     include_str!("../../migrations/0014_last_record.sql"),
+    include_str!("../../migrations/0015_mappings.sql"),
 ];
 
 /// The layout of this program.
@@ -41,6 +43,9 @@ pub enum MigrateError {
         /// The database's layout.
         found: usize,
     },
+    /// Another mapping is in force in the group.
+    #[error("another mapping is in force, generation {}", .0.in_force.generation)]
+    Mapping(Box<OtherMapping>),
     /// PostgreSQL refused a statement.
     #[error(transparent)]
     Refused(#[from] Error),

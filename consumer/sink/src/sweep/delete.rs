@@ -130,7 +130,8 @@ impl Deleter {
                 AfterError::Without(_) => return Ok(Err(None)),
                 AfterError::AfterPause(error) => {
                     waited += 1;
-                    if waited >= ATTEMPTS_MAX {
+                    let for_good = matches!(error, ApplyError::Mapping { .. });
+                    if for_good || waited >= ATTEMPTS_MAX {
                         return Err(error);
                     }
                     tokio::time::sleep(PAUSE).await;

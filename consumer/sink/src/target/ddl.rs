@@ -122,12 +122,23 @@ pub(super) fn column_definition(column: &Column) -> String {
     text
 }
 
+/// A column, as it is added to a table: rows that are there have no value for it, so it takes null then,
+/// whatever the mapping requires.
+pub(super) fn added_definition(column: &Column, filled: bool) -> String {
+    let definition = column_definition(column);
+    let has_value = column.default.is_some() || column.generated.is_some();
+    if filled && column.required && !has_value {
+        return definition.trim_end_matches(" not null").to_owned();
+    }
+    definition
+}
+
 /// The columns of a table, by name, as they are defined: those of the mapping, one that PostgreSQL
 /// fills, Leafcutter's own.
-fn definitions(entry: &TableModel) -> Vec<(&str, String)> {
+fn definitions(entry: &TableModel, filled: bool) -> Vec<(&str, String)> {
     let columns = entry.table.columns.iter();
     let mut all: Vec<(&str, String)> = columns
-        .map(|column| (column.name.as_str(), column_definition(column)))
+        .map(|column| (column.name.as_str(), added_definition(column, filled)))
         .collect();
     all.extend(entry.table.identity.as_ref().map(|identity| {
         let start = generated(identity.start);
@@ -158,7 +169,7 @@ pub(super) fn own_columns(entry: &TableModel) -> Vec<&'static str> {
 /// The statement that creates a table.
 pub(super) fn create_table(entry: &TableModel) -> String {
     let table = &entry.table;
-    let mut lines: Vec<String> = definitions(entry)
+    let mut lines: Vec<String> = definitions(entry, false)
         .into_iter()
         .map(|(_, line)| line)
         .collect();
@@ -177,7 +188,8 @@ pub(super) fn create_table(entry: &TableModel) -> String {
 
 fn add_columns(entry: &TableModel, found: Option<&FoundTable>) -> Option<String> {
     let there = |name: &str| found.is_some_and(|found| found.column(name).is_some());
-    let parts: Vec<String> = definitions(entry)
+    let filled = found.is_some_and(|found| found.filled);
+    let parts: Vec<String> = definitions(entry, filled)
         .into_iter()
         .filter(|(name, _)| !there(name))
         .map(|(_, definition)| format!("add column if not exists {definition}"))

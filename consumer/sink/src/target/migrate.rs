@@ -1,34 +1,49 @@
 //! Everything that a consumer needs in the database: Leafcutter's schema, and the application's tables.
 //!
 //! Consumers start while others write. So nothing is said to PostgreSQL but what is missing, and where
-//! something is, and the others are in the way just so, it is tried again.
+//! something is, and the others are in the way just so, it is tried again. The first consumer of a group puts
+//! its mapping in force; one whose mapping is another than the one in force changes nothing.
 
 use super::{compare, ddl};
 use crate::{
     model::Model,
     session::Session,
     state::{
-        dead_letters, parked,
+        dead_letters,
+        mappings::{self, MappingRow},
+        parked,
         schema::{self, MigrateError},
     },
 };
-use tokio_postgres::error::SqlState;
+use tokio_postgres::{Error, error::SqlState};
 
 /// Attempts where others stand in the way.
 const ATTEMPTS: u32 = 5;
 
-/// Brings Leafcutter's schema to this program's layout and, if `create` is set, adds the application's
-/// missing tables, columns, indexes and constraints. All or nothing: one transaction.
+/// Who starts.
+#[derive(Debug, Clone, Copy)]
+pub struct Start<'a> {
+    /// The consumer group.
+    pub group: &'a str,
+    /// Program and version.
+    pub program: &'a str,
+    /// Adds the application's missing tables, columns, indexes and constraints.
+    pub create: bool,
+}
+
+/// Brings Leafcutter's schema to this program's layout and adds what is missing, if that is wanted. All or
+/// nothing: one transaction. Gives the mapping in force, which means the same as the model's.
 ///
 /// # Errors
-/// When PostgreSQL refuses a statement, or a newer Leafcutter has migrated the schema.
+/// When PostgreSQL refuses a statement, a newer Leafcutter has migrated the schema, or another mapping is in
+/// force.
 pub async fn migrate(
     session: &mut Session,
     model: &Model,
-    create: bool,
-) -> Result<(), MigrateError> {
+    start: Start<'_>,
+) -> Result<MappingRow, MigrateError> {
     for _ in 1..ATTEMPTS {
-        match attempt(session, model, create).await {
+        match attempt(session, model, start).await {
             Err(MigrateError::Refused(error))
                 if error.code() == Some(&SqlState::T_R_DEADLOCK_DETECTED) =>
             {
@@ -37,19 +52,44 @@ pub async fn migrate(
             done => return done,
         }
     }
-    attempt(session, model, create).await
+    attempt(session, model, start).await
 }
 
-async fn attempt(session: &mut Session, model: &Model, create: bool) -> Result<(), MigrateError> {
+async fn attempt(
+    session: &mut Session,
+    model: &Model,
+    start: Start<'_>,
+) -> Result<MappingRow, MigrateError> {
     schema::begin(session).await?;
+    let in_force = match in_force(session, model, start).await? {
+        Ok(in_force) => in_force,
+        Err(other) => {
+            session.batch("rollback").await?;
+            return Err(MigrateError::Mapping(other));
+        }
+    };
     adopt(session, model).await?;
-    if create {
+    if start.create {
         let there = compare::read(session, model).await?;
         for statement in ddl::missing(model, &there) {
             session.batch(&statement).await?;
         }
     }
-    Ok(session.batch("commit").await?)
+    session.batch("commit").await?;
+    Ok(in_force)
+}
+
+/// The mapping that is in force from now on, if it is this one.
+async fn in_force(
+    session: &mut Session,
+    model: &Model,
+    start: Start<'_>,
+) -> Result<Result<MappingRow, Box<mappings::OtherMapping>>, Error> {
+    if let Some(there) = mappings::in_force(session, start.group).await? {
+        return Ok(there.admit(&model.mapping));
+    }
+    let made = mappings::activate(session, start.group, &model.mapping, start.program).await?;
+    Ok(Ok(made))
 }
 
 /// Brings what earlier versions parked and listed under the keys of rows under those of documents, in tables

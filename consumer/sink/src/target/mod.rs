@@ -13,4 +13,4 @@ pub mod unproven;
 pub mod own_columns;
 mod migrate;
 
-pub use migrate::migrate;
+pub use migrate::{Start, migrate};

@@ -299,7 +299,7 @@ async fn tables_that_were_there_before() {
     world.execute("insert into public.days values ('z')").await;
     let mut session = Session::open(&world.config, "test").await.unwrap();
     for _ in 0..2 {
-        target::migrate(&mut session, &world.model, true)
+        target::migrate(&mut session, &world.model, crate::database::START)
             .await
             .unwrap();
     }

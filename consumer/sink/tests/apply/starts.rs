@@ -43,7 +43,7 @@ async fn a_start_waits_for_no_writer() {
     let writes = "begin; lock table posts, posts_colors, likes in row exclusive mode";
     writer.batch_execute(writes).await.unwrap();
     let mut session = Session::open(&world.config, "test").await.unwrap();
-    let start = target::migrate(&mut session, &world.model, true);
+    let start = target::migrate(&mut session, &world.model, crate::database::START);
     let started = tokio::time::timeout(Duration::from_secs(10), start).await;
     started.expect("it waits for the writer").unwrap();
     writer.batch_execute("rollback").await.unwrap();
@@ -51,7 +51,7 @@ async fn a_start_waits_for_no_writer() {
     let lacks = "alter table likes drop column number; alter table posts drop column shape; \
                  drop table posts_colors";
     world.execute_all(lacks).await;
-    target::migrate(&mut session, &world.model, true)
+    target::migrate(&mut session, &world.model, crate::database::START)
         .await
         .unwrap();
     let there = "select table_name || '.' || column_name as column from (\
@@ -81,7 +81,7 @@ async fn a_start_that_gets_in_a_writers_way_begins_anew() {
         .unwrap();
     let model = std::sync::Arc::clone(&world.model);
     let start = tokio::spawn(async move {
-        let started = target::migrate(&mut session, &model, true).await;
+        let started = target::migrate(&mut session, &model, crate::database::START).await;
         started.map_err(|error| error.to_string())
     });
     let waits = "pg_locks where not granted and relation = 'likes'::regclass";

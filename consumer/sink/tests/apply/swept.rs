@@ -6,6 +6,7 @@ use leafcutter_harness::record::version;
 use leafcutter_sink::{
     change::Outcome,
     connection::Connection,
+    ids::Generation,
     session::Session,
     sweep::{Deleter, Finder, Swept},
 };
@@ -65,7 +66,13 @@ async fn sweep(world: &World, collection: &str, there: &[Bson], time: i64) -> (i
     let found = finder.find(version(time)).await.unwrap();
     let gone = finder.some(0, 1_000).await.unwrap();
     assert_eq!(i64::try_from(gone.len()).unwrap(), found);
-    let connection = Connection::new(world.config.clone(), "sweep", "g", "sweep", model);
+    let connection = Connection::new(
+        world.config.clone(),
+        "sweep",
+        "g",
+        "sweep",
+        (model, Generation::NONE),
+    );
     let mut deleter = Deleter::new(connection, id, version(time));
     deleter.announce(1).await.unwrap();
     (found, deleter.delete(&gone).await.unwrap())

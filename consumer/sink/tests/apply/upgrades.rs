@@ -44,6 +44,8 @@ const LAYOUT_4: [&str; 4] = [
 /// Back to layout 4, with what only it had.
 const BACK_TO_4: &str = "
     drop table leafcutter.resnapshots;
+    drop table leafcutter.mappings;
+    drop table leafcutter.older_rows;
     drop table leafcutter.unmapped_fields;
     drop table leafcutter.pauses;
     drop table leafcutter.breakers;
@@ -116,7 +118,8 @@ async fn shape(config: &Config) -> String {
 
 async fn migrate(world: &World) -> Result<(), MigrateError> {
     let mut session = Session::open(&world.config, "test").await.unwrap();
-    target::migrate(&mut session, &world.model, true).await
+    let migrated = target::migrate(&mut session, &world.model, crate::database::START);
+    migrated.await.map(drop)
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use leafcutter_sink::{
     batch::{Applied, BatchWriter, Fence},
     change::{Counts, Outcome, Record},
     connection::Connection,
-    ids::{CollectionId, Partition},
+    ids::{CollectionId, Generation, Partition},
     isolate::{AfterError, Isolated, Parts},
     model::Model,
     orphan::{ControlState, Progress},
@@ -186,7 +186,13 @@ impl World {
         self.again(made.collection);
         batch[0].delivery.origin.offset = offset;
         let model = Arc::clone(&self.model);
-        let connection = Connection::new(self.config.clone(), "test", "g", "person", model);
+        let connection = Connection::new(
+            self.config.clone(),
+            "test",
+            "g",
+            "person",
+            (model, Generation::NONE),
+        );
         let mut retrier = Retrier::new(connection);
         let retried = retrier.retry(&batch, &mut rows, false).await;
         retried.unwrap().remove(0)

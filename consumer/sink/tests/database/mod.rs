@@ -14,7 +14,7 @@ use leafcutter_sink::{
     change::{Delivery, Record, RecordOrigin},
     connection::Connection,
     decode,
-    ids::{CollectionId, Partition},
+    ids::{CollectionId, Generation, Partition},
     model::Model,
     orphan::ControlState,
     session::{self, Config, Session},
@@ -41,7 +41,7 @@ impl Database {
         let model = model(mapping);
         let mut session = Session::open(&config, "test").await.unwrap();
         session.batch(before).await.unwrap();
-        target::migrate(&mut session, &model, true).await.unwrap();
+        target::migrate(&mut session, &model, START).await.unwrap();
         Self {
             model,
             config,
@@ -49,6 +49,14 @@ impl Database {
         }
     }
 }
+
+/// Who makes the tables: a group of its own, so that the groups of the tests have no mapping in force, and
+/// each test takes what mapping it likes.
+pub(crate) const START: target::Start<'_> = target::Start {
+    group: "of the tables",
+    program: "test",
+    create: true,
+};
 
 /// What a mapping says.
 pub(crate) fn model(mapping: &str) -> Arc<Model> {
@@ -64,7 +72,8 @@ pub(crate) fn consumer(
     group: &str,
     model: &Arc<Model>,
 ) -> (BatchWriter, Settler) {
-    let connection = || Connection::new(config.clone(), name, group, name, Arc::clone(model));
+    let mapping = || (Arc::clone(model), Generation::NONE);
+    let connection = || Connection::new(config.clone(), name, group, name, mapping());
     (BatchWriter::new(connection()), Settler::new(connection()))
 }
 

@@ -20,5 +20,6 @@ mod pause;
 mod statements;
 mod races;
 mod keys;
+mod mapping;
 mod proxy;
 mod fence;

@@ -104,6 +104,11 @@ impl World {
         }
     }
 
+    /// Another session on the same database.
+    pub(crate) async fn beside(&self) -> Beside {
+        Beside(session::connect(&self.config, "beside").await.unwrap())
+    }
+
     /// A consumer with a session of its own and no partitions yet.
     pub(crate) fn consumer(&self, name: &str) -> Consumer {
         self.consumer_through(self.config.clone(), name)
@@ -187,6 +192,20 @@ impl World {
         } else {
             Err(format!("counted as parked, and rows parked: {wrong}"))
         }
+    }
+}
+
+/// Another session on a world's database.
+pub(crate) struct Beside(Client);
+
+impl Beside {
+    pub(crate) async fn execute(&self, sql: &str) {
+        self.0.batch_execute(sql).await.unwrap();
+    }
+
+    pub(crate) async fn number(&self, sql: &str) -> i64 {
+        let found = Found::of(&self.0, sql).await.unwrap();
+        found.only().parse().unwrap()
     }
 }
 

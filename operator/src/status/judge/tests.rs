@@ -5,7 +5,8 @@ use leafcutter_runtime::report::Fault;
 use leafcutter_schemas::control::{Control, Heartbeat, SnapshotComplete, SnapshotProgress};
 use leafcutter_sink::{
     change::Counts,
-    state::{consumers::ConsumerRow, dead_letters::CountedDeadLetters},
+    ids::Generation,
+    state::{consumers::ConsumerRow, dead_letters::CountedDeadLetters, mappings::MappingRow},
 };
 
 /// The second at which the tests look.
@@ -115,8 +116,30 @@ fn facts(control: Vec<Control>, offsets: Vec<OffsetRow>) -> Facts {
         pauses: Vec::new(),
         unmapped: Vec::new(),
         unfinished: Vec::new(),
+        in_force: Some(in_force("m")),
+        older: Vec::new(),
         consumers: vec![consumer],
         control: Ok(view),
+    }
+}
+
+fn in_force(hash: &str) -> MappingRow {
+    MappingRow {
+        generation: Generation(2),
+        hash: hash.to_owned(),
+        body: String::new(),
+        program: "p".to_owned(),
+        since: "2025-11-21 11:02:25 UTC".to_owned(),
+    }
+}
+
+fn older(replay: bool, ends: Option<Vec<i64>>) -> OlderRow {
+    OlderRow {
+        topic: "lc.shop.parents".to_owned(),
+        generation: 2,
+        what: "column p.x is new".to_owned(),
+        replay,
+        ends,
     }
 }
 
@@ -150,9 +173,18 @@ fn ready_when_everything_is_applied_and_nothing_waits() {
 }
 
 #[test]
+fn a_replay_that_has_come_to_its_end_is_no_obstacle() {
+    let mut facts = settled();
+    facts.older.push(older(true, Some(vec![5])));
+    let report = look(&facts);
+    assert!(report.ready, "{:?}", report.not_ready_because);
+    assert!(report.older_rows.is_empty());
+}
+
+#[test]
 fn each_obstacle_alone_is_told() {
     type Change = fn(&mut Facts);
-    let cases: [(Change, &str); 13] = [
+    let cases: [(Change, &str); 17] = [
         (|f| f.consumers.clear(), "no consumer is running"),
         (|f| f.consumers[0].seen = 16, "no consumer is running"),
         (
@@ -162,6 +194,23 @@ fn each_obstacle_alone_is_told() {
                 f.consumers.push(other);
             },
             "run under 2 mappings",
+        ),
+        (
+            |f| f.in_force = Some(in_force("n")),
+            "run under mapping m, and n is in force",
+        ),
+        (
+            |f| f.older.push(older(true, None)),
+            "rows of parents were written before mapping generation 2 (column p.x is new): \
+             leafcutter replay parents",
+        ),
+        (
+            |f| f.older.push(older(false, None)),
+            "leafcutter resnapshot parents",
+        ),
+        (
+            |f| f.older.push(older(true, Some(vec![6]))),
+            "rows of parents are being written again under mapping generation 2",
         ),
         (|f| f.at += 60_000, "was last heard of 1 min 1 s ago"),
         (

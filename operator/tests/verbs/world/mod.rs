@@ -102,7 +102,18 @@ impl World {
         let model = Model::compile(mapping, &self.prefix).unwrap();
         let config = session::config(&Secret::new(self.uri().to_owned())).unwrap();
         let mut session = Session::open(&config, "test").await.unwrap();
-        target::migrate(&mut session, &model, true).await.unwrap();
+        let start = target::Start {
+            group: "g",
+            program: "test",
+            create: true,
+        };
+        target::migrate(&mut session, &model, start).await.unwrap();
+    }
+
+    /// A session of its own on the database, which PostgreSQL shows by this name.
+    pub(crate) async fn client(&self, name: &str) -> Session {
+        let config = session::config(&Secret::new(self.uri().to_owned())).unwrap();
+        Session::open(&config, name).await.unwrap()
     }
 
     fn uri(&self) -> &str {

@@ -44,7 +44,8 @@ impl Said {
     pub(crate) fn ends_with(self, code: i32) -> Self {
         assert_eq!(self.code, code, "{}\n{}", self.out, self.err);
         for line in self.out.lines().chain(self.err.lines()) {
-            let fits = line.chars().count() <= 80 || line.starts_with('{') || line.contains('/');
+            let whole = line.starts_with('{') || line.contains('/') || line.contains("\".\"");
+            let fits = line.chars().count() <= 80 || whole;
             assert!(fits, "longer than 80 columns: {line}");
         }
         self
@@ -77,6 +78,14 @@ impl World {
     pub(crate) fn leafcutter(&self, words: &[&str]) -> Said {
         let strict = self.file("strict.yaml");
         self.leafcutter_with(&strict, words)
+    }
+
+    /// Puts a mapping in force.
+    #[track_caller]
+    pub(crate) fn apply(&self, mapping: &str) -> Said {
+        let words = ["plan", "--apply", "--yes"];
+        self.leafcutter_with(&self.file(mapping), &words)
+            .ends_with(0)
     }
 
     /// Runs `leafcutter` with this mapping.

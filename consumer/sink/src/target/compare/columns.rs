@@ -149,18 +149,11 @@ fn missing(table: &Table, column: &Column, filled: bool) -> Disagreement {
     let means = "nothing can be written to the table";
     let definition = ddl::column_definition(column);
     let wanted = definition.trim_start_matches(&quote(&column.name)).trim();
-    // The rows that are there have no value for it.
-    let refused =
-        filled && column.required && column.default.is_none() && column.generated.is_none();
-    let added = if refused {
-        definition.trim_end_matches(" not null")
-    } else {
-        &definition
-    };
+    let added = ddl::added_definition(column, filled);
     Disagreement::new(Kind::MissingColumn, &table.name, &[&column.name], means)
         .says(wanted, "no column")
         .mended_by(alter(&table.name, &format!("add column {added}")))
-        .created(!refused)
+        .created(true)
 }
 
 fn of_type(table: &Table, position: usize, there: &FoundColumn) -> Option<Disagreement> {
