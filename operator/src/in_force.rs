@@ -44,11 +44,25 @@ pub async fn look(state: &mut State, purpose: Purpose<'_>) -> Result<MappingRow,
     })
 }
 
+/// The mapping in force, which has to mean the same as the model's.
+///
+/// # Errors
+/// Those of [`look`]; that another mapping is in force.
+pub async fn same(
+    state: &mut State,
+    model: &Model,
+    purpose: Purpose<'_>,
+) -> Result<MappingRow, Failure> {
+    let row = look(state, purpose).await?;
+    row.admit(&model.mapping)
+        .map_err(|other| mapping::not_in_force(purpose.what, (purpose.file, purpose.group), &other))
+}
+
 /// The model of the mapping file, which has to mean the same as the mapping in force, and its generation. It
 /// goes by the name of the one in force.
 ///
 /// # Errors
-/// Those of [`look`]; that another mapping is in force.
+/// Those of [`same`]; that there is no mapping file.
 pub async fn required(
     state: &mut State,
     catalog: &mut Catalog,
@@ -56,10 +70,7 @@ pub async fn required(
     no_mapping: impl FnOnce() -> Failure,
 ) -> Result<(Arc<Model>, Generation), Failure> {
     let model = catalog.model.as_mut().ok_or_else(no_mapping)?;
-    let row = look(state, purpose).await?;
-    let row = row.admit(&model.mapping).map_err(|other| {
-        mapping::not_in_force(purpose.what, (purpose.file, purpose.group), &other)
-    })?;
+    let row = same(state, model, purpose).await?;
     // Nobody else has it yet.
     if let Some(model) = Arc::get_mut(model) {
         model.mapping.hash = row.hash;

@@ -79,6 +79,8 @@ pub(super) struct Difference {
     /// The hash of the mapping that is looked at.
     pub(super) mapping: String,
     pub(super) before: Before,
+    /// Where no consumer of the group has run, the groups whose consumers have.
+    pub(super) other_groups: Vec<String>,
     pub(super) changes: Vec<ChangeLine>,
     /// What the database lacks, in an order in which it can be run.
     pub(super) statements: Vec<String>,
@@ -128,6 +130,11 @@ impl Difference {
             0 => Progress::new(),
             _ => offsets::progress(session, group).await?,
         };
+        let before = before(in_force.as_ref(), &progress);
+        let other_groups = match (&before, layout) {
+            (Before::Nothing, 1..) => offsets::groups(session).await?,
+            _ => Vec::new(),
+        };
         let there = compare::read(session, model).await?;
         let found = compare::compare(model, &there);
         let changes = in_force.as_ref().map(|row| row.differs(&model.mapping));
@@ -139,7 +146,8 @@ impl Difference {
             changes: changes
                 .map(|change| line(model, &progress, change))
                 .collect(),
-            before: before(in_force, &progress),
+            before,
+            other_groups,
             statements: ddl::missing(model, &there),
             later: later(model, &there),
             disagreements: found
@@ -173,12 +181,12 @@ fn unasked(server: &str, error: &Error) -> Failure {
     Failure::one(Exit::Preflight, fault)
 }
 
-fn before(in_force: Option<MappingRow>, progress: &Progress) -> Before {
+fn before(in_force: Option<&MappingRow>, progress: &Progress) -> Before {
     match in_force {
         Some(row) => Before::InForce(InForce {
             generation: row.generation.0,
-            mapping: row.hash,
-            since: row.since,
+            mapping: row.hash.clone(),
+            since: row.since.clone(),
         }),
         None if progress.is_empty() => Before::Nothing,
         None => Before::Unknown,

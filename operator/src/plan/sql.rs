@@ -48,9 +48,16 @@ impl Difference {
     pub(super) fn standing(&self) -> String {
         let group = &self.group;
         match &self.before {
-            Before::Nothing => format!(
-                "No consumer of group {group} has run there: the first one puts its mapping in force."
-            ),
+            Before::Nothing => {
+                let others = match self.other_groups.as_slice() {
+                    [] => String::new(),
+                    others => format!(" Others have: --group {}?", others.join(", ")),
+                };
+                format!(
+                    "No consumer of group {group} has run there: the first one puts its mapping in \
+                     force.{others}"
+                )
+            }
             Before::Unknown => format!(
                 "Nobody knows which mapping was in force in group {group}: its consumers were of an \
                  earlier version."

@@ -23,6 +23,7 @@ use super::{
 use crate::{
     catalog::{Catalog, usage},
     connect::State,
+    in_force::{self, Purpose},
     show::Show,
     status::facts::ControlFollower,
 };
@@ -188,7 +189,15 @@ async fn open(settings: &VerifySettings, shutdown: Shutdown) -> Result<Job, Fail
         ));
     };
     let works = works(settings, &catalog, model)?;
-    let state = State::open(&settings.postgres).await?;
+    let mut state = State::open(&settings.postgres).await?;
+    if settings.repair {
+        let purpose = Purpose {
+            what: "could not repair",
+            group: &settings.installation.group,
+            file: Some(file),
+        };
+        in_force::same(&mut state, model, purpose).await?;
+    }
     let source = Source::open(&settings.mongodb).await?;
     let control = name::control_topic(&settings.installation.prefix);
     let follower = ControlFollower::new(settings.kafka.clone(), control);

@@ -73,6 +73,7 @@ async fn a_new_column_and_a_new_child_table_come_to_rows_that_are_there() {
     for words in [
         &["resnapshot", "authors", "--yes"][..],
         &["replay", "authors", "--yes"],
+        &["verify", "--repair"],
     ] {
         let refused = live.leafcutter(words).await.ends_with(7);
         refused.says("column authors.born is new");
@@ -102,6 +103,10 @@ async fn a_new_column_and_a_new_child_table_come_to_rows_that_are_there() {
         .await
         .ends_with(2)
         .says("--yes");
+    let no = live.typed(&["plan", "--apply"], "no").await.ends_with(0);
+    no.says("put the mapping in force? [y/N]")
+        .says("nothing was changed");
+    assert_eq!(live.text(GENERATIONS).await, "1");
     let applied = live
         .leafcutter(&["plan", "--apply", "--yes"])
         .await
@@ -251,6 +256,11 @@ async fn two_who_apply_at_once_put_it_in_force_once() {
     world.complete().await;
     let old = world.run("strict.yaml");
     world.applied().await;
+    let of_nobody = ["plan", "--postgres", "--group", "nobody"];
+    let of_nobody = world.leafcutter(&of_nobody).ends_with(0);
+    of_nobody
+        .says("No consumer of group nobody has run there")
+        .says("Others have: --group g?");
     let (one, other) = std::thread::scope(|scope| {
         let apply = || world.apply("born.yaml");
         let (one, other) = (scope.spawn(apply), scope.spawn(apply));
