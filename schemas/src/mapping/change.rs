@@ -276,7 +276,10 @@ fn source(
     }
 }
 
-fn elements(table: &Table) -> Option<Vec<(String, bool, BTreeSet<(String, String)>)>> {
+/// An array or a map: where it is, whether it is a map, what its rows have in other columns.
+type ElementsOf = (String, bool, BTreeSet<(String, String)>);
+
+fn elements(table: &Table) -> Option<Vec<ElementsOf>> {
     let RowSource::Elements(elements) = &table.rows else {
         return None;
     };
