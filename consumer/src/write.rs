@@ -68,9 +68,7 @@ pub enum WriteError {
     #[error("too many records in a row cannot be applied")]
     Breaker(Vec<BreakerRow>),
     /// Another mapping was put in force meanwhile.
-    #[error(
-        "mapping generation {in_force} was put in force, by `leafcutter plan --apply`; this is generation {ours}"
-    )]
+    #[error("mapping generation {in_force} was put in force meanwhile; this is generation {ours}")]
     Mapping {
         /// That of this program.
         ours: Generation,

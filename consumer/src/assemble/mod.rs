@@ -117,9 +117,7 @@ pub enum AssembleError {
         offset: i64,
     },
     /// Another mapping was put in force meanwhile.
-    #[error(
-        "mapping generation {in_force} was put in force, by `leafcutter plan --apply`; this is generation {ours}"
-    )]
+    #[error("mapping generation {in_force} was put in force meanwhile; this is generation {ours}")]
     Mapping {
         /// That of this program.
         ours: Generation,

@@ -430,6 +430,31 @@ async fn a_database_of_an_earlier_version_notes_its_mapping_first() {
     world.end().await;
 }
 
+/// A start that failed binds nobody: the table is as it is, and the mapping is mended.
+#[tokio::test(flavor = "multi_thread")]
+async fn until_a_partition_is_taken_over_a_mapping_can_be_mended() {
+    let mut world = World::new().await;
+    let name = "name: { type: varchar(20), required: true }";
+    let number = STRICT.replace(name, "name: { type: integer, required: true }");
+    write(&world, "number.yaml", &number);
+    world
+        .text("create table authors (id bigint primary key, name integer not null)")
+        .await;
+    world.complete().await;
+    let (exit, told) = ended(world.run("strict.yaml")).await;
+    assert_eq!(exit, Exit::Preflight, "{told}");
+    assert_eq!(world.text(GENERATIONS).await, "1");
+    world.start("number.yaml");
+    world.wait_for(RUNNING, "1").await;
+    world
+        .wait_for("select count(*) > 0 from leafcutter.offsets", "t")
+        .await;
+    let (exit, told) = ended(world.run("strict.yaml")).await;
+    assert_eq!(exit, Exit::StateMismatch, "{told}");
+    assert_eq!(world.text(GENERATIONS).await, "1 2");
+    world.end().await;
+}
+
 /// Before the first consumer, the tables can be made; it puts its mapping in force.
 #[tokio::test(flavor = "multi_thread")]
 async fn before_the_first_consumer_there_is_nothing_to_put_in_force() {

@@ -2,7 +2,8 @@
 //!
 //! Consumers start while others write. So nothing is said to PostgreSQL but what is missing, and where
 //! something is, and the others are in the way just so, it is tried again. The first consumer of a group puts
-//! its mapping in force; one whose mapping is another than the one in force changes nothing.
+//! its mapping in force; once its group has taken a partition over, one whose mapping is another than the one in
+//! force changes nothing.
 
 use super::{compare, ddl};
 use crate::{
@@ -11,7 +12,7 @@ use crate::{
     state::{
         dead_letters,
         mappings::{self, MappingRow},
-        parked,
+        offsets, parked,
         schema::{self, MigrateError},
     },
 };
@@ -86,7 +87,12 @@ async fn in_force(
     start: Start<'_>,
 ) -> Result<Result<MappingRow, Box<mappings::OtherMapping>>, Error> {
     if let Some(there) = mappings::in_force(session, start.group).await? {
-        return Ok(there.admit(&model.mapping));
+        let admitted = there.admit(&model.mapping);
+        if admitted.is_ok() || !offsets::progress(session, start.group).await?.is_empty() {
+            return Ok(admitted);
+        }
+        // Nothing was ever written with it: a start has failed, and the mapping was mended.
+        mappings::lock(session).await?;
     }
     let made = mappings::activate(session, start.group, &model.mapping, start.program).await?;
     Ok(Ok(made))
