@@ -25,6 +25,8 @@ async fn two_consumers_share_the_work() -> Result<()> {
     run.consumer()?;
     run.consumer()?;
     run.until_read().await?;
+    // The producer may be done before a consumer has made the schema.
+    run.until_applied(1).await?;
     let sql = "select count(distinct owner) from leafcutter.offsets";
     probe::until(DEADLINE, "both consumers to own partitions", async || {
         let owners: i64 = run.world.target.query_one(sql, &[]).await?.get(0);
