@@ -27,6 +27,7 @@
 //! | `connection` | sessions and transactions |
 //! | `batch` `settle` `retry` `sweep` | four drivers |
 //! | `drift` | fields that no column takes, counted over many batches |
+//! | `rollback` | what Leafcutter wrote, taken back |
 
 pub mod ids;
 pub mod change;
@@ -53,5 +54,6 @@ pub mod retry;
 pub mod isolate;
 pub mod sweep;
 pub mod drift;
+pub mod rollback;
 
 pub use error::ApplyError;

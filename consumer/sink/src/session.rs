@@ -47,7 +47,8 @@ pub enum ConnectError {
 }
 
 /// The planner knows nothing of a batch's temporary tables, and what a batch touches is in memory:
-/// probing the target's index must look cheaper than reading the whole table.
+/// probing the target's index must look cheaper than reading the whole table. By `leafcutter.session` the
+/// application's tables tell Leafcutter's writes from the application's own ([`crate::target::keeping`]).
 const SETTINGS: &str = "\
     set idle_in_transaction_session_timeout = '30s'; \
     set lock_timeout = '20s'; \
@@ -59,6 +60,7 @@ const SETTINGS: &str = "\
     set seq_page_cost = 2; \
     set temp_buffers = '32MB'; \
     set extra_float_digits = 1; \
+    set leafcutter.session = 'on'; \
     set timezone = 'UTC'";
 
 /// How to connect: what the client library knows, and how to speak TLS.

@@ -23,6 +23,7 @@ use leafcutter_sink::{
         mappings, older_rows,
         schema::{self, LAYOUT},
     },
+    target::{self, Refused},
 };
 use std::io::IsTerminal as _;
 use tokio_postgres::{Error, error::SqlState};
@@ -45,6 +46,15 @@ enum Why {
 impl From<Error> for Why {
     fn from(error: Error) -> Self {
         Self::Error(error)
+    }
+}
+
+impl From<Refused> for Why {
+    fn from(refused: Refused) -> Self {
+        match refused.statement {
+            Some(statement) => Self::Statement(statement, refused.error),
+            None => Self::Error(refused.error),
+        }
     }
 }
 
@@ -175,9 +185,14 @@ async fn attempt(
     if now != *shown {
         return Err(Why::Changed(Box::new(now)));
     }
-    for statement in &now.statements {
-        let ran = session.batch(statement).await;
-        ran.map_err(|error| Why::Statement(statement.clone(), error))?;
+    if layout == LAYOUT {
+        target::add_missing(session, model, true).await?;
+    } else {
+        // The first consumer makes the state, and finds the tables as if the application had made them.
+        for statement in &now.statements {
+            let ran = session.batch(statement).await;
+            ran.map_err(|error| Why::Statement(statement.clone(), error))?;
+        }
     }
     let mut generation = None;
     if now.is_of_mapping() {

@@ -148,7 +148,10 @@ impl Difference {
                 .collect(),
             before,
             other_groups,
-            statements: ddl::missing(model, &there),
+            statements: ddl::missing(model, &there)
+                .into_iter()
+                .map(|lacking| lacking.sql)
+                .collect(),
             later: later(model, &there),
             disagreements: found
                 .into_iter()

@@ -23,6 +23,9 @@ pub mod resnapshots;
 pub mod mappings;
 pub mod older_rows;
 pub mod unmapped_fields;
+pub mod origins;
+pub mod undo;
+pub mod forget;
 pub mod finished;
 pub mod removal;
 pub(crate) mod swept;
@@ -33,7 +36,7 @@ pub use flags::StateFlags;
 use leafcutter_schemas::version::Version;
 
 /// Leafcutter's tables.
-pub const TABLES: [&str; 17] = [
+pub const TABLES: [&str; 19] = [
     "meta",
     "offsets",
     "gates",
@@ -51,9 +54,11 @@ pub const TABLES: [&str; 17] = [
     "unmapped_fields",
     "mappings",
     "older_rows",
+    "origins",
+    "undo",
 ];
 /// Its functions.
-pub const FUNCTIONS: [&str; 1] = ["index_key"];
+pub const FUNCTIONS: [&str; 2] = ["index_key", "keep_for_undo"];
 
 /// A document's key in the state, with a version.
 pub type KeyVersion<'a> = (&'a [u8], Version);

@@ -5,7 +5,7 @@
 //! What else is in the schema is not Leafcutter's. It may well be the application's: where its user is called
 //! `leafcutter`, new tables without a schema land here (PostgreSQL manual, 5.9.3).
 
-use super::{FUNCTIONS, TABLES};
+use super::{FUNCTIONS, TABLES, undo};
 use crate::session::Session;
 use tokio_postgres::Error;
 
@@ -38,6 +38,7 @@ const CONTENTS: &str = "\
     order by 2, 5";
 
 /// A view depends by its rule, a reference by its constraint: what counts is the table that it is of.
+/// Leafcutter's own trigger `$1` goes before the schema does.
 const DEPENDENTS: &str = "\
     with own as (select oid from pg_namespace where nspname = 'leafcutter'), \
     inside (class, oid) as (\
@@ -45,7 +46,7 @@ const DEPENDENTS: &str = "\
       union all select 'pg_proc'::regclass, p.oid from pg_proc p join own s on s.oid = p.pronamespace \
       union all select 'pg_type'::regclass, y.oid from pg_type y join own s on s.oid = y.typnamespace \
       union all select 'pg_namespace'::regclass, s.oid from own s), \
-    needs as (select d.classid, d.objid, d.objsubid, r.ev_class, \
+    needs as (select d.classid, d.objid, d.objsubid, r.ev_class, g.tgname::text as trigger, \
       coalesce(r.ev_class, nullif(k.conrelid, 0), f.adrelid, g.tgrelid, o.polrelid, \
         case when d.classid = 'pg_class'::regclass then d.objid end) as of \
       from pg_depend d join inside i on i.class = d.refclassid and i.oid = d.refobjid \
@@ -59,7 +60,7 @@ const DEPENDENTS: &str = "\
     else pg_describe_object('pg_class'::regclass, n.ev_class, 0) end from needs n \
     where not exists (select 1 from inside i where i.class = n.classid and i.oid = n.objid) \
     and not exists (select 1 from inside i where i.class = 'pg_class'::regclass and i.oid = n.of) \
-    order by 1";
+    and n.trigger is distinct from $1 order by 1";
 
 /// Looks what is there.
 ///
@@ -77,7 +78,7 @@ pub async fn contents(session: &mut Session) -> Result<Contents, Error> {
             contents.strangers.push(row.get(4));
         }
     }
-    let dependents = session.query(DEPENDENTS, &[]).await?;
+    let dependents = session.query(DEPENDENTS, &[&undo::TRIGGER]).await?;
     contents.dependents = dependents.iter().map(|row| row.get(0)).collect();
     Ok(contents)
 }

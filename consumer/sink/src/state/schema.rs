@@ -27,6 +27,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0013_unmapped_fields.sql"),
     include_str!("../../migrations/0014_last_record.sql"),
     include_str!("../../migrations/0015_mappings.sql"),
+    include_str!("../../migrations/0016_undo.sql"),
 ];
 
 /// The layout of this program.

@@ -18,48 +18,82 @@ use leafcutter_schemas::mapping::{Column, ColumnSource, OnMissing, RowSource, Ta
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
+/// What a statement makes, by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Makes {
+    /// A schema.
+    Schema(String),
+    /// A table, with all that it needs but indexes and foreign keys.
+    Table(TableName),
+    /// Columns of a table that is there.
+    Columns(TableName, Vec<String>),
+    /// An index.
+    Index(TableName, String),
+    /// A foreign key.
+    Key(TableName, String),
+    /// What numbers a column that is there.
+    Numbers(TableName, String),
+}
+
+/// A statement of DDL.
+#[derive(Debug, Clone)]
+pub struct Lacking {
+    /// The statement.
+    pub sql: String,
+    /// What it makes.
+    pub makes: Makes,
+}
+
 /// The statements that bring any database to what the mapping needs, whatever is there.
 pub fn statements(model: &Model) -> Vec<String> {
-    lacking(model, None)
+    let all = lacking(model, None).into_iter();
+    all.map(|lacking| lacking.sql).collect()
 }
 
 /// Those of them that a database lacks. On tables that are as they should be none is left: an `alter
 /// table` that changes nothing waits for everybody who writes there all the same, and everybody else
 /// waits for it (PostgreSQL chapter 13.3).
-pub fn missing(model: &Model, there: &Catalogue) -> Vec<String> {
+pub fn missing(model: &Model, there: &Catalogue) -> Vec<Lacking> {
     lacking(model, Some(there))
 }
 
-fn lacking(model: &Model, there: Option<&Catalogue>) -> Vec<String> {
+fn lacking(model: &Model, there: Option<&Catalogue>) -> Vec<Lacking> {
     let found = |table: &Table| there.and_then(|there| there.tables.get(&table.name));
     let names = Names::new(model);
     let mut all = Vec::new();
+    let mut add = |sql: String, makes: Makes| all.push(Lacking { sql, makes });
     let entries = tables(model);
     let tables: Vec<&Table> = entries.iter().map(|t| &*t.table).collect();
     let mut schemas: Vec<&str> = tables.iter().map(|t| t.name.schema.as_str()).collect();
     schemas.sort_unstable();
     schemas.dedup();
     for schema in schemas.into_iter().filter(|schema| *schema != "public") {
-        let schema = quote(schema);
-        all.push(match there {
-            None => format!("create schema if not exists {schema}"),
+        let name = quote(schema);
+        let sql = match there {
+            None => format!("create schema if not exists {name}"),
             // `if not exists` asks for the right to create one also where it is there.
             Some(_) => format!(
-                "do $leafcutter$ begin if to_regnamespace({}) is null then create schema {schema}; end if; \
+                "do $leafcutter$ begin if to_regnamespace({}) is null then create schema {name}; end if; \
                  end $leafcutter$",
-                literal(&schema)
+                literal(&name)
             ),
-        });
+        };
+        add(sql, Makes::Schema(schema.to_owned()));
     }
     for entry in &entries {
-        let found = found(&entry.table);
+        let table = &entry.table;
+        let found = found(table);
         if found.is_none() {
-            all.push(create_table(entry));
+            add(create_table(entry), Makes::Table(table.name.clone()));
         }
         // A table that was just created has everything.
         if there.is_none() || found.is_some() {
-            all.extend(add_columns(entry, found));
-            all.extend(number_key(&entry.table, found));
+            if let Some((sql, names)) = add_columns(entry, found) {
+                add(sql, Makes::Columns(table.name.clone(), names));
+            }
+            if let Some((sql, column)) = number_key(table, found) {
+                add(sql, Makes::Numbers(table.name.clone(), column));
+            }
         }
     }
     for table in &tables {
@@ -70,12 +104,16 @@ fn lacking(model: &Model, there: Option<&Catalogue>) -> Vec<String> {
         };
         for columns in &table.unique {
             if !found.is_some_and(|found| found.unique_on(&named(columns))) {
-                all.push(index(&names, table, columns, true));
+                let name = names.name(table, columns, "key");
+                let sql = index(&name, table, columns, true);
+                add(sql, Makes::Index(table.name.clone(), name));
             }
         }
         for columns in &table.indexes {
             if !found.is_some_and(|found| found.index_on(&named(columns))) {
-                all.push(index(&names, table, columns, false));
+                let name = names.name(table, columns, "idx");
+                let sql = index(&name, table, columns, false);
+                add(sql, Makes::Index(table.name.clone(), name));
             }
         }
     }
@@ -85,7 +123,8 @@ fn lacking(model: &Model, there: Option<&Catalogue>) -> Vec<String> {
             let there = |found: &FoundTable| found.foreign_key_to(&key.pairs(), &key.parent);
             if !found.is_some_and(there) {
                 let name = names.name(&entry.table, &key.columns, "fkey");
-                all.push(constraint(&entry.table, &name, &key.definition()));
+                let sql = constraint(&entry.table, &name, &key.definition());
+                add(sql, Makes::Key(entry.table.name.clone(), name));
             }
         }
     }
@@ -93,7 +132,7 @@ fn lacking(model: &Model, there: Option<&Catalogue>) -> Vec<String> {
 }
 
 /// The tables, each once, however many collections fill it.
-pub(super) fn tables(model: &Model) -> Vec<&TableModel> {
+pub(crate) fn tables(model: &Model) -> Vec<&TableModel> {
     let mut found: Vec<&TableModel> = Vec::new();
     for entry in &model.tables {
         if found
@@ -186,16 +225,21 @@ pub(super) fn create_table(entry: &TableModel) -> String {
     )
 }
 
-fn add_columns(entry: &TableModel, found: Option<&FoundTable>) -> Option<String> {
+/// The statement that adds the columns that are not there, and their names.
+fn add_columns(entry: &TableModel, found: Option<&FoundTable>) -> Option<(String, Vec<String>)> {
     let there = |name: &str| found.is_some_and(|found| found.column(name).is_some());
     let filled = found.is_some_and(|found| found.filled);
-    let parts: Vec<String> = definitions(entry, filled)
+    let (names, parts): (Vec<String>, Vec<String>) = definitions(entry, filled)
         .into_iter()
         .filter(|(name, _)| !there(name))
-        .map(|(_, definition)| format!("add column if not exists {definition}"))
-        .collect();
+        .map(|(name, definition)| {
+            let part = format!("add column if not exists {definition}");
+            (name.to_owned(), part)
+        })
+        .unzip();
     let target = qualified(&entry.table.name);
-    (!parts.is_empty()).then(|| format!("alter table {target}\n  {}", parts.join(",\n  ")))
+    let sql = format!("alter table {target}\n  {}", parts.join(",\n  "));
+    (!parts.is_empty()).then_some((sql, names))
 }
 
 /// The longest identifier that PostgreSQL keeps whole, in bytes.
@@ -267,8 +311,7 @@ fn plain_name(table: &Table, columns: &[usize], ending: &str) -> String {
     name
 }
 
-fn index(names: &Names, table: &Table, columns: &[usize], unique: bool) -> String {
-    let ending = if unique { "key" } else { "idx" };
+fn index(name: &str, table: &Table, columns: &[usize], unique: bool) -> String {
     let columns_quoted: Vec<_> = columns
         .iter()
         .map(|&c| quote(&table.columns[c].name))
@@ -276,7 +319,7 @@ fn index(names: &Names, table: &Table, columns: &[usize], unique: bool) -> Strin
     format!(
         "create {}index if not exists {} on {} ({})",
         if unique { "unique " } else { "" },
-        quote(&names.name(table, columns, ending)),
+        quote(name),
         qualified(&table.name),
         columns_quoted.join(", ")
     )
@@ -295,7 +338,7 @@ fn constraint(table: &Table, name: &str, definition: &str) -> String {
 }
 
 /// A foreign key that the mapping wants.
-pub(super) struct ForeignKey {
+pub(crate) struct ForeignKey {
     /// The columns' positions.
     pub(super) columns: Vec<usize>,
     /// Their names, each with that of the column it points to.
@@ -306,7 +349,7 @@ pub(super) struct ForeignKey {
 
 impl ForeignKey {
     /// The columns, each with the one it points to.
-    pub(super) fn pairs(&self) -> Vec<(&str, &str)> {
+    pub(crate) fn pairs(&self) -> Vec<(&str, &str)> {
         let pairs = self.pairs.iter();
         pairs.map(|(own, other)| (&**own, &**other)).collect()
     }
@@ -349,7 +392,8 @@ pub(super) fn foreign_keys(model: &Model, entry: &TableModel) -> Vec<ForeignKey>
     all
 }
 
-fn child_key(table: &Table, parent: &Table) -> ForeignKey {
+/// The columns of a child table that name the row above, each with the one that it is equal to.
+pub(crate) fn child_key(table: &Table, parent: &Table) -> ForeignKey {
     let mut columns = Vec::new();
     let mut pairs = Vec::new();
     for &wanted in &parent.key {

@@ -5,7 +5,10 @@
 //! its mapping in force; once its group has taken a partition over, one whose mapping is another than the one in
 //! force changes nothing.
 
-use super::{compare, ddl};
+use super::{
+    compare, ddl,
+    keeping::{self, Before},
+};
 use crate::{
     model::Model,
     session::Session,
@@ -32,8 +35,9 @@ pub struct Start<'a> {
     pub create: bool,
 }
 
-/// Brings Leafcutter's schema to this program's layout and adds what is missing, if that is wanted. All or
-/// nothing: one transaction. Gives the mapping in force, which means the same as the model's.
+/// Brings Leafcutter's schema to this program's layout and adds what is missing, if that is wanted, and what
+/// keeps the application's rows for a rollback. All or nothing: one transaction. Gives the mapping in force, which
+/// means the same as the model's.
 ///
 /// # Errors
 /// When PostgreSQL refuses a statement, a newer Leafcutter has migrated the schema, or another mapping is in
@@ -70,14 +74,59 @@ async fn attempt(
         }
     };
     adopt(session, model).await?;
-    if start.create {
-        let there = compare::read(session, model).await?;
-        for statement in ddl::missing(model, &there) {
-            session.batch(&statement).await?;
-        }
-    }
+    add_missing(session, model, start.create)
+        .await
+        .map_err(|refused| refused.error)?;
     session.batch("commit").await?;
     Ok(in_force)
+}
+
+/// A statement that PostgreSQL does not execute.
+#[derive(Debug)]
+pub struct Refused {
+    /// Which of those that add something; none where something else was asked.
+    pub statement: Option<String>,
+    /// Why.
+    pub error: Error,
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self {
+            statement: None,
+            error,
+        }
+    }
+}
+
+/// Adds what the application's tables lack, if `create` is set, and what keeps the application's rows for a
+/// rollback. Within a transaction of the caller's, who holds the lock of the schema.
+///
+/// # Errors
+/// When PostgreSQL refuses or is lost.
+pub async fn add_missing(
+    session: &mut Session,
+    model: &Model,
+    create: bool,
+) -> Result<(), Refused> {
+    // What stands in tables now was written by the application.
+    session.batch("set local leafcutter.session = ''").await?;
+    let there = compare::read(session, model).await?;
+    let before = Before::look(session, model, &there).await?;
+    let mut made = Vec::new();
+    if create {
+        for lacking in ddl::missing(model, &there) {
+            let was_there = keeping::is_there(session, &lacking).await?;
+            let done = session.batch(&lacking.sql).await;
+            done.map_err(|error| Refused {
+                statement: Some(lacking.sql.clone()),
+                error,
+            })?;
+            made.extend((!was_there).then_some(lacking.makes));
+        }
+    }
+    before.keep(session, model, &there, &made, create).await?;
+    Ok(())
 }
 
 /// The mapping that is in force from now on, if it is this one.

@@ -1,5 +1,5 @@
 //! The application's tables: the DDL that the mapping needs, what the catalogue says of the tables that
-//! are there, and whether both agree.
+//! are there, whether both agree, and what is made there.
 
 pub mod types;
 pub mod special;
@@ -11,6 +11,7 @@ pub mod compare;
 pub mod sequences;
 pub mod unproven;
 pub mod own_columns;
+pub mod keeping;
 mod migrate;
 
-pub use migrate::{Start, migrate};
+pub use migrate::{Refused, Start, add_missing, migrate};

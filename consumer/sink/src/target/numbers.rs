@@ -18,8 +18,9 @@ pub(crate) fn highest_moved(seqmax: &str) -> String {
     format!("{seqmax} - {seqmax} / {HIGHEST_SHARE}")
 }
 
-/// Has the numbers of a key that was there before, where nothing gives any yet: above those that rows have.
-pub(super) fn number_key(table: &Table, found: Option<&FoundTable>) -> Option<String> {
+/// Has the numbers of a key that was there before, where nothing gives any yet: above those that rows have. The
+/// statement, and the key's column.
+pub(super) fn number_key(table: &Table, found: Option<&FoundTable>) -> Option<(String, String)> {
     let column = &table.columns[table.generated_key()?];
     let numbered = found.and_then(|found| found.column(&column.name));
     if numbered.is_some_and(|found| found.sequence) {
@@ -32,7 +33,7 @@ pub(super) fn number_key(table: &Table, found: Option<&FoundTable>) -> Option<St
         literal(&target),
         literal(&column.name)
     );
-    Some(format!(
+    let sql = format!(
         "do $leafcutter$ begin\n  if {sequence} is null then\n    \
          alter table {target} alter column {own} add{};\n    \
          perform setval(q.seqrelid::regclass, h.n) from pg_sequence q cross join lateral \
@@ -41,5 +42,6 @@ pub(super) fn number_key(table: &Table, found: Option<&FoundTable>) -> Option<St
          end if;\nend $leafcutter$",
         generated(column.generated?),
         highest_moved("q.seqmax"),
-    ))
+    );
+    Some((sql, column.name.clone()))
 }

@@ -1,8 +1,8 @@
-//! Leafcutter's own columns of the application's tables, and their end.
+//! Leafcutter's own columns and triggers on the application's tables, and their end.
 //!
-//! `lc_version` and its like are all that Leafcutter adds to a table beside what the mapping names: it makes no
-//! trigger, no function, no index and no constraint that needs them. So the tables are the application's once
-//! they are gone. What the application made of them itself (a view that takes all columns, an index) is looked
+//! `lc_version` and its like, and one trigger where the application had rows ([`super::keeping`]), are all that
+//! Leafcutter adds to a table beside what the mapping names: no index and no constraint needs them. So the
+//! tables are the application's once they are gone. What the application made of them itself (a view that takes all columns, an index) is looked
 //! for and named; nothing of it is dropped along.
 
 use super::ddl;
@@ -10,13 +10,14 @@ use crate::{
     model::Model,
     names::{qualified, quote},
     session::Session,
+    state::undo,
 };
 use leafcutter_schemas::mapping::TableName;
 use serde::Serialize;
 use tokio_postgres::Error;
 
 /// Every name that Leafcutter gives to a column of its own; no mapping may use them.
-pub const NAMES: [&str; 3] = ["lc_version", "lc_document", "lc_source"];
+pub const NAMES: [&str; 4] = ["lc_version", "lc_document", "lc_source", "lc_written"];
 
 /// The own columns of a table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -46,6 +47,8 @@ pub struct Dependent {
 pub struct Found {
     /// The mapping's tables that have some.
     pub tables: Vec<OwnColumns>,
+    /// Every table that has Leafcutter's trigger, as it has to be written.
+    pub triggers: Vec<String>,
     /// Other tables that have some: of another mapping, or of an earlier one.
     pub elsewhere: Vec<String>,
     /// What needs them.
@@ -69,7 +72,7 @@ const ELSEWHERE: &str = "\
     and c.oid <> all (select coalesce(to_regclass(w.name)::oid, 0) from unnest($1::text[]) w (name)) \
     order by 1";
 
-/// Its own default, and that it is not null, are parts of a column. Partitions and heirs have it too.
+/// Its own default, its numbers, and that it is not null, are parts of a column. Partitions and heirs have it too.
 const DEPENDENTS: &str = "\
     with recursive tables (oid) as (\
       select to_regclass(w.name)::oid from unnest($1::text[]) w (name) \
@@ -83,13 +86,20 @@ const DEPENDENTS: &str = "\
     left join pg_rewrite r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid \
     left join pg_attrdef f on d.classid = 'pg_attrdef'::regclass and f.oid = d.objid \
     left join pg_constraint k on d.classid = 'pg_constraint'::regclass and k.oid = d.objid \
+    left join pg_trigger g on d.classid = 'pg_trigger'::regclass and g.oid = d.objid \
     where not a.attisdropped and (f.adrelid, f.adnum) is distinct from (a.attrelid, a.attnum) \
-    and k.contype is distinct from 'n' order by 1, 2";
+    and k.contype is distinct from 'n' and g.tgname is distinct from $3 \
+    and (a.attidentity = '' or (d.deptype <> 'i' and k.contype is distinct from 'u')) order by 1, 2";
+
+/// What partitions have of their tables' triggers goes with these.
+const TRIGGERS: &str = "\
+    select format('%I.%I', n.nspname, c.relname) from pg_trigger g join pg_class c on c.oid = g.tgrelid \
+    join pg_namespace n on n.oid = c.relnamespace where g.tgname = $1 and g.tgparentid = 0 order by 1";
 
 /// A function's body is text, and what it needs is seen when it runs.
 const FUNCTIONS: &str = "\
     select p.oid::regprocedure::text from pg_proc p join pg_namespace n on n.oid = p.pronamespace \
-    where n.nspname not in ('pg_catalog', 'information_schema') \
+    where n.nspname not in ('pg_catalog', 'information_schema', 'leafcutter') \
     and n.nspname !~ '^pg_temp' and not exists (select 1 from pg_depend d \
     where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e') \
     and p.prosrc ~ ('\\m(' || array_to_string($1::text[], '|') || ')\\M|\\mleafcutter\\M\"?\\.') order by 1";
@@ -117,15 +127,42 @@ pub async fn look(session: &mut Session, model: &Model) -> Result<Found, Error> 
     }
     let elsewhere = session.query(ELSEWHERE, &[&names, &own]).await?;
     found.elsewhere = elsewhere.iter().map(|row| row.get(0)).collect();
-    let dependents = session.query(DEPENDENTS, &[&names, &own]).await?;
+    let triggers = session.query(TRIGGERS, &[&undo::TRIGGER]).await?;
+    found.triggers = triggers.iter().map(|row| row.get(0)).collect();
+    found.dependents = dependents(session, &names, own).await?;
+    let functions = session.query(FUNCTIONS, &[&own]).await?;
+    found.functions = functions.iter().map(|row| row.get(0)).collect();
+    Ok(found)
+}
+
+/// What needs columns of these names, in these tables as they have to be written.
+///
+/// # Errors
+/// When PostgreSQL is lost.
+pub async fn dependents(
+    session: &mut Session,
+    tables: &[String],
+    columns: &[&str],
+) -> Result<Vec<Dependent>, Error> {
+    let parameters: &[&(dyn tokio_postgres::types::ToSql + Sync)] =
+        &[&tables, &columns, &undo::TRIGGER];
+    let rows = session.query(DEPENDENTS, parameters).await?;
     let dependent = |row: &tokio_postgres::Row| Dependent {
         object: row.get(0),
         needs: row.get(1),
     };
-    found.dependents = dependents.iter().map(dependent).collect();
-    let functions = session.query(FUNCTIONS, &[&own]).await?;
-    found.functions = functions.iter().map(|row| row.get(0)).collect();
-    Ok(found)
+    Ok(rows.iter().map(dependent).collect())
+}
+
+impl Found {
+    /// The statements that take triggers and columns away, in their order.
+    pub fn statements(&self) -> Vec<String> {
+        let triggers = self.triggers.iter();
+        let triggers = triggers.map(|table| format!("drop trigger {} on {table}", undo::TRIGGER));
+        triggers
+            .chain(self.tables.iter().map(OwnColumns::statement))
+            .collect()
+    }
 }
 
 impl OwnColumns {

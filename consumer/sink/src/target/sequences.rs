@@ -10,6 +10,7 @@ use crate::{
     model::Model,
     names::{qualified, quote},
     session::Session,
+    state::origins::PlaceRow,
 };
 use leafcutter_schemas::mapping::TableName;
 use serde::Serialize;
@@ -112,6 +113,29 @@ pub async fn find(session: &mut Session, model: &Model) -> Result<Vec<Sequence>,
 }
 
 impl Sequence {
+    /// Its table.
+    pub(super) fn table(&self) -> &TableName {
+        &self.table
+    }
+
+    /// Its place, as it is written in a dump; none where this user may not see it.
+    pub(super) async fn place(&self, session: &mut Session) -> Result<Option<PlaceRow>, Error> {
+        const SEES: &str = "select has_sequence_privilege($1::oid, 'SELECT')";
+        let sees = session.query_one(SEES, &[&self.oid]).await?;
+        if !sees.get::<_, bool>(0) {
+            return Ok(None);
+        }
+        let sql = format!("select last_value, is_called from {}", self.name);
+        let row = session.query_one(&sql, &[]).await?;
+        Ok(Some(PlaceRow {
+            table: qualified(&self.table),
+            column: self.column.clone(),
+            sequence: self.name.clone(),
+            last: row.get(0),
+            is_called: row.get(1),
+        }))
+    }
+
     fn sql(&self, moves: bool) -> String {
         let (table, column) = (qualified(&self.table), quote(&self.column));
         let limit = highest_moved("q.seqmax");

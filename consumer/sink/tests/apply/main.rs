@@ -32,6 +32,7 @@ mod cascades;
 mod child_unique;
 mod elements;
 mod isolated;
+mod kept;
 mod arrived;
 mod budget;
 mod suppressed;

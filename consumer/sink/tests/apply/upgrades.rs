@@ -43,6 +43,10 @@ const LAYOUT_4: [&str; 4] = [
 
 /// Back to layout 4, with what only it had.
 const BACK_TO_4: &str = "
+    drop table leafcutter.undo;
+    drop table leafcutter.origins;
+    drop function leafcutter.keep_for_undo;
+    alter table leafcutter.offsets drop column last_record;
     drop table leafcutter.resnapshots;
     drop table leafcutter.mappings;
     drop table leafcutter.older_rows;

@@ -8,7 +8,10 @@ use crate::{
 use leafcutter_sink::{
     model::Model,
     session::Session,
-    state::removal::{self, Contents},
+    state::{
+        removal::{self, Contents},
+        undo,
+    },
     target::own_columns::{self, Found, OwnColumns},
 };
 use serde::Serialize;
@@ -17,16 +20,16 @@ use tokio_postgres::Error;
 
 /// What keeps it from going.
 #[derive(Debug, Serialize)]
-pub(super) struct Dependent {
+pub(crate) struct Dependent {
     /// The object, in PostgreSQL's words.
-    pub(super) object: String,
+    pub(crate) object: String,
     /// In which way.
-    pub(super) why: String,
+    pub(crate) why: String,
 }
 
 /// What would go. Found out twice, it has to be the same.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Plan {
+pub(crate) struct Plan {
     columns: Found,
     schema: Contents,
 }
@@ -36,7 +39,7 @@ impl Plan {
     ///
     /// # Errors
     /// When PostgreSQL is lost.
-    pub(super) async fn of(session: &mut Session, model: &Model) -> Result<Self, Error> {
+    pub(crate) async fn of(session: &mut Session, model: &Model) -> Result<Self, Error> {
         Ok(Self {
             columns: own_columns::look(session, model).await?,
             schema: removal::contents(session).await?,
@@ -44,7 +47,7 @@ impl Plan {
     }
 
     /// What keeps it from going, since nothing of others goes along.
-    pub(super) fn dependents(&self) -> Vec<Dependent> {
+    pub(crate) fn dependents(&self) -> Vec<Dependent> {
         let of = |object: &String, why: String| Dependent {
             object: object.clone(),
             why,
@@ -61,21 +64,36 @@ impl Plan {
     }
 
     /// The functions that speak of what would go.
-    pub(super) fn mentions(&self) -> impl Iterator<Item = &String> {
+    pub(crate) fn mentions(&self) -> impl Iterator<Item = &String> {
         self.columns.functions.iter()
     }
 
     /// The statements, in their order.
-    pub(super) fn statements(&self) -> Vec<String> {
-        let columns = self.columns.tables.iter().map(OwnColumns::statement);
-        columns.chain(self.schema.statements()).collect()
+    pub(crate) fn statements(&self) -> Vec<String> {
+        let mut all = self.column_statements();
+        all.extend(self.schema_statements());
+        all
+    }
+
+    /// Those for triggers and columns.
+    pub(crate) fn column_statements(&self) -> Vec<String> {
+        self.columns.statements()
+    }
+
+    /// Those for the schema.
+    pub(crate) fn schema_statements(&self) -> Vec<String> {
+        self.schema.statements()
     }
 
     /// What would go, for a person.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let mut out = "This goes:\n\n".to_owned();
         for own in &self.columns.tables {
             let line = format!("{} of {}", own.columns.join(", "), own.table);
+            writeln!(out, "  {}", wrap("    ", &line).trim()).unwrap_or_default();
+        }
+        for table in &self.columns.triggers {
+            let line = format!("trigger {} of {table}", undo::TRIGGER);
             writeln!(out, "  {}", wrap("    ", &line).trim()).unwrap_or_default();
         }
         let names = |list: &[String]| {
@@ -92,7 +110,7 @@ impl Plan {
             names(&schema.tables)
         )];
         if !schema.functions.is_empty() {
-            parts.push(format!("its function {}", names(&schema.functions)));
+            parts.push(format!("its functions: {}", names(&schema.functions)));
         }
         for part in parts {
             writeln!(out, "  {}", wrap("    ", &part).trim()).unwrap_or_default();
