@@ -413,7 +413,7 @@ fn explain(model: &Model, error: TaskError) -> Failure {
                     "Kafka",
                     why,
                     "The topic was deleted and created anew: nobody knows what was in it. Begin again: \
-                 another --prefix, and the target emptied (README).",
+                     `leafcutter rollback`, then another `--prefix` (README).",
                 ),
             )
         }

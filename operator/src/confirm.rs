@@ -1,7 +1,68 @@
 //! What a person answers to a question on the terminal.
 
-use crate::show::Show;
-use leafcutter_runtime::shutdown::Shutdown;
+use crate::{
+    catalog::usage,
+    connect::State,
+    show::{Show, wrap},
+};
+use leafcutter_runtime::{report::Failure, shutdown::Shutdown};
+use std::io::IsTerminal as _;
+
+/// How a person answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// It is to be done.
+    Yes,
+    /// It is not.
+    No,
+    /// The program is to stop.
+    Interrupted,
+}
+
+/// Sees to it that somebody is there who can answer.
+///
+/// # Errors
+/// When nobody is.
+pub fn somebody(show: &Show<'_>, what: &str) -> Result<(), Failure> {
+    if show.json || !show.terminal || !std::io::stdin().is_terminal() {
+        return Err(usage(
+            what,
+            "this terminal",
+            "nobody is there to confirm",
+            "Say --yes, or --dry-run.",
+        ));
+    }
+    Ok(())
+}
+
+/// Has the person type the database's name.
+///
+/// # Errors
+/// When nobody is there, which is told as `what`, or PostgreSQL is lost.
+pub async fn named_database(
+    state: &State,
+    show: &mut Show<'_>,
+    shutdown: &Shutdown,
+    what: &str,
+) -> Result<Answer, Failure> {
+    somebody(show, what)?;
+    let row = state
+        .session
+        .client()
+        .query_one("select current_database()::text", &[])
+        .await;
+    let name: String = row.map_err(|error| state.lost(&error))?.get(0);
+    let text = "This cannot be undone. To go on, type the name of the database.";
+    show.text(&format!("\n{}", wrap("", text)));
+    let answer = asked(show, "> ", shutdown).await;
+    Ok(if shutdown.is_triggered() {
+        Answer::Interrupted
+    } else if answer == name {
+        Answer::Yes
+    } else {
+        Answer::No
+    })
+}
 
 /// The answer; nothing when the program is to stop.
 pub async fn asked(show: &mut Show<'_>, question: &str, shutdown: &Shutdown) -> String {

@@ -33,6 +33,7 @@ pub mod list;
 pub mod drift;
 pub mod verify;
 pub mod finish;
+pub mod rollback;
 pub mod dry_run;
 
 use dead_letters::settings::DeadLettersVerb;
@@ -64,6 +65,7 @@ pub async fn run(cli: Cli, show: &mut Show<'_>) -> Result<Exit, Failure> {
         },
         Verb::Verify(settings) => Box::pin(verify::run(*settings, show)).await,
         Verb::Finish(settings) => Box::pin(finish::run(*settings, show)).await,
+        Verb::Rollback(settings) => Box::pin(rollback::run(*settings, show)).await,
         Verb::Replay(settings) => Box::pin(replay::run(settings, show)).await,
         Verb::Resnapshot(settings) => Box::pin(resnapshot::run(*settings, show)).await,
         Verb::Pause(settings) => pause::run(&settings, show).await,

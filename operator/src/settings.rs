@@ -46,6 +46,7 @@ What happened, and which command:
   the consumers stopped (exit 6)   leafcutter resume, once the cause is mended
   did everything arrive            leafcutter verify
   may I cut over, and after it     leafcutter finish, days later finish --drop
+  not after all, or start over     leafcutter rollback
   what is in a topic               leafcutter peek
   there is no mapping yet          leafcutter draft
   which tables, how many rows      leafcutter list
@@ -78,6 +79,9 @@ pub enum Verb {
     /// End the migration: wait, compare, ready the tables; days later, --drop
     #[command(after_help = crate::finish::settings::HELP)]
     Finish(Box<crate::finish::FinishSettings>),
+    /// Before the application has moved: take back what was written
+    #[command(after_help = crate::rollback::settings::HELP)]
+    Rollback(Box<crate::rollback::RollbackSettings>),
     /// Apply topics again from their start, while the consumers run
     #[command(
         after_help = REPLAY_HELP,

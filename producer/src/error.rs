@@ -210,8 +210,8 @@ fn history_replaced(event: Version) -> Fault {
         format!("the event at {event}, which the checkpoint names"),
         "it was read from this source and is not in its oplog any more, as after a restore from a \
          backup: what was written since the backup is in PostgreSQL, and not in MongoDB",
-        "Point the producer at the cluster it began with, or begin again: another `--prefix`, and \
-         the target emptied (README).",
+        "Point the producer at the cluster it began with, or begin again: \
+         `leafcutter rollback`, then another `--prefix` (README).",
     )
 }
 
@@ -221,8 +221,8 @@ fn halted(what: &str, time: Version) -> Fault {
         format!("{what} at cluster time {time}"),
         "what is in PostgreSQL is left as it is; `--on-drop halt` says so",
         "If it was meant: start with `--on-drop ignore` to go past it, or remove the collection \
-         from the mapping. If the collection was created anew, begin again: another `--prefix`, \
-         and the target emptied (README).",
+         from the mapping. If the collection was created anew, begin again: \
+         `leafcutter rollback`, then another `--prefix` (README).",
     )
 }
 
@@ -231,8 +231,8 @@ fn event_too_large(why: String) -> Fault {
         "stopped at a change event that MongoDB cannot send",
         "the change stream",
         why,
-        "Make the document smaller, and begin again: another `--prefix`, and the target emptied \
-         (README).",
+        "Make the document smaller, and begin again: \
+         `leafcutter rollback`, then another `--prefix` (README).",
     )
 }
 

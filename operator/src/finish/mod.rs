@@ -8,10 +8,10 @@
 //! compare both any more.
 
 mod counted;
-mod drop;
+pub(crate) mod drop;
 mod files;
 mod markdown;
-mod refusal;
+pub(crate) mod refusal;
 pub mod report;
 mod session;
 pub(crate) mod settings;

@@ -12,10 +12,10 @@ use leafcutter_runtime::{
 use serde::Serialize;
 use std::fmt::Write as _;
 
-/// There is no mapping.
-pub(super) fn no_mapping() -> Failure {
+/// There is no mapping, and so `what` cannot be done.
+pub(crate) fn no_mapping(what: &str) -> Failure {
     let fault = Fault::new(
-        "could not finish",
+        what,
         "--mapping",
         "without the mapping nobody knows which tables are meant",
         "Give --mapping or LEAFCUTTER_MAPPING: the file that the consumers run with.",
@@ -41,7 +41,7 @@ struct Refusal<'a> {
 }
 
 /// The reasons, each on a line of its own.
-pub(super) fn listed(reasons: &[Reason]) -> String {
+pub(crate) fn listed(reasons: &[Reason]) -> String {
     let mut out = String::new();
     for reason in reasons {
         let wrapped = wrap("    ", &reason.words);
@@ -51,7 +51,7 @@ pub(super) fn listed(reasons: &[Reason]) -> String {
 }
 
 /// Says that nothing was done, and why.
-pub(super) fn refused(show: &mut Show<'_>, head: &str, reasons: &[Reason]) -> Exit {
+pub(crate) fn refused(show: &mut Show<'_>, head: &str, reasons: &[Reason]) -> Exit {
     if show.json {
         let because = reasons.iter().map(|reason| reason.words.as_str());
         show.json(&Refusal {
@@ -71,7 +71,7 @@ pub(super) fn refused(show: &mut Show<'_>, head: &str, reasons: &[Reason]) -> Ex
 }
 
 /// Says which reasons `--force` passes over.
-pub(super) fn forced(show: &mut Show<'_>, reasons: &[Reason]) {
+pub(crate) fn forced(show: &mut Show<'_>, reasons: &[Reason]) {
     if !show.json && !reasons.is_empty() {
         let head = show.paint.attention("Goes on by --force, although:");
         show.line(&head);
@@ -81,7 +81,7 @@ pub(super) fn forced(show: &mut Show<'_>, reasons: &[Reason]) {
 }
 
 /// Says that a person has stopped it, and with which command it is begun again.
-pub(super) fn interrupted(show: &mut Show<'_>, again: &str) -> Exit {
+pub(crate) fn interrupted(show: &mut Show<'_>, again: &str) -> Exit {
     if show.json {
         show.json(&Refusal {
             done: false,

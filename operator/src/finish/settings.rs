@@ -15,10 +15,11 @@ proves constraints that are `not valid`, and writes a report, as Markdown and as
 JSON. It changes nothing else, and may be run again. Then stop the programs, and
 point the application at PostgreSQL.
 
-Days later, --drop takes the columns lc_version, lc_document and lc_source and
-schema `leafcutter` away, in one transaction. It asks neither Kafka nor MongoDB.
-It refuses while consumers run, or when the last `finish` was not clean, and it
-drops nothing that somebody else made: views of these columns are named.
+Days later, --drop takes the columns lc_version, lc_document, lc_source and
+lc_written, the trigger leafcutter_undo and schema `leafcutter` away, in one
+transaction. It asks neither Kafka nor MongoDB. It refuses while consumers run,
+or when the last `finish` was not clean, and it drops nothing that somebody else
+made: views of these columns are named.
 
 Examples:
   leafcutter finish --dry-run

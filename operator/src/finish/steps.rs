@@ -80,7 +80,11 @@ pub(super) async fn run(
     let kafka = settings.kafka.0.clone().ok_or_else(no_kafka)?;
     let installation = settings.installation.clone();
     let watch = Watch::open(installation, &settings.postgres, kafka.clone()).await?;
-    let model = watch.catalog.model.clone().ok_or_else(no_mapping)?;
+    let model = watch
+        .catalog
+        .model
+        .clone()
+        .ok_or_else(|| no_mapping("could not finish"))?;
     let mongodb = &settings.mongodb;
     let is_named = mongodb.mongodb_uri.is_some() || mongodb.mongodb_uri_file.is_some();
     let source = if is_named || !settings.no_verify {

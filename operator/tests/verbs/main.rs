@@ -18,6 +18,7 @@ mod pause;
 mod plan;
 mod replay;
 mod retry;
+mod rollback;
 mod status;
 mod stops;
 mod tables;

@@ -120,7 +120,7 @@ fn mismatch(what: &str, why: String) -> Error {
             "the checkpoints topic and `--mongodb-uri`",
             why,
             "Versions of two histories cannot be compared. Point the producer at the cluster it \
-             began with, or begin again: another `--prefix`, and the target emptied (README).",
+             began with, or begin again: `leafcutter rollback`, then another `--prefix` (README).",
         ),
     )
 }

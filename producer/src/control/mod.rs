@@ -251,7 +251,7 @@ pub(crate) fn shorter(topic: &str) -> Fault {
         format!("topic `{topic}`"),
         "a partition ends before the offset of the last heartbeat: the topic was deleted and \
          created anew, or its broker has lost records",
-        "Begin again: another `--prefix`, and the target emptied (README).",
+        "Begin again: `leafcutter rollback`, then another `--prefix` (README).",
     )
 }
 

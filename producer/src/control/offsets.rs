@@ -123,7 +123,7 @@ pub(crate) fn other_partitions(topic: &str, found: usize, before: usize) -> Faul
             "it has {found} partitions, and had {before}: documents' records are in other \
              partitions now, and lose their order"
         ),
-        "Begin again: another `--prefix`, and the target emptied (README).",
+        "Begin again: `leafcutter rollback`, then another `--prefix` (README).",
     )
 }
 

@@ -191,7 +191,7 @@ async fn check_lost(settings: &Settings, missing: &[&Wanted], findings: &mut Fin
                 "could not go on: a data topic is gone",
                 format!("topic `{}`", collection.topic),
                 "the checkpoint says that its records were written, and it is not there any more",
-                "Begin again: another `--prefix`, and the target emptied (README).",
+                "Begin again: `leafcutter rollback`, then another `--prefix` (README).",
             ));
         }
     }

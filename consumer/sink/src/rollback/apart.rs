@@ -3,43 +3,17 @@
 //! Only what is known by name to have been made is taken away, and only with `restrict`. An index or a constraint
 //! that somebody else has put on such a column would go without a word; it is looked for before ([`made`]).
 
-use super::Place;
+use super::{Place, Prepared};
 use crate::{
-    names::{literal, qualified, quote},
+    names::{list, literal, qualified, quote},
     session::Session,
-    state::{
-        origins::{self, Found, PlaceRow},
-        undo,
-    },
+    state::origins::{self, Found, PlaceRow},
     target::own_columns::{self, Dependent},
 };
 use leafcutter_schemas::mapping::TableName;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::Error;
-
-/// Keeps the application's triggers from running; gives the statements that have them run again.
-pub(super) async fn rest_triggers(
-    session: &mut Session,
-    places: &[Place],
-) -> Result<Vec<String>, Error> {
-    const TRIGGERS: &str = "\
-        select w.name, g.tgname::text, g.tgenabled = 'A' from unnest($1::text[]) w (name) \
-        join pg_class c on c.oid = to_regclass(w.name) join pg_trigger g on g.tgrelid = c.oid \
-        where not g.tgisinternal and g.tgenabled in ('O', 'A') and g.tgparentid = 0 and g.tgname <> $2 \
-        and pg_has_role(c.relowner, 'usage') order by 1, 2";
-    let targets: Vec<&str> = places.iter().map(|place| place.target.as_str()).collect();
-    let mut again = Vec::new();
-    for row in session.query(TRIGGERS, &[&targets, &undo::TRIGGER]).await? {
-        let (table, name): (&str, &str) = (row.get(0), row.get(1));
-        let name = quote(name);
-        let rest = format!("alter table {table} disable trigger {name}");
-        session.batch(&rest).await?;
-        let always = if row.get(2) { "always " } else { "" };
-        again.push(format!("alter table {table} enable {always}trigger {name}"));
-    }
-    Ok(again)
-}
 
 /// Drops the foreign keys that were made on tables which were there.
 ///
@@ -119,39 +93,89 @@ pub struct Created {
     pub kept: Vec<String>,
 }
 
-/// Drops the tables that were created, where they are empty and it is `asked` for, and then their schemas.
+fn created_places(prepared: &Prepared) -> impl Iterator<Item = &Place> {
+    let all = with_origin(&prepared.places).filter(|(_, origin)| origin.found == Found::Created);
+    all.map(|(place, _)| place)
+}
+
+/// Drops those of these tables that no other table refers to; gives them.
+async fn drop_tables<'p>(
+    session: &mut Session,
+    mut places: Vec<&'p Place>,
+) -> Result<Vec<&'p Place>, Error> {
+    const REFERRED: &str = "\
+        select w.name from unnest($1::text[]) w (name) where exists (select 1 from pg_constraint k \
+        where k.contype = 'f' and k.confrelid = to_regclass(w.name) \
+        and k.conrelid <> all (select to_regclass(v.name)::oid from unnest($1::text[]) v (name)))";
+    loop {
+        let names: Vec<&str> = places.iter().map(|place| place.target.as_str()).collect();
+        let rows = session.query(REFERRED, &[&names]).await?;
+        if rows.is_empty() {
+            break;
+        }
+        let kept: BTreeSet<String> = rows.iter().map(|row| row.get(0)).collect();
+        places.retain(|place| !kept.contains(&place.target));
+    }
+    if !places.is_empty() {
+        let names = list(places.iter().map(|place| place.target.clone()));
+        let sql = format!("drop table {names} restrict");
+        session.batch(&sql).await?;
+    }
+    Ok(places)
+}
+
+/// Drops the tables that were created and have only rows of Leafcutter's, with these rows; gives their numbers.
+///
+/// # Errors
+/// As [`keys`].
+pub async fn whole(session: &mut Session, prepared: &Prepared) -> Result<Vec<usize>, Error> {
+    let whole = created_places(prepared).filter(|place| prepared.is_whole(place));
+    let dropped = drop_tables(session, whole.collect()).await?;
+    Ok(dropped.iter().map(|place| place.n).collect())
+}
+
+/// Drops the other tables that were created, where they are empty and it is `asked` for, and then their schemas.
+/// Tables that one which stays refers to stay with it.
 ///
 /// # Errors
 /// As [`keys`].
 pub async fn created(
     session: &mut Session,
-    places: &[Place],
+    prepared: &Prepared,
+    dropped: &[usize],
     asked: bool,
 ) -> Result<Created, Error> {
-    let (mut gone, mut all) = (Vec::new(), Created::default());
+    let mut empty = Vec::new();
+    for place in created_places(prepared).filter(|place| asked && !dropped.contains(&place.n)) {
+        let sql = format!("select not exists (select 1 from {})", place.target);
+        if session.query_one(&sql, &[]).await?.get(0) {
+            empty.push(place);
+        }
+    }
+    let late = drop_tables(session, empty).await?;
+    let is_gone =
+        |place: &Place| dropped.contains(&place.n) || late.iter().any(|other| other.n == place.n);
+    let mut all = Created::default();
     let mut schemas = BTreeSet::new();
-    let made = with_origin(places).filter(|(_, origin)| origin.found == Found::Created);
-    for (place, origin) in made {
-        let sql = format!("select exists (select 1 from {})", place.target);
-        if !asked || session.query_one(&sql, &[]).await?.get(0) {
+    for place in created_places(prepared) {
+        if !is_gone(place) {
             all.kept.push(place.shown.clone());
             continue;
         }
-        gone.push(place.target.clone());
         all.dropped.push(place.shown.clone());
-        if origin.made_schema {
-            schemas.insert(place.schema.clone());
+        if place
+            .origin
+            .as_ref()
+            .is_some_and(|origin| origin.made_schema)
+        {
+            schemas.insert(&place.schema);
         }
-    }
-    if !gone.is_empty() {
-        let sql = format!("drop table {} restrict", gone.join(", "));
-        session.batch(&sql).await?;
     }
     for schema in schemas {
         const USED: &str = "\
             select exists (select 1 from pg_depend d where d.refclassid = 'pg_namespace'::regclass \
             and d.refobjid = to_regnamespace($1)::oid)";
-        if !session.query_one(USED, &[&schema]).await?.get::<_, bool>(0) {
+        if !session.query_one(USED, &[schema]).await?.get::<_, bool>(0) {
             let sql = format!("drop schema if exists {schema} restrict");
             session.batch(&sql).await?;
         }

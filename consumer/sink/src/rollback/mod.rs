@@ -20,6 +20,7 @@
 pub mod apart;
 mod images;
 mod place;
+mod triggers;
 mod way;
 
 pub use images::Blocked;
@@ -31,6 +32,7 @@ use crate::{
     model::Model,
     names::{list, quote},
     session::Session,
+    state::origins::Found,
 };
 use images::Images;
 use serde::Serialize;
@@ -69,6 +71,18 @@ pub struct Prepared {
     pub blocked: Vec<Blocked>,
     /// Rows that refer to rows that go.
     pub in_the_way: Vec<InTheWay>,
+}
+
+impl Prepared {
+    /// Whether a table was created, and all of its rows are Leafcutter's: then it need not be emptied to be dropped.
+    fn is_whole(&self, place: &Place) -> bool {
+        let is_created = place
+            .origin
+            .as_ref()
+            .is_some_and(|origin| origin.found == Found::Created);
+        let count = self.counts.get(place.n);
+        is_created && count.is_some_and(|c| (c.untouched, c.overwritten, c.deleted) == (0, 0, 0))
+    }
 }
 
 /// Finds out what would be done, in temporary tables of the transaction. With `locks`, nobody writes to the
@@ -145,15 +159,23 @@ pub struct Done {
 }
 
 /// Does it. The application's own triggers rest meanwhile, where this user owns the table: a row comes back as
-/// it was, not as a trigger would have it.
+/// it was, not as a trigger would have it. Tables that were `dropped` with all their rows are only counted.
 ///
 /// # Errors
 /// When PostgreSQL refuses or is lost.
-pub async fn put_back(session: &mut Session, prepared: &Prepared) -> Result<Done, Error> {
-    let resting = apart::rest_triggers(session, &prepared.places).await?;
-    let row = session.query_one(&statement(prepared), &[]).await?;
+pub async fn put_back(
+    session: &mut Session,
+    prepared: &Prepared,
+    dropped: &[usize],
+) -> Result<Done, Error> {
+    let resting = triggers::rest(session, &prepared.places).await?;
+    let row = session
+        .query_one(&statement(prepared, dropped), &[])
+        .await?;
+    let left = dropped.iter().filter_map(|&n| prepared.counts.get(n));
+    let left: i64 = left.map(|count| count.written).sum();
     let done = Done {
-        deleted: row.get(0),
+        deleted: row.get::<_, i64>(0) + left,
         overwritten: row.get(1),
         inserted: row.get(2),
     };
@@ -166,11 +188,14 @@ pub async fn put_back(session: &mut Session, prepared: &Prepared) -> Result<Done
 }
 
 /// The one statement. A part that reads `deleted` or `updated` begins when that is known.
-fn statement(prepared: &Prepared) -> String {
+fn statement(prepared: &Prepared, dropped: &[usize]) -> String {
     let mut parts = Vec::new();
     let (mut deletes, mut updates, mut inserts) = (Vec::new(), Vec::new(), Vec::new());
     for (place, images) in prepared.places.iter().zip(&prepared.images) {
         let (n, target) = (place.n, &place.target);
+        if dropped.contains(&n) {
+            continue;
+        }
         parts.push(format!(
             "d{n} as (delete from {target} x using {} d where x.ctid = d.at and x.tableoid = d.part returning 1)",
             place.doomed()

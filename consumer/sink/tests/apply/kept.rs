@@ -7,6 +7,7 @@ use leafcutter_harness::record::version;
 use leafcutter_sink::{
     change::Outcome,
     connection::Connection,
+    ids::Generation,
     rollback,
     session::Session,
     sweep::{Deleter, Finder},
@@ -143,7 +144,8 @@ async fn back(world: &World, before: &[String]) {
     let prepared = prepared.unwrap();
     assert_eq!(prepared.blocked, []);
     assert_eq!(prepared.in_the_way, []);
-    rollback::put_back(&mut session, &prepared).await.unwrap();
+    let done = rollback::put_back(&mut session, &prepared, &[]).await;
+    done.unwrap();
     session.batch("commit").await.unwrap();
     assert_eq!(everything(world).await, before);
 }
@@ -296,7 +298,13 @@ async fn what_a_sweep_deletes_comes_back() {
     finder.see(&[] as &[RawDocumentBuf]).await.unwrap();
     assert_eq!(finder.find(version(9)).await.unwrap(), 2);
     let gone = finder.some(0, 1_000).await.unwrap();
-    let connection = Connection::new(world.config.clone(), "sweep", "g", "sweep", model);
+    let connection = Connection::new(
+        world.config.clone(),
+        "sweep",
+        "g",
+        "sweep",
+        (model, Generation::NONE),
+    );
     let mut deleter = Deleter::new(connection, collection, version(9));
     deleter.announce(1).await.unwrap();
     deleter.delete(&gone).await.unwrap();

@@ -9,24 +9,27 @@ mod plan;
 mod reasons;
 mod remove;
 
+pub(crate) use reasons::{of_others, still_runs};
+pub(crate) use remove::told;
+
 use super::{
     refusal::{forced, interrupted, no_mapping, refused},
     settings::FinishSettings,
 };
 use crate::{
-    catalog::{Catalog, usage},
-    confirm::asked,
+    catalog::Catalog,
+    confirm::{Answer, named_database},
     connect::State,
-    show::{Show, wrap},
+    show::Show,
 };
 use leafcutter_runtime::{
     exit::Exit,
     report::{Failure, Fault, Faults},
     shutdown::Shutdown,
 };
-use plan::{Dependent, Plan, Told};
+use plan::Told;
+pub(crate) use plan::{Dependent, Plan};
 use reasons::reasons;
-use std::io::IsTerminal as _;
 
 /// Drops.
 ///
@@ -43,7 +46,10 @@ pub(super) async fn run(
         &settings.installation.prefix,
         settings.installation.mapping.as_deref(),
     )?;
-    let model = catalog.model.clone().ok_or_else(no_mapping)?;
+    let model = catalog
+        .model
+        .clone()
+        .ok_or_else(|| no_mapping("could not finish"))?;
     let plan = Plan::of(&mut state.session, &model).await;
     let plan = plan.map_err(|error| state.lost(&error))?;
     let reasons = reasons(settings, &mut state, &catalog, &model, &plan).await?;
@@ -65,7 +71,7 @@ pub(super) async fn run(
         show.text(&plan.text());
     }
     if !settings.yes {
-        match confirmed(&state, show, shutdown).await? {
+        match named_database(&state, show, shutdown, "could not drop").await? {
             Answer::Yes => {}
             Answer::No => {
                 show.line("nothing was changed");
@@ -80,44 +86,6 @@ pub(super) async fn run(
     }
     told.done(show);
     Ok(Exit::Done)
-}
-
-enum Answer {
-    Yes,
-    No,
-    Interrupted,
-}
-
-/// Has the person type the database's name.
-async fn confirmed(
-    state: &State,
-    show: &mut Show<'_>,
-    shutdown: &Shutdown,
-) -> Result<Answer, Failure> {
-    if show.json || !show.terminal || !std::io::stdin().is_terminal() {
-        return Err(usage(
-            "could not drop",
-            "this terminal",
-            "nobody is there to confirm",
-            "Say --yes, or --dry-run.",
-        ));
-    }
-    let row = state
-        .session
-        .client()
-        .query_one("select current_database()::text", &[])
-        .await;
-    let name: String = row.map_err(|error| state.lost(&error))?.get(0);
-    let text = "This cannot be undone. To go on, type the name of the database.";
-    show.text(&format!("\n{}", wrap("", text)));
-    let answer = asked(show, "> ", shutdown).await;
-    Ok(if shutdown.is_triggered() {
-        Answer::Interrupted
-    } else if answer == name {
-        Answer::Yes
-    } else {
-        Answer::No
-    })
 }
 
 fn depended_on(plan: &Plan) -> Failure {

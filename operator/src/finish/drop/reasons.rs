@@ -40,22 +40,28 @@ pub(super) async fn reasons(
     let facts = facts::gather(state, group, Ok(ControlView::default())).await?;
     let (_, open) = judge(&facts, None, catalog, &settings.installation);
     reasons.extend(open.into_iter().filter(|r| r.about != About::Programs));
-    let others = facts.groups.iter().filter(|other| *other != group);
-    reasons.extend(others.map(|other| {
-        Reason::stored(format!(
-            "consumer group {other} has applied here, too, and its state goes with the schema"
-        ))
-    }));
-    reasons.extend(plan.mentions().map(|function| {
-        Reason::stored(format!(
-            "function {function} speaks of what would go: change it first, or see that nothing calls it"
-        ))
-    }));
+    reasons.extend(of_others(&facts.groups, group, plan));
     Ok(reasons)
 }
 
+/// What of others would go with the schema, or would miss it.
+pub(crate) fn of_others(groups: &[String], group: &str, plan: &Plan) -> Vec<Reason> {
+    let others = groups.iter().filter(|other| *other != group);
+    let groups = others.map(|other| {
+        Reason::stored(format!(
+            "consumer group {other} has applied here, too, and its state goes with the schema"
+        ))
+    });
+    let functions = plan.mentions().map(|function| {
+        Reason::stored(format!(
+            "function {function} speaks of what would go: change it first, or see that nothing calls it"
+        ))
+    });
+    groups.chain(functions).collect()
+}
+
 /// A consumer that keeps the schema in use.
-pub(super) fn still_runs(consumer: &ConsumerRow) -> Reason {
+pub(crate) fn still_runs(consumer: &ConsumerRow) -> Reason {
     Reason::stored(format!(
         "{} on {} was seen {} s ago: stop it first, and for good",
         consumer.id,

@@ -96,10 +96,11 @@ async fn attempt(
 }
 
 /// What PostgreSQL says, with the objects that it names.
-fn told(error: &Error) -> String {
+pub(crate) fn told(error: &Error) -> String {
+    let said = causes(error);
     let detail = error.as_db_error().and_then(|told| told.detail());
-    match detail {
-        Some(detail) => format!("{}: {}", causes(error), detail.replace('\n', "; ")),
-        None => causes(error),
+    match detail.filter(|detail| !said.contains(*detail)) {
+        Some(detail) => format!("{said}: {}", detail.replace('\n', "; ")),
+        None => said,
     }
 }

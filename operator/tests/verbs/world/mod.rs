@@ -110,13 +110,21 @@ impl World {
         target::migrate(&mut session, &model, start).await.unwrap();
     }
 
+    /// A session on which this was done.
+    pub(crate) async fn session(&self, sql: &str) -> tokio_postgres::Client {
+        let client = self.target.stack.postgres().await.unwrap();
+        client.batch_execute(sql).await.unwrap();
+        client
+    }
+
     /// A session of its own on the database, which PostgreSQL shows by this name.
     pub(crate) async fn client(&self, name: &str) -> Session {
         let config = session::config(&Secret::new(self.uri().to_owned())).unwrap();
         Session::open(&config, name).await.unwrap()
     }
 
-    fn uri(&self) -> &str {
+    /// Where PostgreSQL is.
+    pub(crate) fn uri(&self) -> &str {
         &self.target.stack.postgres_uri
     }
 

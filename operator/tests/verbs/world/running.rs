@@ -85,6 +85,11 @@ impl World {
         self.consumer = Some(self.run(mapping));
     }
 
+    /// Starts a consumer with this mapping and these flags.
+    pub(crate) fn start_with(&mut self, mapping: &str, flags: &[&str]) {
+        self.consumer = Some(self.run_with(mapping, flags));
+    }
+
     /// Starts a consumer beside the world's own.
     pub(crate) fn run(&self, mapping: &str) -> Running {
         self.run_with(mapping, &[])
