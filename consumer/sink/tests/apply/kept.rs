@@ -13,6 +13,7 @@ use leafcutter_sink::{
     sweep::{Deleter, Finder},
 };
 use std::sync::Arc;
+use uuid::Uuid;
 
 const MAPPING: &str = "
 version: 1
@@ -207,6 +208,30 @@ async fn deletes_take_rows_with_all_below_and_what_foreign_keys_delete() {
         "beds deleted 2, houses deleted 1, keys changed 1, locks deleted 1, rooms deleted 2"
     );
     back(&world, &before).await;
+}
+
+/// A foreign key's own action runs as the owner of its table, who may not even see schema `leafcutter`.
+#[tokio::test]
+async fn what_a_foreign_key_takes_is_kept_whoever_owns_the_table() {
+    let (mut world, _) = world().await;
+    let who = format!("owner_{}", Uuid::new_v4().simple());
+    world
+        .execute_all(&format!(
+            "create role {who}; alter table keys owner to {who}; alter table locks owner to {who}; \
+             update people set house = null where house = 1; update guests set house = null where house = 1"
+        ))
+        .await;
+    let before = everything(&world).await;
+    let deleted = world.each(&[delete_by("houses", 1, 1_i64)]).await;
+    assert_eq!(deleted, [Outcome::Deleted]);
+    let told = kept(&world).await;
+    assert!(told.contains("keys changed 1, locks deleted 1"), "{told}");
+    back(&world, &before).await;
+    world
+        .execute_all(&format!(
+            "alter table keys owner to current_user; alter table locks owner to current_user; drop role {who}"
+        ))
+        .await;
 }
 
 #[tokio::test]

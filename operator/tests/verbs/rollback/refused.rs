@@ -5,7 +5,7 @@ use crate::world::{Said, World, author, book};
 
 /// The application's tables, with rows of its own.
 const TABLES: &str = "\
-    create table authors (id bigint primary key, name varchar(20) not null, email text unique); \
+    create table authors (id bigserial primary key, name varchar(20) not null, email text unique); \
     create table books (id bigint primary key, title varchar(20) not null, author_id bigint \
         references authors (id)); \
     create table reviews (id bigint primary key, book_id bigint references books (id) on delete cascade); \
@@ -103,10 +103,16 @@ async fn what_the_application_does_meanwhile_is_its_own() {
             "update authors set name = 'edited' where id = 3; insert into authors values (4, 'fresh', 'four'); \
              insert into books values (4, 'fresh', 3); delete from books where id = 2; \
              alter table authors add column later text default 'new'; \
-             update authors set later = 'set' where id = 1; alter table authors rename column email to mail",
+             update authors set later = 'set' where id = 1; alter table authors rename column email to mail; \
+             select setval('authors_id_seq', 40)",
         )
         .await;
-    world.leafcutter(&["rollback", "--yes"]).ends_with(0);
+    // A row of the application's has a number behind the place of the sequence.
+    world
+        .leafcutter(&["rollback", "--yes"])
+        .ends_with(0)
+        .says("Sequence public.authors_id_seq stood at 1, and was left at 40")
+        .says("a row that stays has the number 4");
     assert_eq!(
         world.text(ROWS).await,
         "1 mine, 2 mine, 3 edited, 4 fresh|1 mine 1, 4 fresh 3"
