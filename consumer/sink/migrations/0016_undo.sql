@@ -30,10 +30,8 @@ create unique index undo_row on leafcutter.undo (table_name, row_hash);
 
 -- Its arguments: the table; the column that says whose a row is, if there is one; the hash of a row's key, as an
 -- expression. A row goes into text by its own types' output. What a session may set of that output is set here.
--- A foreign key's own action runs as the owner of its table, who need not know this schema, so it runs as the
--- owner of this schema; nobody else may make triggers of it, since its arguments are run.
 create function leafcutter.keep_for_undo() returns trigger
-  language plpgsql security definer
+  language plpgsql
   set search_path = pg_catalog, pg_temp
   set datestyle = 'ISO, YMD'
   set intervalstyle = 'postgres'
@@ -62,5 +60,4 @@ begin
     on conflict (table_name, row_hash) do nothing;
   return null;
 end $$;
-revoke all on function leafcutter.keep_for_undo() from public;
 update leafcutter.meta set layout = 16;

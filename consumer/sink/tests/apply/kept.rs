@@ -210,7 +210,8 @@ async fn deletes_take_rows_with_all_below_and_what_foreign_keys_delete() {
     back(&world, &before).await;
 }
 
-/// A foreign key's own action runs as the owner of its table, who may not even see schema `leafcutter`.
+/// A foreign key's own action runs as the owner of its table, who may not even see schema `leafcutter`; what it
+/// sets off runs as Leafcutter.
 #[tokio::test]
 async fn what_a_foreign_key_takes_is_kept_whoever_owns_the_table() {
     let (mut world, _) = world().await;
