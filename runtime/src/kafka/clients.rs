@@ -24,11 +24,13 @@ use std::{
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(10);
-/// How long Kafka may take to answer.
-const ANSWER: Duration = Duration::from_secs(5);
-/// Looks in a row at which a client does not reach Kafka and a new one does. librdkafka waits for 10 s at most
-/// between two attempts to connect.
-const MISSED_MAX: u32 = 4;
+/// How long Kafka may take to answer a client that is connected.
+const ANSWER: Duration = Duration::from_secs(2);
+/// How long it may take to answer a new one.
+const FIRST_ANSWER: Duration = Duration::from_secs(5);
+/// Looks in a row at which a client does not reach Kafka and a new one does: 20 s at least from the first to the
+/// last. librdkafka waits for 10 s at most between two attempts to connect.
+const MISSED_MAX: u32 = 3;
 
 /// A client that can be asked whether it reaches Kafka.
 pub trait Reach: Send + Sync {
@@ -96,7 +98,8 @@ impl ClientsWatch {
     fn is_there(&self) -> bool {
         let config = self.kafka.reader_config("leafcutter-probe").ok();
         let probe = config.and_then(|config| config.create_with_context(LogContext).ok());
-        probe.is_some_and(|probe: BaseConsumer<LogContext>| probe.reaches(&self.topic, ANSWER))
+        probe
+            .is_some_and(|probe: BaseConsumer<LogContext>| probe.reaches(&self.topic, FIRST_ANSWER))
     }
 
     /// False where the shutdown has come.
@@ -163,7 +166,7 @@ mod tests {
             consumer("127.0.0.1:1"),
         );
         let quick = Duration::from_millis(500);
-        assert!(near.reaches("t", ANSWER));
+        assert!(near.reaches("t", FIRST_ANSWER));
         assert!(!far.reaches("t", quick));
         let watch = |brokers: &str| ClientsWatch {
             kafka: KafkaSettings::new(brokers),
