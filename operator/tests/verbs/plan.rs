@@ -3,13 +3,12 @@
 use crate::{
     again::{self, MAPPING, WIDER, converges},
     live::{self, Live},
-    world::{Running, STRICT, World, author, book},
+    world::{BACK_TO_13, Running, STRICT, World, author, book},
 };
 use bson::doc;
 use leafcutter_harness::{probe, record};
 use leafcutter_runtime::{exit::Exit, report::Failure};
 use leafcutter_schemas::operation::Operation;
-use leafcutter_sink::state::schema::LAYOUT;
 use std::time::Duration;
 
 const GENERATIONS: &str =
@@ -408,13 +407,7 @@ async fn a_database_of_an_earlier_version_notes_its_mapping_first() {
     world.start("strict.yaml");
     world.applied().await;
     world.stop();
-    world
-        .text(&format!(
-            "drop table leafcutter.mappings; drop table leafcutter.older_rows; \
-             update leafcutter.meta set layout = {} where layout = {LAYOUT}",
-            LAYOUT - 1
-        ))
-        .await;
+    world.text(BACK_TO_13).await;
     let apply = ["plan", "--apply", "--yes"];
     let refused = world
         .leafcutter_with(&world.file("born.yaml"), &apply)

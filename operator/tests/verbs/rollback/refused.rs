@@ -1,7 +1,8 @@
 //! What a rollback refuses, what it leaves to the application, and where not everything can come back.
 
 use super::{assert_same, dump};
-use crate::world::{Said, World, author, book};
+use crate::world::{BACK_TO_13, Said, World, author, book};
+use leafcutter_sink::state::schema::LAYOUT;
 
 /// The application's tables, with rows of its own.
 const TABLES: &str = "\
@@ -192,23 +193,20 @@ async fn a_table_that_one_which_stays_refers_to_stays_with_it() {
     world.end().await;
 }
 
-/// What a database has that an earlier version has migrated and filled.
-const EARLIER: &str = "\
-    drop trigger leafcutter_undo on authors; drop trigger leafcutter_undo on books; \
-    drop trigger leafcutter_undo on reviews; drop function leafcutter.keep_for_undo; \
-    drop table leafcutter.undo, leafcutter.origins; update leafcutter.meta set layout = 13";
-
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_earlier_version_has_not_kept_is_told() {
     let (mut world, _) = written().await;
-    world.text(EARLIER).await;
+    world.text(BACK_TO_13).await;
     world
         .leafcutter(&["rollback", "--yes"])
         .ends_with(4)
         .says("its layout is 13");
     world.start("strict.yaml");
     world
-        .wait_for("select max(layout) from leafcutter.meta", "14")
+        .wait_for(
+            "select max(layout) from leafcutter.meta",
+            &LAYOUT.to_string(),
+        )
         .await;
     world
         .wait_for(

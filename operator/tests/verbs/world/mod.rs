@@ -53,6 +53,12 @@ pub(crate) fn mended() -> String {
 
 /// Partitions of each data topic.
 pub(crate) const PARTITIONS: i32 = 2;
+/// Brings the state to what it was before mappings and the application's rows were noted.
+pub(crate) const BACK_TO_13: &str = "\
+    drop function leafcutter.keep_for_undo cascade; \
+    drop table leafcutter.undo, leafcutter.origins, leafcutter.mappings, leafcutter.older_rows; \
+    alter table leafcutter.offsets drop column last_record; \
+    update leafcutter.meta set layout = 13";
 
 pub(crate) struct World {
     pub(crate) prefix: String,
