@@ -62,7 +62,7 @@ pub(super) fn acls(model: &Model, settings: &CheckSettings) -> Vec<Acl> {
             CONSUMER,
             std::slice::from_ref(&data),
             &["DescribeConfigs"],
-            "How large a record may be.",
+            "How large a record may be, and for how long Kafka keeps it.",
         ),
         topics(
             CONSUMER,
