@@ -141,6 +141,8 @@ async fn what_waits_for_half_of_kafkas_time_is_an_alarm() {
     let over = |name: &str| format!("leafcutter_retention_half_over{{collection=\"{name}\"}}");
     assert_eq!(running.metric(&over("books")), 1.0);
     assert_eq!(running.metric(&over("authors")), 0.0);
+    let told = "select bool_or(problem like '%lengthen retention.ms%') from leafcutter.consumers";
+    world.wait_for(told, "t").await;
     world.leafcutter(&["status"]).says("lengthen retention.ms");
     world.leafcutter(&["resume", "books"]).ends_with(0);
     world.applied().await;
