@@ -22,10 +22,13 @@ use std::{
     sync::Arc,
 };
 use time::OffsetDateTime;
+use tracing::{Metadata, Subscriber};
 use tracing_subscriber::{
-    EnvFilter, Layer, Registry,
-    fmt::{MakeWriter, format::Writer, time::FormatTime},
+    EnvFilter, Layer,
+    filter::{LevelFilter, ParseError, Targets},
+    fmt::{MakeWriter, format::Writer, time::FormatTime, writer::MakeWriterExt as _},
     layer::SubscriberExt as _,
+    registry::LookupSpan,
     util::SubscriberInitExt as _,
 };
 
@@ -101,32 +104,35 @@ pub fn init(
         LogFormat::Plain => false,
         LogFormat::Json => true,
     };
-    let shown = filter(&format!("{level},{RUN_LOG}=off")).map_err(fault)?;
-    let mut layers = vec![
-        layer(std::io::stderr, json, terminal)
-            .with_filter(shown)
-            .boxed(),
-    ];
-    if let Some((path, level)) = file {
-        let opened = File::options().create(true).append(true).open(path);
-        let opened = opened.map_err(|error| {
-            let place = format!("`{}`", path.display());
-            let next = "Name a file in a folder that is there and that this user may write to.";
-            Fault::new(
-                "could not open the log file",
-                place,
-                error.to_string(),
-                next,
-            )
-        })?;
-        let kept = filter(&format!("{level},{RUN_LOG}=info")).map_err(fault)?;
-        layers.push(
-            layer(Arc::new(opened), json, false)
-                .with_filter(kept)
-                .boxed(),
-        );
-    }
-    let installed = tracing_subscriber::registry().with(layers).try_init();
+    let (level, file) = match file {
+        None => (format!("{level},{RUN_LOG}=off"), None),
+        Some((path, kept)) => {
+            let opened = File::options().create(true).append(true).open(path);
+            let opened = opened.map_err(|error| {
+                let place = format!("`{}`", path.display());
+                let next = "Name a file in a folder that is there and that this user may write to.";
+                let what = "could not open the log file";
+                Fault::new(what, place, error.to_string(), next)
+            })?;
+            let most = more(level, kept);
+            (format!("{most},{RUN_LOG}=info"), Some((opened, level)))
+        }
+    };
+    let filter = filter(&level).map_err(fault)?;
+    let registry = tracing_subscriber::registry().with(filter);
+    let installed = match file {
+        None => registry
+            .with(layer(std::io::stderr, json, terminal))
+            .try_init(),
+        Some((file, level)) => {
+            let shown = shown(level).map_err(fault)?;
+            let stderr = std::io::stderr.with_filter(shown);
+            registry
+                .with(layer(stderr, json, terminal))
+                .with(layer(Arc::new(file), json, false))
+                .try_init()
+        }
+    };
     installed.map_err(|error| fault(error.to_string()))?;
     log_panics();
     let version = env!("CARGO_PKG_VERSION");
@@ -136,8 +142,27 @@ pub fn init(
     Ok(())
 }
 
-fn layer<W>(writer: W, json: bool, ansi: bool) -> Box<dyn Layer<Registry> + Send + Sync>
+/// What lets through all that either does. Of two levels in one filter the later one prevails.
+fn more(one: &str, other: &str) -> String {
+    match (one.parse::<LevelFilter>(), other.parse::<LevelFilter>()) {
+        (Ok(one), Ok(other)) => one.max(other).to_string(),
+        _ => format!("{one},{other}"),
+    }
+}
+
+/// What is shown beside a file that takes more. It is left to the writer: a filter of each layer would lose the
+/// event that follows a question whether some other one is wanted (tracing issue 2519), which librdkafka's
+/// clients ask when they are made.
+fn shown(level: &str) -> Result<impl Fn(&Metadata<'_>) -> bool + use<>, String> {
+    let targets: Targets = format!("{QUIET},{level},{RUN_LOG}=off")
+        .parse()
+        .map_err(|error: ParseError| error.to_string())?;
+    Ok(move |event: &Metadata<'_>| targets.would_enable(event.target(), event.level()))
+}
+
+fn layer<S, W>(writer: W, json: bool, ansi: bool) -> Box<dyn Layer<S> + Send + Sync>
 where
+    S: Subscriber + for<'s> LookupSpan<'s>,
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let layer = tracing_subscriber::fmt::layer()
@@ -217,7 +242,8 @@ mod tests {
     use std::io::{self, Write};
     use std::sync::{Arc, Mutex};
 
-    use super::filter;
+    use super::{RUN_LOG, filter, layer, more, shown as shown_beside};
+    use tracing_subscriber::{fmt::writer::MakeWriterExt as _, layer::SubscriberExt as _};
 
     #[derive(Clone, Default)]
     struct Lines(Arc<Mutex<Vec<u8>>>);
@@ -257,6 +283,45 @@ mod tests {
             asked.contains("ours") && asked.contains("theirs"),
             "{asked}"
         );
+    }
+
+    /// Also the line after a question whether a line would be wanted, which is how clients of Kafka begin.
+    #[test]
+    fn a_log_file_takes_more_than_the_terminal_and_neither_loses_a_line() {
+        let (terminal, file) = (Lines::default(), Lines::default());
+        let writer = |lines: &Lines| {
+            let lines = lines.clone();
+            move || lines.clone()
+        };
+        let shown = writer(&terminal).with_filter(shown_beside("warn").unwrap());
+        let subscriber = tracing_subscriber::registry()
+            .with(filter(&format!("info,{RUN_LOG}=info")).unwrap())
+            .with(layer(shown, true, false))
+            .with(layer(writer(&file), true, false));
+        tracing::subscriber::with_default(subscriber, || {
+            assert!(!tracing::enabled!(target: "librdkafka", tracing::Level::DEBUG));
+            tracing::warn!("first");
+            tracing::info!("second");
+            tracing::info!(target: RUN_LOG, "third");
+        });
+        let lines = |lines: &Lines| String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let (terminal, file) = (lines(&terminal), lines(&file));
+        assert!(terminal.contains("first"), "{terminal}");
+        assert!(
+            !terminal.contains("second") && !terminal.contains("third"),
+            "{terminal}"
+        );
+        for line in ["first", "second", "third"] {
+            assert!(file.contains(line), "{file}");
+        }
+    }
+
+    #[test]
+    fn of_two_levels_the_one_that_lets_more_through_counts() {
+        assert_eq!(more("warn", "info"), "info");
+        assert_eq!(more("debug", "info"), "debug");
+        let both = filter(&more("warn,leafcutter_sink=debug", "info")).unwrap();
+        assert!(both.to_string().ends_with("info"), "{both}");
     }
 
     #[test]
