@@ -22,7 +22,7 @@ use rdkafka::{
     client::DefaultClientContext,
     config::FromClientConfig as _,
     consumer::{BaseConsumer, Consumer as _},
-    error::KafkaResult,
+    error::{KafkaError, KafkaResult},
 };
 use std::{
     collections::BTreeMap,
@@ -61,29 +61,34 @@ impl RetentionWatch {
     pub async fn run(self) {
         self.young.set(true, "");
         let mut clients = None;
+        let mut told = false;
         while self.shutdown.sleep(EVERY).await {
             if clients.is_none() {
                 clients = self.connect().ok();
             }
             let Some(open) = &clients else { continue };
             match self.look(open).await {
-                Ok(old) => self.tell(&old),
+                Ok(old) => {
+                    told = false;
+                    self.tell(&old);
+                }
                 // Who may not ask has no alarm; that Kafka is away is said elsewhere.
                 Err(error) => {
                     clients = None;
-                    tracing::debug!(
-                        error = explain(&error),
-                        "cannot look how old unread records are"
-                    );
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::warn!(
+                            error = explain(&error),
+                            "cannot look how old unread records are"
+                        );
+                    }
                 }
             }
         }
     }
 
     fn connect(&self) -> KafkaResult<Clients> {
-        let invalid = |fault: leafcutter_runtime::report::Fault| {
-            rdkafka::error::KafkaError::Subscription(fault.to_string())
-        };
+        let invalid =
+            |fault: leafcutter_runtime::report::Fault| KafkaError::Subscription(fault.to_string());
         let id = "leafcutter-consumer-retention";
         let admin = self.kafka.admin_config(id).map_err(invalid)?;
         let reader = self.kafka.reader_config(id).map_err(invalid)?;
@@ -144,8 +149,11 @@ async fn retention(
     let options = AdminOptions::new().request_timeout(Some(ANSWER));
     let topic = [ResourceSpecifier::Topic(topic)];
     let described = admin.describe_configs(&topic, &options).await?;
-    let resource = described.into_iter().next();
-    let resource = resource.and_then(Result::ok);
+    let resource = match described.into_iter().next() {
+        Some(Err(code)) => return Err(KafkaError::AdminOp(code)),
+        Some(Ok(resource)) => Some(resource),
+        None => None,
+    };
     let value = resource.and_then(|resource| resource.get("retention.ms")?.value.clone());
     // -1 is for ever.
     let milliseconds = value.and_then(|value| value.parse::<u64>().ok());
@@ -168,12 +176,14 @@ fn is_old(
     }
     let found = reader.offsets_for_times(times, ANSWER)?;
     for &(number, next) in positions {
-        let found = found.find_partition(topic, number);
-        let first_younger = match found.map(|element| element.offset()) {
-            Some(Offset::Offset(offset)) => offset,
+        let Some(found) = found.find_partition(topic, number) else {
+            continue;
+        };
+        found.error()?;
+        let first_younger = match found.offset() {
+            Offset::Offset(offset) => offset,
             // None is younger.
-            Some(Offset::End) => reader.fetch_watermarks(topic, number, ANSWER)?.1,
-            _ => continue,
+            _ => reader.fetch_watermarks(topic, number, ANSWER)?.1,
         };
         if next < first_younger {
             return Ok(true);
