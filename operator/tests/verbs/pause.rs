@@ -128,8 +128,17 @@ async fn what_waits_for_half_of_kafkas_time_is_an_alarm() {
     let name = world.topic("books");
     let kept = AlterConfig::new(ResourceSpecifier::Topic(&name)).set("retention.ms", "2000");
     let admin = topic::admin(world.kafka()).unwrap();
-    let altered = admin.alter_configs([&kept], &AdminOptions::new()).await;
-    assert!(altered.unwrap().iter().all(Result::is_ok));
+    probe::until(
+        Duration::from_secs(60),
+        "the topic's new retention",
+        async || {
+            let altered = admin.alter_configs([&kept], &AdminOptions::new()).await;
+            let is_done = altered.is_ok_and(|topics| topics.iter().all(Result::is_ok));
+            Ok(is_done.then_some(()))
+        },
+    )
+    .await
+    .unwrap();
     // The topic of the authors keeps its records, and what is applied may go.
     world.send(0, &book(1, 11, "On Machines", 1)).await;
     running
