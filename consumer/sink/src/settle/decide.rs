@@ -134,13 +134,15 @@ pub(super) async fn refuse_suppressed(
 }
 
 /// Decides all candidates that were tried and wait still; gives the dead letters of those that are due,
-/// listed.
+/// listed. What is given up already has one, which Kafka has: only why it waits is written down anew, since
+/// another parent may be missing than the one of which its dead letter tells.
 pub(super) async fn decide_all(
     t: &mut Attempt<'_>,
     policy: &OrphanPolicy,
 ) -> Result<Vec<DueDeadLetter>, ApplyError> {
     let model = t.model;
     let mut all = Vec::new();
+    let mut before = Vec::new();
     let mut of_others = Vec::new();
     for candidate in t.candidates.iter() {
         let (Standing::Waits(blocker) | Standing::LacksRows(_, blocker)) = candidate.standing()
@@ -154,6 +156,10 @@ pub(super) async fn decide_all(
         let Some(due) = due(model, parked, blocker, policy) else {
             continue;
         };
+        if parked.orphan {
+            before.push(due);
+            continue;
+        }
         if blocker == Blocker::OtherDocument
             && let Some(key) = candidate.row_key(t.rows)
         {
@@ -169,6 +175,15 @@ pub(super) async fn decide_all(
     }
     for due in &all {
         due.list(t).await?;
+    }
+    if !before.is_empty() {
+        let mut records = Origins::default();
+        for due in &before {
+            let origin = &due.origin;
+            records.push(&origin.topic, origin.partition, origin.offset);
+        }
+        let reasons: Vec<&Reason> = before.iter().map(|due| &due.reason).collect();
+        dead_letters::correct(t.session, &records, &reasons).await?;
     }
     Ok(all)
 }
@@ -221,14 +236,15 @@ pub(super) fn is_set_null(model: &Model, parked: &Parked, policy: &OrphanPolicy)
         && parent_never_comes(model, parked, policy)
 }
 
-/// The dead letter of a document that has waited long enough; none while it has not.
+/// The dead letter of a document that has waited long enough, also of one that was given up before; none while
+/// it has not.
 fn due(
     model: &Model,
     parked: &Parked,
     blocker: Blocker,
     policy: &OrphanPolicy,
 ) -> Option<DueDeadLetter> {
-    if parked.orphan || !waited_enough(parked, policy) {
+    if !waited_enough(parked, policy) {
         return None;
     }
     let waiting = waiting::describe(model, parked.row.table, blocker);

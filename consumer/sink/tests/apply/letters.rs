@@ -172,3 +172,51 @@ collections:
         ]
     );
 }
+
+/// A document lacks two parents, and its dead letter names one; that one comes.
+#[tokio::test]
+async fn letter_of_a_document_that_lacks_two_parents_names_the_one_that_is_still_missing() {
+    let mapping = "version: 1
+database: finlit
+collections:
+  learners:
+    table: learners
+    key: id
+    columns: { id: { path: _id, type: text } }
+  items:
+    table: items
+    key: id
+    columns: { id: { path: _id, type: text } }
+  pairs:
+    table: pairs
+    key: id
+    columns:
+      id: { path: _id, type: text }
+      first_id: { path: first, type: text, references: { table: learners } }
+      second_id: { path: second, type: text, references: { table: items } }
+";
+    const LETTERS: &str = "select \"offset\", column_name, message like '%' || column_name || '%' as named, \
+                           state from leafcutter.dead_letters order by 1";
+    let only_id = |collection, version, id: &str| put(collection, version, doc! { "_id": id });
+    let both = |version, id: &str| {
+        let document = doc! { "_id": id, "first": "a", "second": "b" };
+        put("pairs", version, document)
+    };
+    let mut world = World::with(mapping).await;
+    world.each(&[both(2, "x"), both(3, "y")]).await;
+    world.settle_at_once().await;
+    let of = |column: &str, state: &str| {
+        rows![
+            { offset: 0, column_name: column, named: true, state: state },
+            { offset: 1, column_name: column, named: true, state: state },
+        ]
+    };
+    assert_eq!(world.rows(LETTERS).await, of("first_id", "open"));
+    world.each(&[only_id("learners", 4, "a")]).await;
+    world.settle_at_once().await;
+    assert_eq!(world.rows(LETTERS).await, of("second_id", "open"));
+    // Nothing was sent a second time, and what comes still heals both.
+    world.each(&[only_id("items", 5, "b")]).await;
+    assert_eq!(world.count("pairs").await, 2);
+    assert_eq!(world.rows(LETTERS).await, of("second_id", "superseded"));
+}

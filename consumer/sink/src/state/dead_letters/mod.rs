@@ -18,7 +18,10 @@ pub use of_documents::{DocumentLetter, of_documents};
 use super::{KeyVersion, Origins, columns, is_key};
 use crate::{guard::sql, session::Session};
 use find::FILTER;
-use leafcutter_schemas::{dead_letter::Reason, version::Version};
+use leafcutter_schemas::{
+    dead_letter::{Reason, Stage},
+    version::Version,
+};
 use tokio_postgres::Error;
 
 /// Whether any dead letter is open, as an expression.
@@ -226,6 +229,43 @@ pub async fn lock_open(
         .iter()
         .map(|row| (row.get(0), row.get(1), row.get(2)))
         .collect())
+}
+
+/// Why the open dead letters of documents that are given up wait now: of each record the reason and its
+/// column, in place of what the settling task found before.
+///
+/// # Errors
+/// As [`list`].
+pub async fn correct(
+    session: &mut Session,
+    records: &Origins<'_>,
+    reasons: &[&Reason],
+) -> Result<(), Error> {
+    const CORRECT: &str = "\
+        update leafcutter.dead_letters d set reason = k.r, column_name = k.c, path = k.a, message = k.m \
+        from unnest($1::text[], $2::int[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[]) \
+        as k(t, p, o, r, c, a, m) \
+        where d.topic = k.t and d.partition = k.p and d.\"offset\" = k.o and d.state = 'open' and d.stage = $8 \
+        and (d.reason, d.column_name) is distinct from (k.r, k.c)";
+    let each = |part: fn(&Reason) -> Option<&str>| -> Vec<Option<&str>> {
+        reasons.iter().map(|reason| part(reason)).collect()
+    };
+    session
+        .execute(
+            CORRECT,
+            &[
+                &records.topics,
+                &records.partitions,
+                &records.offsets,
+                &each(|reason| Some(&reason.code)),
+                &each(|reason| reason.column.as_deref()),
+                &each(|reason| reason.path.as_deref()),
+                &each(|reason| Some(&reason.message)),
+                &Stage::Settle.as_str(),
+            ],
+        )
+        .await
+        .map(drop)
 }
 
 /// Writes down why a dead letter stays open; it keeps the mapping of its first reason while it only
