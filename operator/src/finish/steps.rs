@@ -113,7 +113,8 @@ impl Steps<'_> {
         if let Some(fault) = status.kafka.as_ref().filter(|_| !self.settings.force) {
             return Err(Failure::one(Exit::Preflight, fault.clone()));
         }
-        let lasts = |reason: &Reason| reason.about != About::Passing;
+        // Whether what a consumer has said lasts shows while it is waited.
+        let lasts = |reason: &Reason| !matches!(reason.about, About::Passing | About::Said);
         let lasting: Vec<Reason> = reasons.into_iter().filter(lasts).collect();
         if !lasting.is_empty() && !self.settings.force {
             return Ok(refused(show, "not ready to cut over", &lasting));

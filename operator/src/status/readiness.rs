@@ -15,6 +15,8 @@ const LAG_MAX: i64 = 10;
 pub enum About {
     /// Whether the programs run, and what only they can tell: it says nothing of what is stored.
     Programs,
+    /// What a consumer has said of itself a moment ago: it may be over, and the next word says so.
+    Said,
     /// Something on its way: it passes by itself.
     Passing,
     /// What is stored: it stays until somebody mends it.
@@ -44,6 +46,13 @@ impl Reason {
         Self {
             words: words.into(),
             about: About::Passing,
+        }
+    }
+
+    fn said(words: impl Into<String>) -> Self {
+        Self {
+            words: words.into(),
+            about: About::Said,
         }
     }
 
@@ -206,7 +215,7 @@ fn consumers_not_ready(report: &Report, reasons: &mut Vec<Reason>) {
     for consumer in alive {
         if let Some(problem) = &consumer.problem {
             let words = format!("{} waits: {problem}", consumer.id);
-            reasons.push(Reason::programs(words));
+            reasons.push(Reason::said(words));
         }
     }
 }

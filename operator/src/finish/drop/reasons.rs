@@ -39,7 +39,10 @@ pub(super) async fn reasons(
     // What only the programs can tell is left out: they are gone by now.
     let facts = facts::gather(state, group, Ok(ControlView::default())).await?;
     let (_, open) = judge(&facts, None, catalog, &settings.installation);
-    reasons.extend(open.into_iter().filter(|r| r.about != About::Programs));
+    reasons.extend(
+        open.into_iter()
+            .filter(|r| !matches!(r.about, About::Programs | About::Said)),
+    );
     reasons.extend(of_others(&facts.groups, group, plan));
     Ok(reasons)
 }

@@ -231,6 +231,22 @@ async fn what_is_not_ready_is_refused_with_its_reasons_and_force_does_what_it_ca
     live.end().await;
 }
 
+/// A consumer says at most a second later that it goes on again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_consumer_said_before_a_person_let_it_go_on_is_no_reason() {
+    let (live, producer, consumer) = running(10).await;
+    let pause = ["pause", "--all", "--reason", "a new index"];
+    live.leafcutter(&pause).await.ends_with(0);
+    let said = "select count(*) from leafcutter.consumers where problem like '%a new index%'";
+    live.wait_for(said, "1").await;
+    finish(&live, &[]).await.ends_with(6).says("a new index");
+    live.leafcutter(&["resume"]).await.ends_with(0);
+    finish(&live, &[]).await.ends_with(0).says("\nclean\n");
+    consumer.stop();
+    producer.stop();
+    live.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn it_waits_until_what_the_source_has_is_applied() {
     let (live, producer, consumer) = running(10).await;
