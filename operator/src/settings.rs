@@ -21,13 +21,19 @@ use std::{path::PathBuf, time::Duration};
 #[command(name = "leafcutter", version, after_help = AFTER_HELP, max_term_width = 80)]
 pub struct Cli {
     /// Answer in JSON
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 900)]
     pub json: bool,
     /// What is logged to stderr: error, warn, info, debug, trace
-    #[arg(long, global = true, default_value = "error", value_name = "LEVEL")]
+    #[arg(
+        long,
+        global = true,
+        default_value = "error",
+        value_name = "LEVEL",
+        display_order = 900
+    )]
     pub log: String,
     /// Keep a log in this file: what was run, its steps, how it ended
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", display_order = 900)]
     pub log_file: Option<PathBuf>,
     /// What to do.
     #[command(subcommand)]

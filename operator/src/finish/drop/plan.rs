@@ -198,8 +198,9 @@ impl<'a> Told<'a> {
             counted(number(self.columns.len()), "table")
         );
         show.text(&format!("\n{}", wrap("", &text)));
-        let never = "Never start the consumers again: they would begin anew, and write old documents over \
-                     what the application has written. Topics of this prefix can be deleted now.";
+        let never = "Never start the consumers again: once Kafka has forgotten their group, they would begin \
+                     anew, and write old documents over what the application has written. Topics of this \
+                     prefix can be deleted now.";
         let never = show.paint.attention(&wrap("", never));
         show.text(&never);
     }
