@@ -1,12 +1,13 @@
 //! A person pauses collections, and lets them go on.
 
-use crate::world::{Running, World, author, book};
+use crate::world::{World, author, book};
 use leafcutter_harness::{probe, topic};
 use rdkafka::admin::{AdminOptions, AlterConfig, ResourceSpecifier};
 use std::time::Duration;
 
 const AUTHORS: &str = "select count(*) from authors";
 const BOOKS: &str = "select count(*) from books";
+const PAUSED: &str = "leafcutter_paused{collection=\"books\"}";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paused_collection_waits_over_restarts_and_the_others_go_on() {
@@ -29,7 +30,7 @@ async fn a_paused_collection_waits_over_restarts_and_the_others_go_on() {
     running
         .until_ready_says(503, "running: books paused by a person since")
         .await;
-    until_paused(&running, true).await;
+    running.until_metric(PAUSED, 1.0).await;
     world.send(0, &book(1, 11, "On Machines", 1)).await;
     world.send(1, &book(2, 11, "Notes", 1)).await;
     world.send(0, &author(2, 11, "Bea")).await;
@@ -60,7 +61,7 @@ async fn a_paused_collection_waits_over_restarts_and_the_others_go_on() {
     world.wait_for(BOOKS, "2").await;
     world.applied().await;
     running.until_ready_says(200, "").await;
-    until_paused(&running, false).await;
+    running.until_metric(PAUSED, 0.0).await;
     world
         .leafcutter(&["resume"])
         .ends_with(0)
@@ -101,17 +102,6 @@ async fn all_is_paused_and_resumed_as_a_whole() {
     world.end().await;
 }
 
-/// Whether `books` is paused, by the metrics. All consumers of this process share them, so another test's
-/// shows too, until it looks again.
-async fn until_paused(running: &Running, paused: bool) {
-    probe::until(Duration::from_secs(60), "the metric", async || {
-        let shown = running.metric("leafcutter_paused{collection=\"books\"}");
-        Ok(((shown > 0.5) == paused).then_some(()))
-    })
-    .await
-    .unwrap();
-}
-
 /// Kafka removes what nobody has applied. A person hears of it when half of the time is over.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waits_for_half_of_kafkas_time_is_an_alarm() {
@@ -124,7 +114,9 @@ async fn what_waits_for_half_of_kafkas_time_is_an_alarm() {
     world
         .leafcutter(&["pause", "books", "--reason", "a new index"])
         .ends_with(0);
-    until_paused(&running, true).await;
+    running
+        .until_ready_says(503, "running: books paused by a person since")
+        .await;
     let name = world.topic("books");
     let kept = AlterConfig::new(ResourceSpecifier::Topic(&name)).set("retention.ms", "2000");
     let admin = topic::admin(world.kafka()).unwrap();
@@ -148,7 +140,7 @@ async fn what_waits_for_half_of_kafkas_time_is_an_alarm() {
         )
         .await;
     let over = |name: &str| format!("leafcutter_retention_half_over{{collection=\"{name}\"}}");
-    assert_eq!(running.metric(&over("books")), 1.0);
+    running.until_metric(&over("books"), 1.0).await;
     assert_eq!(running.metric(&over("authors")), 0.0);
     let told = "select bool_or(problem like '%lengthen retention.ms%') from leafcutter.consumers";
     world.wait_for(told, "t").await;

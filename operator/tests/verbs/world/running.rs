@@ -72,6 +72,19 @@ impl Running {
             .unwrap_or_default()
     }
 
+    /// Waits until a counter or gauge has this value. The consumers of all tests of this process share their
+    /// metrics, so another test's shows too, until this one's consumer looks again.
+    pub(crate) async fn until_metric(&self, name: &str, value: f64) {
+        let mut last = 0.0;
+        let seen = probe::until(Duration::from_secs(60), name, async || {
+            last = self.metric(name);
+            Ok((last == value).then_some(()))
+        });
+        seen.await
+            .attempt(&format!("the last was {last}, not {value},"))
+            .unwrap();
+    }
+
     /// Stops it and waits for its end.
     pub(crate) fn stop(self) {
         self.shutdown.trigger();
