@@ -5,10 +5,13 @@
 //! change. Both are read by this program, so that a later version that knows more of a mapping finds the
 //! same file the same. Where it is not sure that the rows stay as they are, they are behind: reading a
 //! collection again without need costs time, and a row in an old form would be taken for a right one.
+//!
+//! Each function takes apart what it compares, so that a part which is added does not compile until it is
+//! compared too.
 
 use super::{
-    Collection, Column, ColumnSource, Conversion, Mapping, PgType, Policies, Policy, ReferenceBy,
-    RowSource, Table, Values,
+    Collection, Column, ColumnSource, Conversion, Elements, Mapping, PgType, Policies, Policy,
+    Reference, ReferenceBy, RowSource, Table, Values,
 };
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -65,14 +68,20 @@ impl Change {
 
 /// What differs in the new mapping, in its order; collections that it leaves out come last.
 pub fn changes(old: &Mapping, new: &Mapping) -> Vec<Change> {
+    let Mapping {
+        uuid_namespace,
+        collections,
+        hash: _,
+        text: _,
+    } = new;
     let mut all = Vec::new();
-    for collection in &new.collections {
+    for collection in collections {
         let mut change = Change::of(collection);
         match old.collection(&collection.database, &collection.name) {
             None => change.note("new", Effect::Nothing),
             Some(before) => {
                 compare(before, collection, &mut change);
-                if old.uuid_namespace != new.uuid_namespace && makes_uuids(collection) {
+                if old.uuid_namespace != *uuid_namespace && makes_uuids(collection) {
                     change.note("uuid_namespace", Effect::Children);
                 }
                 let moved = moved_parents(old, new, collection);
@@ -104,7 +113,14 @@ pub fn changes(old: &Mapping, new: &Mapping) -> Vec<Change> {
 }
 
 fn compare(old: &Collection, new: &Collection, change: &mut Change) {
-    if old.poll_by != new.poll_by {
+    let Collection {
+        database: _,
+        name: _,
+        at: _,
+        poll_by,
+        tables: _,
+    } = new;
+    if old.poll_by != *poll_by {
         change.note("poll_by", Effect::Nothing);
     }
     let before = family(old);
@@ -170,9 +186,22 @@ type Placed<'t> = (Option<&'t Table>, &'t Table);
 /// Compares a table; whether its columns take other fields than before.
 fn one((was, is): (Placed<'_>, Placed<'_>), change: &mut Change) -> bool {
     let ((old_parent, old), (new_parent, new)) = (was, is);
+    let Table {
+        name: _,
+        columns,
+        key,
+        same_key: _,
+        unique,
+        indexes,
+        rows: _,
+        filter,
+        soft_delete: _,
+        identity,
+        children: _,
+    } = new;
     let rows = of_rows(new);
     let mut moved = false;
-    for column in &new.columns {
+    for column in columns {
         let place = format!("{}.{}", new.name, column.name);
         let Some(before) = old.columns.iter().find(|c| c.name == column.name) else {
             moved = true;
@@ -205,21 +234,21 @@ fn one((was, is): (Placed<'_>, Placed<'_>), change: &mut Change) -> bool {
         }
     };
     note(
-        names(old, &old.key) != names(new, &new.key),
+        names(old, &old.key) != names(new, key),
         "key",
         Effect::Children,
     );
     note(
-        named(old, &old.unique) != named(new, &new.unique),
+        named(old, &old.unique) != named(new, unique),
         "unique keys",
         Effect::Nothing,
     );
     note(
-        named(old, &old.indexes) != named(new, &new.indexes),
+        named(old, &old.indexes) != named(new, indexes),
         "indexes",
         Effect::Nothing,
     );
-    note(old.filter != new.filter, "conditions", rows);
+    note(old.filter != *filter, "conditions", rows);
     note(elements(old) != elements(new), "elements", rows);
     let soft = |table: &Table| {
         table
@@ -235,7 +264,7 @@ fn one((was, is): (Placed<'_>, Placed<'_>), change: &mut Change) -> bool {
         Effect::Children,
     );
     note(
-        old.identity != new.identity,
+        old.identity != *identity,
         "the numbered column",
         Effect::Nothing,
     );
@@ -283,10 +312,10 @@ fn elements(table: &Table) -> Option<Vec<ElementsOf>> {
     let RowSource::Elements(elements) = &table.rows else {
         return None;
     };
-    let each = elements.iter().map(|from| {
-        let set = from.set.iter();
+    let each = elements.iter().map(|Elements { path, map, set }| {
+        let set = set.iter();
         let set = set.map(|(position, text)| (table.columns[*position].name.clone(), text.clone()));
-        (from.path.to_string(), from.map, set.collect())
+        (path.to_string(), *map, set.collect())
     });
     Some(each.collect())
 }
@@ -300,6 +329,18 @@ fn same_key(table: &Table) -> Option<Option<String>> {
 
 /// What differs in a column beside its source; an effect on rows stands for those of its table.
 fn of_column(old: &Column, new: &Column) -> Vec<(&'static str, Effect)> {
+    let Column {
+        name: _,
+        pg_type,
+        source: _,
+        conversion,
+        required,
+        default,
+        values,
+        invalid,
+        reference: _,
+        generated,
+    } = new;
     let mut all = Vec::new();
     let mut note = |differs: bool, what: &'static str, takes_more: bool| {
         if differs {
@@ -312,35 +353,43 @@ fn of_column(old: &Column, new: &Column) -> Vec<(&'static str, Effect)> {
         }
     };
     note(
-        old.pg_type != new.pg_type,
+        old.pg_type != *pg_type,
         "the type",
-        is_longer(old.pg_type, new.pg_type),
+        is_longer(old.pg_type, *pg_type),
     );
     note(
-        old.conversion != new.conversion,
+        old.conversion != *conversion,
         "the conversion",
         converts_more(old, new),
     );
-    note(old.required != new.required, "`required`", old.required);
-    note(old.default != new.default, "the default", false);
+    note(old.required != *required, "`required`", old.required);
+    note(old.default != *default, "the default", false);
     note(
-        old.values != new.values,
+        old.values != *values,
         "the values",
-        lists_more(old.values.as_ref(), new.values.as_ref()),
+        lists_more(old.values.as_ref(), values.as_ref()),
     );
     note(
-        old.invalid != new.invalid,
+        old.invalid != *invalid,
         "`invalid`",
-        refuses_less(old.invalid, new.invalid),
+        refuses_less(old.invalid, *invalid),
     );
     note(
-        old.generated.is_some() != new.generated.is_some(),
+        old.generated.is_some() != generated.is_some(),
         "`generated`",
         false,
     );
     let pointed = |column: &Column| {
-        let reference = column.reference.as_ref();
-        reference.map(|r| (r.table.clone(), r.column.clone(), r.by, r.on_missing))
+        column.reference.as_ref().map(|reference| {
+            let Reference {
+                table,
+                column,
+                by,
+                on_missing,
+                on_delete: _,
+            } = reference;
+            (table.clone(), column.clone(), *by, *on_missing)
+        })
     };
     let by_id = [old, new].iter().any(|column| {
         let reference = column.reference.as_ref();
@@ -390,7 +439,16 @@ fn lists_more(old: Option<&Values>, new: Option<&Values>) -> bool {
 
 /// Whether nothing differs but what was rejected before.
 fn refuses_less(old: Policies, new: Policies) -> bool {
-    let each = |p: Policies| [p.wrong_type, p.too_long, p.nul, p.out_of_range, p.unlisted];
+    let each = |policies: Policies| {
+        let Policies {
+            wrong_type,
+            too_long,
+            nul,
+            out_of_range,
+            unlisted,
+        } = policies;
+        [wrong_type, too_long, nul, out_of_range, unlisted]
+    };
     let mut pairs = each(old).into_iter().zip(each(new));
     pairs.all(|(before, after)| before == after || before == Policy::Reject)
 }
