@@ -16,8 +16,9 @@
 use crate::settings::RunSettings;
 use leafcutter_runtime::{
     exit::Exit,
-    kafka::{KafkaSettings, explain},
+    kafka::{KafkaSettings, LogContext, explain},
     report::{Failure, Fault, causes},
+    retry::Backoff,
 };
 use leafcutter_sink::{
     model::Model,
@@ -27,9 +28,9 @@ use leafcutter_sink::{
 use rdkafka::{
     Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer as _},
-    error::KafkaError,
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
 };
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_postgres::Error;
 
 /// How long the brokers may take. The first question to a group of a new cluster creates Kafka's own topic.
@@ -114,7 +115,8 @@ fn ask(kafka: &KafkaSettings, group: &str, topics: &[String]) -> Result<Option<P
         fault(kafka.brokers.clone(), error, next)
     };
     let config = kafka.consumer_config(group, "leafcutter-consumer-preflight")?;
-    let consumer: BaseConsumer = config.create().map_err(of_brokers)?;
+    let consumer: BaseConsumer<LogContext> =
+        config.create_with_context(LogContext).map_err(of_brokers)?;
     let metadata = consumer.fetch_metadata(None, ANSWER).map_err(of_brokers)?;
     let mut list = TopicPartitionList::new();
     for topic in metadata.topics() {
@@ -127,7 +129,7 @@ fn ask(kafka: &KafkaSettings, group: &str, topics: &[String]) -> Result<Option<P
     if list.count() == 0 {
         return Ok(None);
     }
-    let committed = consumer.committed_offsets(list, ANSWER).map_err(|error| {
+    let committed = committed(&consumer, &list).map_err(|error| {
         let place = format!("consumer group `{group}` on {}", kafka.brokers);
         let next = "Let this user read the group, and start again.";
         fault(place, error, next)
@@ -139,6 +141,38 @@ fn ask(kafka: &KafkaSettings, group: &str, topics: &[String]) -> Result<Option<P
         Some((element.topic().to_owned(), element.partition(), next))
     });
     Ok(position)
+}
+
+/// What the group has told Kafka.
+///
+/// Who coordinates a group moves, and is not there at once on a cluster that has had none: the brokers then say
+/// so and mean that one asks again (Kafka protocol, error codes 14 to 16). librdkafka hands this on.
+fn committed(
+    consumer: &BaseConsumer<LogContext>,
+    list: &TopicPartitionList,
+) -> KafkaResult<TopicPartitionList> {
+    let until = Instant::now() + ANSWER;
+    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        match consumer.committed_offsets(list.clone(), left.max(Duration::from_secs(1))) {
+            Err(error) if is_moving(&error) && !left.is_zero() => {
+                std::thread::sleep(backoff.next_delay());
+            }
+            answer => return answer,
+        }
+    }
+}
+
+fn is_moving(error: &KafkaError) -> bool {
+    let moving = [
+        RDKafkaErrorCode::CoordinatorLoadInProgress,
+        RDKafkaErrorCode::CoordinatorNotAvailable,
+        RDKafkaErrorCode::NotCoordinator,
+    ];
+    error
+        .rdkafka_error_code()
+        .is_some_and(|code| moving.contains(&code))
 }
 
 /// Why it may not begin.

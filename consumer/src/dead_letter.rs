@@ -7,7 +7,7 @@
 use crate::metrics;
 use futures_util::future::join_all;
 use leafcutter_runtime::{
-    kafka::{KafkaSettings, Reach},
+    kafka::{KafkaSettings, LogContext, Reach},
     report::Fault,
 };
 use leafcutter_schemas::{
@@ -38,7 +38,7 @@ pub const PROGRAM: &str = concat!("leafcutter-consumer ", env!("CARGO_PKG_VERSIO
 /// Writes dead letters.
 #[derive(Clone)]
 pub struct DeadLetters {
-    producer: FutureProducer,
+    producer: FutureProducer<LogContext>,
     mapping: String,
 }
 
@@ -79,18 +79,17 @@ impl DeadLetters {
     /// # Errors
     /// When the Kafka client cannot be built.
     pub fn new(kafka: &KafkaSettings, client_id: &str, mapping: &str) -> Result<Self, Fault> {
-        let producer =
-            kafka
-                .producer_config(client_id)?
-                .create()
-                .map_err(|error: KafkaError| {
-                    Fault::new(
-                        "could not start the writer of dead letters",
-                        "Kafka client",
-                        error.to_string(),
-                        "Check the `--kafka` properties.",
-                    )
-                })?;
+        let producer = kafka
+            .producer_config(client_id)?
+            .create_with_context(LogContext)
+            .map_err(|error: KafkaError| {
+                Fault::new(
+                    "could not start the writer of dead letters",
+                    "Kafka client",
+                    error.to_string(),
+                    "Check the `--kafka` properties.",
+                )
+            })?;
         Ok(Self {
             producer,
             mapping: mapping.to_owned(),

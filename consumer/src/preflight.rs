@@ -11,7 +11,7 @@ use crate::{
 use leafcutter_runtime::{
     admin::Condition,
     exit::Exit,
-    kafka::explain,
+    kafka::{LogContext, explain},
     report::{Failure, Fault, Faults, causes},
     shutdown::Shutdown,
 };
@@ -32,8 +32,6 @@ use leafcutter_sink::{
 };
 use rdkafka::{
     admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
-    client::DefaultClientContext,
-    config::FromClientConfig as _,
     consumer::{BaseConsumer, Consumer as _},
     error::{KafkaError, RDKafkaErrorCode},
 };
@@ -288,10 +286,10 @@ async fn kafka(
             "Check that the brokers run, and --kafka-brokers.",
         )
     };
-    let reader: BaseConsumer = settings
+    let reader: BaseConsumer<LogContext> = settings
         .kafka
         .reader_config("leafcutter-consumer-preflight")?
-        .create()
+        .create_with_context(LogContext)
         .map_err(&unreachable)?;
     let reader = Arc::new(reader);
     let control = control_topic(&settings.mapping.prefix);
@@ -370,8 +368,9 @@ async fn create_dead_letter_topics(
         )
     };
     let config = settings.kafka.admin_config("leafcutter-consumer-admin")?;
-    let admin: AdminClient<DefaultClientContext> =
-        AdminClient::from_config(&config).map_err(|error| fault(explain(&error)))?;
+    let admin: AdminClient<LogContext> = config
+        .create_with_context(LogContext)
+        .map_err(|error| fault(explain(&error)))?;
     let options = AdminOptions::new().operation_timeout(Some(KAFKA_TIMEOUT));
     let wanted: Vec<_> = model
         .collections
@@ -418,11 +417,7 @@ async fn create_dead_letter_topics(
     Ok(())
 }
 
-async fn topic_limit(
-    admin: &AdminClient<DefaultClientContext>,
-    options: &AdminOptions,
-    topic: &str,
-) -> u64 {
+async fn topic_limit(admin: &AdminClient<LogContext>, options: &AdminOptions, topic: &str) -> u64 {
     let described = admin
         .describe_configs(&[ResourceSpecifier::Topic(topic)], options)
         .await;

@@ -8,7 +8,7 @@
 use crate::{assemble::SharedPositions, metrics};
 use leafcutter_runtime::{
     admin::Condition,
-    kafka::{KafkaSettings, explain},
+    kafka::{KafkaSettings, LogContext, explain},
     shutdown::Shutdown,
     units::duration_text,
 };
@@ -19,8 +19,6 @@ use leafcutter_sink::{
 use rdkafka::{
     Offset, TopicPartitionList,
     admin::{AdminClient, AdminOptions, ResourceSpecifier},
-    client::DefaultClientContext,
-    config::FromClientConfig as _,
     consumer::{BaseConsumer, Consumer as _},
     error::{KafkaError, KafkaResult},
 };
@@ -52,8 +50,8 @@ pub struct RetentionWatch {
 
 /// What is asked of Kafka, both blocking and not.
 struct Clients {
-    admin: AdminClient<DefaultClientContext>,
-    reader: Arc<BaseConsumer>,
+    admin: AdminClient<LogContext>,
+    reader: Arc<BaseConsumer<LogContext>>,
 }
 
 impl RetentionWatch {
@@ -93,8 +91,8 @@ impl RetentionWatch {
         let admin = self.kafka.admin_config(id).map_err(invalid)?;
         let reader = self.kafka.reader_config(id).map_err(invalid)?;
         Ok(Clients {
-            admin: AdminClient::from_config(&admin)?,
-            reader: Arc::new(BaseConsumer::from_config(&reader)?),
+            admin: admin.create_with_context(LogContext)?,
+            reader: Arc::new(reader.create_with_context(LogContext)?),
         })
     }
 
@@ -142,10 +140,7 @@ impl RetentionWatch {
 }
 
 /// For how long Kafka keeps records of a topic; none where it is for ever.
-async fn retention(
-    admin: &AdminClient<DefaultClientContext>,
-    topic: &str,
-) -> KafkaResult<Option<Duration>> {
+async fn retention(admin: &AdminClient<LogContext>, topic: &str) -> KafkaResult<Option<Duration>> {
     let options = AdminOptions::new().request_timeout(Some(ANSWER));
     let topic = [ResourceSpecifier::Topic(topic)];
     let described = admin.describe_configs(&topic, &options).await?;
@@ -162,7 +157,7 @@ async fn retention(
 
 /// Whether any of these partitions has a record, at its position or behind it, that is older than this.
 fn is_old(
-    reader: &BaseConsumer,
+    reader: &BaseConsumer<LogContext>,
     topic: &str,
     positions: &[(i32, i64)],
     age: Duration,

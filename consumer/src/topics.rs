@@ -8,11 +8,10 @@
 use crate::control::SharedControl;
 use leafcutter_runtime::{
     admin::Condition,
-    kafka::{KafkaSettings, explain},
+    kafka::{KafkaSettings, LogContext, explain},
     shutdown::Shutdown,
 };
 use rdkafka::{
-    config::FromClientConfig as _,
     consumer::{BaseConsumer, Consumer as _},
     error::KafkaError,
 };
@@ -64,7 +63,7 @@ impl TopicsWatch {
     /// # Errors
     /// When partitions were added.
     pub fn run(self) -> Result<(), TopicsError> {
-        let mut reader: Option<BaseConsumer> = None;
+        let mut reader: Option<BaseConsumer<LogContext>> = None;
         let mut seen: BTreeMap<String, usize> = BTreeMap::new();
         let mut missed = 0;
         for topic in self.topics.iter().cycle() {
@@ -106,7 +105,7 @@ impl TopicsWatch {
     /// How many partitions a topic has; none where it is gone.
     fn partitions(
         &self,
-        reader: &mut Option<BaseConsumer>,
+        reader: &mut Option<BaseConsumer<LogContext>>,
         topic: &str,
     ) -> Result<usize, KafkaError> {
         let open = match reader.take() {
@@ -114,7 +113,7 @@ impl TopicsWatch {
             None => {
                 let config = self.kafka.reader_config("leafcutter-consumer-topics");
                 let config = config.map_err(|fault| KafkaError::Subscription(fault.to_string()))?;
-                BaseConsumer::from_config(&config)?
+                config.create_with_context(LogContext)?
             }
         };
         let metadata = reader.insert(open).fetch_metadata(Some(topic), ANSWER)?;

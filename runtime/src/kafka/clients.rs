@@ -84,7 +84,10 @@ impl ClientsWatch {
     pub fn run(self) -> Result<(), ClientLost> {
         let mut missed = vec![0; self.clients.len()];
         while self.pause() {
-            let reaches = |client: &Arc<dyn Reach>| client.reaches(&self.topic, ANSWER);
+            // A stop does not wait until each of them has been asked in vain.
+            let reaches = |client: &Arc<dyn Reach>| {
+                self.shutdown.is_triggered() || client.reaches(&self.topic, ANSWER)
+            };
             let reached: Vec<bool> = self.clients.iter().map(|(_, c)| reaches(c)).collect();
             let is_there = reached.iter().all(|reached| *reached) || self.is_there();
             if let Some(lost) = count(&mut missed, &reached, is_there) {
