@@ -19,20 +19,32 @@ pub enum Answer {
     Interrupted,
 }
 
-/// Sees to it that somebody is there who can answer.
+/// What there is in place of an answer, where a verb has `--dry-run`.
+pub const SAY: &str = "Say --yes, or --dry-run.";
+
+/// Sees to it that somebody is there who can answer; tells of `what` could not be done otherwise, and what to
+/// `say` in place of an answer.
 ///
 /// # Errors
 /// When nobody is.
-pub fn somebody(show: &Show<'_>, what: &str) -> Result<(), Failure> {
+pub fn somebody(show: &Show<'_>, what: &str, say: &str) -> Result<(), Failure> {
     if show.json || !show.terminal || !std::io::stdin().is_terminal() {
-        return Err(usage(
-            what,
-            "this terminal",
-            "nobody is there to confirm",
-            "Say --yes, or --dry-run.",
-        ));
+        let why = "nobody is there to confirm";
+        return Err(usage(what, "this terminal", why, say));
     }
     Ok(())
+}
+
+/// Has the person agree to a question that ends with `[y/N]`.
+pub async fn agreed(show: &mut Show<'_>, question: &str, shutdown: &Shutdown) -> Answer {
+    let answer = asked(show, question, shutdown).await;
+    if shutdown.is_triggered() {
+        return Answer::Interrupted;
+    }
+    match answer.to_lowercase().as_str() {
+        "y" | "yes" => Answer::Yes,
+        _ => Answer::No,
+    }
 }
 
 /// Has the person type the database's name.
@@ -45,7 +57,7 @@ pub async fn named_database(
     shutdown: &Shutdown,
     what: &str,
 ) -> Result<Answer, Failure> {
-    somebody(show, what)?;
+    somebody(show, what, SAY)?;
     let row = state
         .session
         .client()

@@ -4,11 +4,14 @@ use leafcutter_consumer::settings::PostgresSettings;
 use leafcutter_runtime::{
     exit::Exit,
     report::{Failure, Fault, causes},
+    shutdown::Shutdown,
 };
 use leafcutter_sink::{
-    session::{Config, Session},
+    session::{Canceller, Config, Session},
     state::schema::{self, LAYOUT},
 };
+use std::{pin::pin, time::Duration};
+use tokio_postgres::{Error, error::SqlState};
 
 /// A connection to the database that holds Leafcutter's state.
 #[derive(Debug)]
@@ -100,6 +103,51 @@ impl State {
                  are of another version than this tool.",
             ),
         )
+    }
+}
+
+/// Does work that a person may stop: what its session executes then is cancelled, until the work has ended.
+/// A statement that nobody cancels would go on, and keep its locks, after the program has ended.
+pub async fn stoppable<T>(
+    canceller: Canceller,
+    shutdown: &Shutdown,
+    work: impl Future<Output = T>,
+) -> T {
+    /// Between two statements there is nothing to cancel, so it is asked again.
+    const AGAIN: Duration = Duration::from_millis(200);
+    let mut work = pin!(work);
+    tokio::select! {
+        biased;
+        done = &mut work => return done,
+        () = shutdown.wait() => {}
+    }
+    loop {
+        if let Err(error) = canceller.cancel().await {
+            tracing::warn!(
+                error = causes(&error),
+                "cannot cancel what PostgreSQL executes"
+            );
+        }
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            () = tokio::time::sleep(AGAIN) => {}
+        }
+    }
+}
+
+/// Whether a statement failed since it was cancelled for a person who has stopped the program.
+pub fn is_stopped(error: &Error, shutdown: &Shutdown) -> bool {
+    shutdown.is_triggered() && error.code() == Some(&SqlState::QUERY_CANCELED)
+}
+
+/// What PostgreSQL says, with the rows or objects that it names.
+pub fn told(error: &Error) -> String {
+    let said = causes(error);
+    let detail = error.as_db_error().and_then(|told| told.detail());
+    match detail.filter(|detail| !said.contains(*detail)) {
+        Some(detail) => format!("{said}: {}", detail.replace('\n', "; ")),
+        None => said,
     }
 }
 

@@ -8,6 +8,7 @@
 
 use crate::{
     catalog::{Catalog, usage},
+    confirm::{Answer, SAY, agreed, somebody},
     connect::State,
     figures::{count, counted, percent},
     in_force::{self, Purpose},
@@ -20,6 +21,7 @@ use crate::{
 use leafcutter_runtime::{
     exit::Exit,
     report::{Failure, Fault},
+    shutdown::Shutdown,
 };
 use leafcutter_sink::{
     change::{Counts, Outcome},
@@ -31,7 +33,6 @@ use serde::Serialize;
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
-    io::IsTerminal as _,
     time::{Duration, Instant},
 };
 
@@ -83,6 +84,7 @@ struct Told<'a> {
 /// When a server cannot be asked, a collection is unknown, the first records are gone, another mapping is in
 /// force, or nobody can confirm.
 pub async fn run(settings: ReplaySettings, show: &mut Show<'_>) -> Result<Exit, Failure> {
+    let shutdown = Shutdown::on_signals().map_err(|fault| Failure::one(Exit::Bug, fault))?;
     let mut state = State::open(&settings.postgres).await?;
     let mut catalog = Catalog::of(&settings.installation, &mut state).await?;
     let group = settings.installation.group.clone();
@@ -119,9 +121,12 @@ pub async fn run(settings: ReplaySettings, show: &mut Show<'_>) -> Result<Exit, 
         );
         return Ok(Exit::Done);
     }
-    if !settings.yes && !confirmed(show).await? {
-        show.line("nothing was changed");
-        return Ok(Exit::Done);
+    if !settings.yes {
+        somebody(show, "could not replay", SAY)?;
+        if agreed(show, "\nReplay? [y/N] ", &shutdown).await != Answer::Yes {
+            show.line("nothing was changed");
+            return Ok(Exit::Done);
+        }
     }
     let (epochs, generation) = rewind(&mut state, &group, &parts).await?;
     for part in &parts {
@@ -136,6 +141,7 @@ pub async fn run(settings: ReplaySettings, show: &mut Show<'_>) -> Result<Exit, 
             group: &group,
             parts: &parts,
             epochs,
+            shutdown: &shutdown,
         }
         .until_done(show)
         .await?
@@ -278,28 +284,6 @@ fn plan(parts: &[Part], group: &str, consumers: i64) -> String {
     out
 }
 
-async fn confirmed(show: &mut Show<'_>) -> Result<bool, Failure> {
-    if show.json || !show.terminal || !std::io::stdin().is_terminal() {
-        let why = "nobody is there to confirm";
-        return Err(usage(
-            "could not replay",
-            "this terminal",
-            why,
-            "Say --yes, or --dry-run.",
-        ));
-    }
-    show.text("\nReplay? [y/N] ");
-    let answer = tokio::task::spawn_blocking(|| {
-        let mut line = String::new();
-        std::io::stdin()
-            .read_line(&mut line)
-            .map(|_| line)
-            .unwrap_or_default()
-    });
-    let answer = answer.await.unwrap_or_default();
-    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
-}
-
 /// The epochs under which nobody works yet, and the generation of the mapping that is in force.
 type Rewound = (BTreeMap<(String, i32), i64>, Generation);
 
@@ -330,6 +314,7 @@ struct Wait<'a> {
     group: &'a str,
     parts: &'a [Part],
     epochs: BTreeMap<(String, i32), i64>,
+    shutdown: &'a Shutdown,
 }
 
 impl Wait<'_> {
@@ -363,13 +348,9 @@ impl Wait<'_> {
                     &format!("{part} %, {} of {}\n", count(applied), count(whole)),
                 );
             }
-            tokio::select! {
-                biased;
-                _ = tokio::signal::ctrl_c() => {
-                    bar.finish_and_clear();
-                    return Ok(false);
-                }
-                () = tokio::time::sleep(LOOK) => {}
+            if !self.shutdown.sleep(LOOK).await {
+                bar.finish_and_clear();
+                return Ok(false);
             }
         }
     }

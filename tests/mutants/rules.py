@@ -717,7 +717,14 @@ MUTANTS = [
     mutant(
         "L3",
         "a dead letter is listed before it is sent",
-        [(DECIDE, "        due.list(t).await?;\n    }\n    Ok(all)", "    }\n    Ok(all)")],
+        [(DECIDE, "    for due in &all {\n        due.list(t).await?;\n    }\n", "")],
+        APPLYING,
+        ["letters::"],
+    ),
+    mutant(
+        "L3r",
+        "a dead letter names the parent that is missing now",
+        [(DECIDE, "    if !before.is_empty() {", "    if false {")],
         APPLYING,
         ["letters::"],
     ),

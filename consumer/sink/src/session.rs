@@ -14,7 +14,7 @@ use std::{
     ops::{Deref, DerefMut},
     time::Duration,
 };
-use tokio_postgres::{Client, CopyInSink, Error, Row, Statement, types::ToSql};
+use tokio_postgres::{CancelToken, Client, CopyInSink, Error, Row, Statement, types::ToSql};
 
 type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 
@@ -22,6 +22,7 @@ type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 #[derive(Debug)]
 pub struct Session {
     client: Client,
+    tls: Tls,
     statements: HashMap<String, Statement>,
     /// Rows that went through each temporary table since its file was cut.
     filled: HashMap<String, u64>,
@@ -128,6 +129,24 @@ pub async fn connect(config: &Config, name: &str) -> Result<Client, ConnectError
     Ok(client)
 }
 
+/// Cancels the statement that a session executes (PostgreSQL manual, Canceling Requests in Progress).
+pub struct Canceller {
+    token: CancelToken,
+    tls: Tls,
+}
+
+impl Canceller {
+    /// Asks the server to cancel it; between two statements that does nothing.
+    ///
+    /// # Errors
+    /// When the server cannot be asked.
+    pub async fn cancel(&self) -> Result<(), ConnectError> {
+        let connector = self.tls.connector()?;
+        let asked = self.token.cancel_query(connector).await;
+        asked.map_err(ConnectError::Connect)
+    }
+}
+
 impl Session {
     /// Connects and sets the time-outs.
     ///
@@ -141,10 +160,19 @@ impl Session {
             .map_err(ConnectError::Connect)?;
         Ok(Self {
             client,
+            tls: config.tls.clone(),
             statements: HashMap::new(),
             filled: HashMap::new(),
             enforced: None,
         })
+    }
+
+    /// What cancels the statements of this session, from beside it.
+    pub fn canceller(&self) -> Canceller {
+        Canceller {
+            token: self.client.cancel_token(),
+            tls: self.tls.clone(),
+        }
     }
 
     /// Whether the connection has ended.

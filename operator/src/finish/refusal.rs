@@ -80,15 +80,20 @@ pub(crate) fn forced(show: &mut Show<'_>, reasons: &[Reason]) {
     }
 }
 
-/// Says that a person has stopped it, and with which command it is begun again.
+/// Says that a person has stopped it before anything was changed, and with which command it is begun again.
 pub(crate) fn interrupted(show: &mut Show<'_>, again: &str) -> Exit {
+    interrupted_after(show, "nothing was changed", again)
+}
+
+/// As [`interrupted`], after some of it was `done`.
+pub(super) fn interrupted_after(show: &mut Show<'_>, done: &str, again: &str) -> Exit {
     if show.json {
         show.json(&Refusal {
             done: false,
             because: vec!["interrupted"],
         });
     } else {
-        let text = format!("Interrupted: nothing was changed. Begin it again: {again}");
+        let text = format!("Interrupted: {done}. Begin it again: {again}");
         show.text(&wrap("", &text));
     }
     Exit::Differences

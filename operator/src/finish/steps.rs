@@ -10,7 +10,7 @@
 use super::{
     counted,
     files::Files,
-    refusal::{forced, interrupted, no_kafka, no_mapping, refused},
+    refusal::{forced, interrupted, interrupted_after, no_kafka, no_mapping, refused},
     report::{NOT_CLEAN, Report, Times, Verified},
     session::session,
     settings::FinishSettings,
@@ -18,7 +18,7 @@ use super::{
     wait::{Ended, Goals, Waits, wait},
 };
 use crate::{
-    connect::State,
+    connect::{State, stoppable},
     figures::{utc, version_utc},
     show::Show,
     status::{
@@ -145,7 +145,10 @@ impl Steps<'_> {
             return Ok(interrupted(show, AGAIN));
         };
         passed_over.extend(lasting);
-        let mut report = self.report(verified, until).await?;
+        let Some(mut report) = self.report(verified, until).await? else {
+            let done = "sequences that were moved and constraints that were proven stay so";
+            return Ok(interrupted_after(show, done, AGAIN));
+        };
         report.times.waited_seconds = waited;
         report.judge(passed_over.into_iter().map(|reason| reason.words).collect());
         for step in &report.sequences {
@@ -247,17 +250,23 @@ impl Steps<'_> {
         }))
     }
 
-    /// The steps that make the tables ready, and everything that is told.
+    /// The steps that make the tables ready, and everything that is told; nothing where a person has stopped it.
     async fn report(
         &mut self,
         verified: Verified,
         until: Option<Version>,
-    ) -> Result<Report, Failure> {
+    ) -> Result<Option<Report>, Failure> {
         let mut session = session(&self.watch.state).await?;
         let lost = |error: tokio_postgres::Error| self.watch.state.lost(&error);
         let sequences = standings(&mut session, &self.model, true).await;
         let sequences = sequences.map_err(lost)?;
-        let constraints = proofs(&mut session, &self.model).await.map_err(lost)?;
+        let canceller = session.canceller();
+        let work = proofs(&mut session, &self.model, self.shutdown);
+        let constraints = stoppable(canceller, self.shutdown, work).await;
+        if self.shutdown.is_triggered() {
+            return Ok(None);
+        }
+        let constraints = constraints.map_err(lost)?;
         let group = &self.settings.installation.group;
         let (moved_at, times): (_, Times) =
             counted::times(&mut session, group).await.map_err(lost)?;
@@ -269,7 +278,7 @@ impl Steps<'_> {
         let dead_letters = counted::causes(&mut session, &self.watch.catalog).await;
         let dead_letters = dead_letters.map_err(lost)?;
         let (status, _) = self.watch.look().await?;
-        Ok(Report {
+        Ok(Some(Report {
             done: true,
             verdict: NOT_CLEAN,
             because: Vec::new(),
@@ -288,7 +297,7 @@ impl Steps<'_> {
             sequences,
             constraints,
             times,
-        })
+        }))
     }
 
     async fn dry_run(
@@ -336,9 +345,17 @@ async fn standings(
     Ok(lines)
 }
 
-async fn proofs(session: &mut Session, model: &Model) -> Result<Vec<Proof>, tokio_postgres::Error> {
+/// Proves what is not proven, until a person stops it.
+async fn proofs(
+    session: &mut Session,
+    model: &Model,
+    shutdown: &Shutdown,
+) -> Result<Vec<Proof>, tokio_postgres::Error> {
     let mut lines = Vec::new();
     for constraint in unproven::find(session, model).await? {
+        if shutdown.is_triggered() {
+            break;
+        }
         lines.push(constraint.prove(session).await?);
     }
     Ok(lines)

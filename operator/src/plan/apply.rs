@@ -10,10 +10,15 @@ use super::{
     settings::PlanSettings,
     tell,
 };
-use crate::{catalog::usage, confirm::asked, show::Show};
+use crate::{
+    confirm::{Answer, agreed, somebody},
+    connect::{is_stopped, stoppable, told},
+    finish::refusal::interrupted,
+    show::Show,
+};
 use leafcutter_runtime::{
     exit::Exit,
-    report::{Failure, Fault, Faults, causes},
+    report::{Failure, Fault, Faults},
     shutdown::Shutdown,
 };
 use leafcutter_sink::{
@@ -25,13 +30,14 @@ use leafcutter_sink::{
     },
     target::{self, Refused},
 };
-use std::io::IsTerminal as _;
 use tokio_postgres::{Error, error::SqlState};
 
 /// Building an index takes as long as it takes; waiting for a lock does not, since everybody waits behind it.
 const BEGIN: &str = "begin; set local lock_timeout = '10s'; set local statement_timeout = 0";
 /// What puts a mapping in force.
 const PROGRAM: &str = concat!("leafcutter ", env!("CARGO_PKG_VERSION"));
+
+const AGAIN: &str = "leafcutter plan --apply";
 
 /// Why nothing was changed.
 enum Why {
@@ -79,11 +85,20 @@ pub(super) async fn run(
     if !show.json {
         show.text(&difference.sql());
     }
-    if !settings.yes && !confirmed(&difference, show).await? {
-        tell::unchanged(&difference, "nothing was changed", show);
-        return Ok(Exit::Done);
+    let shutdown = Shutdown::on_signals().map_err(|fault| Failure::one(Exit::Bug, fault))?;
+    if !settings.yes {
+        match confirmed(&difference, show, &shutdown).await? {
+            Answer::Yes => {}
+            Answer::No => {
+                tell::unchanged(&difference, "nothing was changed", show);
+                return Ok(Exit::Done);
+            }
+            Answer::Interrupted => return Ok(interrupted(show, AGAIN)),
+        }
     }
-    let why = match attempt(&mut session, model, &difference).await {
+    let canceller = session.canceller();
+    let work = attempt(&mut session, model, &difference);
+    let why = match stoppable(canceller, &shutdown, work).await {
         Ok(generation) => {
             tell::done(&difference, generation, show);
             return Ok(Exit::Done);
@@ -92,6 +107,11 @@ pub(super) async fn run(
     };
     // Where the connection is lost, so is the transaction.
     session.batch("rollback").await.unwrap_or_default();
+    if let Why::Error(error) | Why::Statement(_, error) = &why
+        && is_stopped(error, &shutdown)
+    {
+        return Ok(interrupted(show, AGAIN));
+    }
     if let Why::Changed(now) = &why
         && now.is_nothing()
     {
@@ -150,23 +170,19 @@ fn refuse_faults(difference: &Difference) -> Result<(), Failure> {
     faults.into_result(Exit::Preflight)
 }
 
-async fn confirmed(difference: &Difference, show: &mut Show<'_>) -> Result<bool, Failure> {
-    if show.json || !show.terminal || !std::io::stdin().is_terminal() {
-        return Err(usage(
-            "could not apply",
-            "this terminal",
-            "nobody is there to confirm",
-            "Say --yes; or --postgres, which only shows it.",
-        ));
-    }
-    let shutdown = Shutdown::on_signals().map_err(|fault| Failure::one(Exit::Bug, fault))?;
+async fn confirmed(
+    difference: &Difference,
+    show: &mut Show<'_>,
+    shutdown: &Shutdown,
+) -> Result<Answer, Failure> {
+    let say = "Say --yes; or --postgres, which only shows it.";
+    somebody(show, "could not apply", say)?;
     let question = if difference.is_of_mapping() {
         "Run this, and put the mapping in force? [y/N] "
     } else {
         "Run this? [y/N] "
     };
-    let answer = asked(show, question, &shutdown).await;
-    Ok(matches!(answer.to_lowercase().as_str(), "y" | "yes"))
+    Ok(agreed(show, question, shutdown).await)
 }
 
 /// The one transaction; gives the generation that it puts in force.
@@ -251,13 +267,4 @@ async fn failed(session: &mut Session, difference: &Difference, why: Why) -> Fai
     let next = format!("Nothing was changed. {next}");
     let fault = Fault::new("could not apply the plan", place, why, next);
     Failure::one(Exit::Preflight, fault)
-}
-
-/// What PostgreSQL says, with the rows or objects that it names.
-fn told(error: &Error) -> String {
-    let detail = error.as_db_error().and_then(|told| told.detail());
-    match detail {
-        Some(detail) => format!("{}: {}", causes(error), detail.replace('\n', "; ")),
-        None => causes(error),
-    }
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     catalog::usage,
-    confirm::asked,
+    confirm::{Answer, SAY, agreed, asked, somebody},
     figures::count,
     progress::{say, watched},
     show::{Show, wrap},
@@ -26,7 +26,6 @@ use leafcutter_sink::{
     state::{offsets, older_rows, resnapshots},
 };
 use std::{
-    io::IsTerminal as _,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -252,16 +251,8 @@ impl Work<'_> {
     }
 
     async fn confirmed(&self, show: &mut Show<'_>) -> Result<bool, Failure> {
-        if show.json || !show.terminal || !std::io::stdin().is_terminal() {
-            return Err(usage(
-                "could not read a collection again",
-                "this terminal",
-                "nobody is there to confirm",
-                "Say --yes, or --dry-run.",
-            ));
-        }
-        let answer = asked(show, "\nRead again? [y/N] ", &self.shutdown).await;
-        if !matches!(answer.to_lowercase().as_str(), "y" | "yes") {
+        somebody(show, "could not read a collection again", SAY)?;
+        if agreed(show, "\nRead again? [y/N] ", &self.shutdown).await != Answer::Yes {
             return Ok(false);
         }
         if !self.settings.truncate_first {

@@ -12,12 +12,13 @@ use super::{
     settings::{RollbackSettings, WHAT},
 };
 use crate::{
-    connect::State,
-    finish::drop::{self, Plan, still_runs},
+    connect::{State, is_stopped, stoppable, told},
+    finish::drop::{Plan, still_runs},
 };
 use leafcutter_runtime::{
     exit::Exit,
     report::{Failure, Fault},
+    shutdown::Shutdown,
 };
 use leafcutter_sink::{
     ids::CollectionId,
@@ -60,7 +61,7 @@ impl From<Error> for Why {
     }
 }
 
-/// Does it.
+/// Does it; nothing where a person has stopped it.
 ///
 /// # Errors
 /// When it cannot; then nothing is changed.
@@ -70,21 +71,25 @@ pub(super) async fn roll_back(
     model: &Model,
     chosen: Option<&[CollectionId]>,
     looked: &Looked,
-) -> Result<Outcome, Failure> {
-    let why = match attempt(settings, &mut state.session, model, chosen, looked).await {
-        Ok(outcome) => return Ok(outcome),
+    shutdown: &Shutdown,
+) -> Result<Option<Outcome>, Failure> {
+    let canceller = state.session.canceller();
+    let work = attempt(settings, &mut state.session, model, chosen, looked);
+    let why = match stoppable(canceller, shutdown, work).await {
+        Ok(outcome) => return Ok(Some(outcome)),
         Err(why) => why,
     };
     // Where the connection is lost, so is the transaction.
     state.session.batch("rollback").await.unwrap_or_default();
     let mut place = state.place.clone();
     let (why, next) = match why {
+        Why::Refused(error) if is_stopped(&error, shutdown) => return Ok(None),
         Why::Refused(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => (
             "somebody has used one of the tables for five seconds".to_owned(),
             "Nothing was changed. Say it again while less happens.",
         ),
         Why::Refused(error) => (
-            drop::told(&error),
+            told(&error),
             "Nothing was changed. Mend what it names; or run it as the user who owns the tables and the schema.",
         ),
         Why::Runs(consumer) => (consumer, "Nothing was changed. Stop it first."),

@@ -2,9 +2,9 @@
 
 use super::settings::{RollbackSettings, WHAT};
 use crate::{
-    connect::State,
+    connect::{State, told},
     figures::{count, counted},
-    finish::drop::{self, Plan, of_others, still_runs},
+    finish::drop::{Plan, of_others, still_runs},
     status::readiness::Reason,
 };
 use leafcutter_runtime::{
@@ -103,7 +103,7 @@ pub(super) async fn look(
     found.map_err(|error| {
         let next = "If it is a value that cannot be read: somebody has changed the type of its column; \
                     change it back first. Nothing was changed.";
-        let fault = Fault::new(WHAT, state.place.clone(), drop::told(&error), next);
+        let fault = Fault::new(WHAT, state.place.clone(), told(&error), next);
         Failure::one(Exit::Preflight, fault)
     })
 }

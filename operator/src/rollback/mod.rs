@@ -14,7 +14,7 @@ pub use settings::RollbackSettings;
 
 use crate::{
     catalog::{Catalog, usage},
-    confirm::{Answer, asked, named_database, somebody},
+    confirm::{Answer, SAY, agreed, named_database, somebody},
     connect::State,
     finish::refusal::{forced, interrupted, no_mapping, refused},
     show::Show,
@@ -27,6 +27,8 @@ use leafcutter_runtime::{
 use leafcutter_sink::{ids::CollectionId, model::Model};
 use look::Looked;
 use settings::WHAT;
+
+const AGAIN: &str = "leafcutter rollback";
 
 /// Takes a migration back.
 ///
@@ -79,10 +81,14 @@ pub async fn run(settings: RollbackSettings, show: &mut Show<'_>) -> Result<Exit
                 show.line("nothing was changed");
                 return Ok(Exit::Done);
             }
-            Answer::Interrupted => return Ok(interrupted(show, "leafcutter rollback")),
+            Answer::Interrupted => return Ok(interrupted(show, AGAIN)),
         }
     }
-    let done = course::roll_back(&settings, &mut state, &model, chosen.as_deref(), &looked).await?;
+    let chosen = chosen.as_deref();
+    let done = course::roll_back(&settings, &mut state, &model, chosen, &looked, &shutdown).await?;
+    let Some(done) = done else {
+        return Ok(interrupted(show, AGAIN));
+    };
     told.done(show, &done);
     Ok(Exit::Done)
 }
@@ -124,15 +130,11 @@ async fn confirmed(
     show: &mut Show<'_>,
     shutdown: &Shutdown,
 ) -> Result<Answer, Failure> {
-    somebody(show, WHAT)?;
-    let answer = asked(show, "\nTake this back? [y/N] ", shutdown).await;
-    if shutdown.is_triggered() {
-        return Ok(Answer::Interrupted);
+    somebody(show, WHAT, SAY)?;
+    match agreed(show, "\nTake this back? [y/N] ", shutdown).await {
+        Answer::Yes => named_database(state, show, shutdown, WHAT).await,
+        answer => Ok(answer),
     }
-    if !matches!(answer.as_str(), "y" | "Y" | "yes") {
-        return Ok(Answer::No);
-    }
-    named_database(state, show, shutdown, WHAT).await
 }
 
 /// Consumers run: nothing passes over that.

@@ -10,6 +10,7 @@
 mod again;
 mod drift;
 mod finish;
+mod interrupted;
 mod letters;
 mod list;
 mod live;

@@ -10,7 +10,6 @@ mod reasons;
 mod remove;
 
 pub(crate) use reasons::{of_others, still_runs};
-pub(crate) use remove::told;
 
 use super::{
     refusal::{forced, interrupted, no_mapping, refused},
@@ -30,6 +29,8 @@ use leafcutter_runtime::{
 use plan::Told;
 pub(crate) use plan::{Dependent, Plan};
 use reasons::reasons;
+
+const AGAIN: &str = "leafcutter finish --drop";
 
 /// Drops.
 ///
@@ -77,10 +78,12 @@ pub(super) async fn run(
                 show.line("nothing was changed");
                 return Ok(Exit::Done);
             }
-            Answer::Interrupted => return Ok(interrupted(show, "leafcutter finish --drop")),
+            Answer::Interrupted => return Ok(interrupted(show, AGAIN)),
         }
     }
-    remove::remove(&mut state, &model, &plan, settings.force).await?;
+    if !remove::remove(&mut state, &model, &plan, settings.force, shutdown).await? {
+        return Ok(interrupted(show, AGAIN));
+    }
     for statement in plan.statements() {
         tracing::info!(statement, "done");
     }

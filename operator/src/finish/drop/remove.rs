@@ -5,10 +5,11 @@
 //! table in which it says so.
 
 use super::{plan::Plan, reasons::still_runs};
-use crate::connect::State;
+use crate::connect::{State, is_stopped, stoppable, told};
 use leafcutter_runtime::{
     exit::Exit,
-    report::{Failure, Fault, causes},
+    report::{Failure, Fault},
+    shutdown::Shutdown,
 };
 use leafcutter_sink::{
     model::Model,
@@ -35,7 +36,7 @@ impl From<Error> for Why {
     }
 }
 
-/// Takes everything away that the plan names.
+/// Takes everything away that the plan names; whether it has, or a person has stopped it before.
 ///
 /// # Errors
 /// When it cannot; then nothing is gone.
@@ -44,13 +45,17 @@ pub(super) async fn remove(
     model: &Model,
     plan: &Plan,
     force: bool,
-) -> Result<(), Failure> {
-    let Err(why) = attempt(&mut state.session, model, plan, force).await else {
-        return Ok(());
+    shutdown: &Shutdown,
+) -> Result<bool, Failure> {
+    let canceller = state.session.canceller();
+    let work = attempt(&mut state.session, model, plan, force);
+    let Err(why) = stoppable(canceller, shutdown, work).await else {
+        return Ok(true);
     };
     // Where the connection is lost, so is the transaction.
     state.session.batch("rollback").await.unwrap_or_default();
     let (why, next) = match why {
+        Why::Refused(error) if is_stopped(&error, shutdown) => return Ok(false),
         Why::Refused(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => (
             "somebody has used one of the tables for five seconds".to_owned(),
             "Nothing was changed. Say it again while less happens.",
@@ -93,14 +98,4 @@ async fn attempt(
         session.batch(&statement).await?;
     }
     Ok(session.batch("commit").await?)
-}
-
-/// What PostgreSQL says, with the objects that it names.
-pub(crate) fn told(error: &Error) -> String {
-    let said = causes(error);
-    let detail = error.as_db_error().and_then(|told| told.detail());
-    match detail.filter(|detail| !said.contains(*detail)) {
-        Some(detail) => format!("{said}: {}", detail.replace('\n', "; ")),
-        None => said,
-    }
 }

@@ -1,9 +1,8 @@
 //! What it proves and readies, when it refuses, what it waits for.
 
 use super::{finish, json, running, until_status_says};
-use crate::world::Said;
+use crate::world::{Said, interrupt};
 use bson::doc;
-use std::process::Command;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ready_migration_ends_with_a_report_and_tables_that_the_application_can_write() {
@@ -231,6 +230,32 @@ async fn what_is_not_ready_is_refused_with_its_reasons_and_force_does_what_it_ca
     live.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proof_that_takes_long_can_be_stopped() {
+    let (live, producer, consumer) = running(2).await;
+    live.text(
+        "create function public.slow(title text) returns boolean language plpgsql as $$ \
+             begin perform pg_sleep(60); return true; end $$;
+         alter table books add constraint takes_long check (public.slow(title)) not valid",
+    )
+    .await;
+    let report = live.file("report.md").display().to_string();
+    let proving = live.started(&["finish", "--report", &report]);
+    let sleeps = "select count(*) from pg_stat_activity where datname = current_database() \
+                  and wait_event = 'PgSleep'";
+    live.wait_for(sleeps, "1").await;
+    interrupt(&proving);
+    let said = tokio::task::spawn_blocking(|| proving.wait_with_output().unwrap());
+    Said::of(said.await.unwrap())
+        .ends_with(1)
+        .says("Interrupted: sequences that were moved and constraints that were proven stay so");
+    assert_eq!(live.text(sleeps).await, "0", "PostgreSQL goes on");
+    assert!(!live.file("report.md").exists());
+    consumer.stop();
+    producer.stop();
+    live.end().await;
+}
+
 /// A consumer says at most a second later that it goes on again.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_consumer_said_before_a_person_let_it_go_on_is_no_reason() {
@@ -273,9 +298,7 @@ async fn it_waits_until_what_the_source_has_is_applied() {
     // One that a person stops changes nothing.
     let stopped = live.started(&["finish", "--report", &report]);
     live.wait_for(&looks.replace("> 0", "> 1"), "t").await;
-    let interrupt = format!("kill -INT {}", stopped.id());
-    let sent = Command::new("sh").args(["-c", &interrupt]).status();
-    assert!(sent.unwrap().success());
+    interrupt(&stopped);
     let said = tokio::task::spawn_blocking(|| stopped.wait_with_output().unwrap());
     Said::of(said.await.unwrap())
         .ends_with(1)

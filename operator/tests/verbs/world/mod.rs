@@ -7,7 +7,7 @@ mod said;
 
 pub(crate) use records::{author, book, large_author};
 pub(crate) use running::Running;
-pub(crate) use said::Said;
+pub(crate) use said::{Said, interrupt};
 
 use leafcutter_harness::{
     failure::Attempt as _, probe, rows::Rows, stack::Stack, target::Target, topic, world::own_name,

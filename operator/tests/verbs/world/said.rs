@@ -73,6 +73,13 @@ impl Said {
     }
 }
 
+/// As a person does who presses Ctrl-C.
+pub(crate) fn interrupt(running: &Child) {
+    let interrupt = format!("kill -INT {}", running.id());
+    let sent = Command::new("sh").args(["-c", &interrupt]).status();
+    assert!(sent.unwrap().success());
+}
+
 impl World {
     /// Runs `leafcutter` with the strict mapping, or another one if the words name it.
     pub(crate) fn leafcutter(&self, words: &[&str]) -> Said {

@@ -257,7 +257,7 @@ pub async fn correct(
                 &records.topics,
                 &records.partitions,
                 &records.offsets,
-                &each(|reason| Some(&reason.code)),
+                &each(|reason| Some(reason.code)),
                 &each(|reason| reason.column.as_deref()),
                 &each(|reason| reason.path.as_deref()),
                 &each(|reason| Some(&reason.message)),
