@@ -16,7 +16,7 @@
 use crate::settings::RunSettings;
 use leafcutter_runtime::{
     exit::Exit,
-    kafka::{KafkaSettings, LogContext, explain},
+    kafka::{KafkaSettings, LogContext, explain, metadata, unreachable},
     report::{Failure, Fault, causes},
     retry::Backoff,
 };
@@ -110,14 +110,11 @@ fn ask(kafka: &KafkaSettings, group: &str, topics: &[String]) -> Result<Option<P
         let what = "could not ask Kafka whether this group has applied records before";
         Fault::new(what, place, explain(&error), next)
     };
-    let of_brokers = |error| {
-        let next = "Check that the brokers run, and --kafka-brokers.";
-        fault(kafka.brokers.clone(), error, next)
-    };
+    let of_brokers = |error| unreachable(&kafka.brokers, &error);
     let config = kafka.consumer_config(group, "leafcutter-consumer-preflight")?;
     let consumer: BaseConsumer<LogContext> =
         config.create_with_context(LogContext).map_err(of_brokers)?;
-    let metadata = consumer.fetch_metadata(None, ANSWER).map_err(of_brokers)?;
+    let metadata = metadata(&consumer, None, ANSWER).map_err(of_brokers)?;
     let mut list = TopicPartitionList::new();
     for topic in metadata.topics() {
         if topics.iter().any(|wanted| wanted == topic.name()) {

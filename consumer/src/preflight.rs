@@ -11,7 +11,7 @@ use crate::{
 use leafcutter_runtime::{
     admin::Condition,
     exit::Exit,
-    kafka::{LogContext, explain},
+    kafka::{LogContext, explain, metadata, unreachable},
     report::{Failure, Fault, Faults, causes},
     shutdown::Shutdown,
 };
@@ -32,7 +32,7 @@ use leafcutter_sink::{
 };
 use rdkafka::{
     admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
-    consumer::{BaseConsumer, Consumer as _},
+    consumer::BaseConsumer,
     error::{KafkaError, RDKafkaErrorCode},
 };
 use std::{
@@ -278,14 +278,7 @@ async fn kafka(
     start: &Condition,
 ) -> Result<Vec<Fault>, Fault> {
     let brokers = settings.kafka.brokers.clone();
-    let unreachable = |error: KafkaError| {
-        Fault::new(
-            "could not reach Kafka",
-            &brokers,
-            explain(&error),
-            "Check that the brokers run, and --kafka-brokers.",
-        )
-    };
+    let unreachable = |error: KafkaError| unreachable(&brokers, &error);
     let reader: BaseConsumer<LogContext> = settings
         .kafka
         .reader_config("leafcutter-consumer-preflight")?
@@ -303,14 +296,13 @@ async fn kafka(
     let mut said = false;
     let (partitions, count) = loop {
         let asked = Arc::clone(&reader);
-        let metadata =
-            tokio::task::spawn_blocking(move || asked.fetch_metadata(None, KAFKA_TIMEOUT))
-                .await
-                .map_err(|error| {
-                    let why = error.to_string();
-                    Fault::new("could not reach Kafka", &brokers, why, "Try again.")
-                })?
-                .map_err(&unreachable)?;
+        let metadata = tokio::task::spawn_blocking(move || metadata(&asked, None, KAFKA_TIMEOUT))
+            .await
+            .map_err(|error| {
+                let why = error.to_string();
+                Fault::new("could not reach Kafka", &brokers, why, "Try again.")
+            })?
+            .map_err(&unreachable)?;
         let partitions: BTreeMap<String, usize> = metadata
             .topics()
             .iter()

@@ -5,7 +5,7 @@
 
 use leafcutter_runtime::{
     exit::Exit,
-    kafka::{KafkaSettings, LogContext, explain},
+    kafka::{KafkaSettings, LogContext, explain, metadata},
     report::{Failure, Fault},
 };
 use rdkafka::{
@@ -114,9 +114,7 @@ impl Topics {
     /// # Errors
     /// When the brokers do not answer.
     pub fn partitions(&self, topic: &str) -> Result<Option<i32>, Failure> {
-        let metadata = self
-            .consumer
-            .fetch_metadata(Some(topic), ANSWER)
+        let metadata = metadata(&self.consumer, Some(topic), ANSWER)
             .map_err(|error| self.unreachable(&error))?;
         let found = metadata.topics().iter().find(|found| found.name() == topic);
         let Some(found) = found else { return Ok(None) };
@@ -134,10 +132,8 @@ impl Topics {
     /// # Errors
     /// When the brokers do not answer.
     pub fn names(&self, prefix: &str) -> Result<Vec<String>, Failure> {
-        let metadata = self
-            .consumer
-            .fetch_metadata(None, ANSWER)
-            .map_err(|error| self.unreachable(&error))?;
+        let metadata =
+            metadata(&self.consumer, None, ANSWER).map_err(|error| self.unreachable(&error))?;
         let names = metadata.topics().iter().map(|topic| topic.name());
         let mut names: Vec<String> = names
             .filter(|name| name.starts_with(prefix))

@@ -296,7 +296,18 @@ pub(crate) fn told(error: &mongodb::error::Error) -> String {
             } = command;
             format!("{message} (code {code} {code_name})")
         }
+        mongodb::error::ErrorKind::ServerSelection { message, .. } => selection(message),
         kind => kind.to_string(),
+    }
+}
+
+/// Why no server could be chosen: the error of the first that has one, without the driver's picture of all.
+fn selection(message: &str) -> String {
+    let error = message.split_once("Error: Kind: ");
+    let error = error.and_then(|(_, rest)| rest.split_once(", labels:"));
+    match error {
+        Some((error, _)) => format!("no server answers: {}", error.trim_end_matches(':')),
+        None => message.to_owned(),
     }
 }
 

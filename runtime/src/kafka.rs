@@ -19,5 +19,5 @@ mod settings;
 
 pub use clients::{ClientLost, ClientsWatch, Reach};
 pub use compacted::{CompactedReader, ReadError, read_compacted};
-pub use context::{LogContext, explain, log_error, log_event};
+pub use context::{LogContext, explain, log_error, log_event, metadata, unreachable};
 pub use settings::KafkaSettings;

@@ -2,7 +2,8 @@
 //!
 //! It takes signals (or a call) and gives two moments: *drain* — take nothing new, finish what is
 //! in hand — and *force* — leave now. The first SIGTERM or SIGINT means drain, the second means
-//! force. Both latch: whoever asks late gets the answer at once, so nobody can miss it.
+//! force. Both latch: whoever asks late gets the answer at once, so nobody can miss it. SIGHUP, which a
+//! terminal sends that is closed, means what SIGTERM does, but for a program that was started with `nohup`.
 
 use crate::{
     exit::Exit,
@@ -40,7 +41,7 @@ impl Shutdown {
         self.drain.clone().drop_guard()
     }
 
-    /// A shutdown that SIGTERM and SIGINT set off. Needs a tokio runtime.
+    /// A shutdown that SIGTERM, SIGINT and SIGHUP set off. Needs a tokio runtime.
     pub fn on_signals() -> Result<Self, Fault> {
         use tokio::signal::unix::{SignalKind, signal};
         let listen = |kind| {
@@ -55,6 +56,10 @@ impl Shutdown {
         };
         let mut terminate = listen(SignalKind::terminate())?;
         let mut interrupt = listen(SignalKind::interrupt())?;
+        let mut hangup = match hangup_is_ignored() {
+            Some(false) => Some(listen(SignalKind::hangup())?),
+            Some(true) | None => None,
+        };
         let shutdown = Self::new();
         let seen = shutdown.clone();
         // Not detached in any harmful way: it owns nothing and ends with the runtime.
@@ -63,6 +68,7 @@ impl Shutdown {
                 let name = tokio::select! {
                     _ = terminate.recv() => "SIGTERM",
                     _ = interrupt.recv() => "SIGINT",
+                    () = heard(hangup.as_mut()) => "SIGHUP",
                 };
                 if seen.is_triggered() {
                     tracing::warn!(signal = name, "second signal, leaving now");
@@ -147,12 +153,37 @@ impl Shutdown {
     }
 }
 
+/// Whether this process was started with SIGHUP ignored, as `nohup` does; none where the system does not say
+/// so (proc(5), `/proc/pid/status`, SigIgn).
+fn hangup_is_ignored() -> Option<bool> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    ignores_hangup(&status)
+}
+
+fn ignores_hangup(status: &str) -> Option<bool> {
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))?;
+    let mask = u64::from_str_radix(mask.trim(), 16).ok()?;
+    // Signal 1.
+    Some(mask & 1 == 1)
+}
+
+async fn heard(signal: Option<&mut tokio::signal::unix::Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::process::Command;
     use std::time::Duration;
 
-    use super::Shutdown;
+    use super::{Shutdown, ignores_hangup};
     use crate::exit::Exit;
 
     const SOON: Duration = Duration::from_secs(10);
@@ -225,5 +256,14 @@ mod tests {
         assert!(!shutdown.is_forced());
         kill("INT");
         tokio::time::timeout(SOON, shutdown.forced()).await.unwrap();
+    }
+
+    #[test]
+    fn whoever_was_started_with_nohup_is_not_ended_by_its_terminal() {
+        let status =
+            |mask: &str| format!("Name:\tx\nSigBlk:\t0001\nSigIgn:\t{mask}\nSigCgt:\t0001\n");
+        assert_eq!(ignores_hangup(&status("0000000000000001")), Some(true));
+        assert_eq!(ignores_hangup(&status("0000000000001000")), Some(false));
+        assert_eq!(ignores_hangup("Name:\tx\n"), None);
     }
 }

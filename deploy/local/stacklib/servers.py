@@ -50,13 +50,16 @@ class Stack:
                 f"remove {shown(self.folder)} and run `{STACK} up`",
             ) from None
 
-    def create(self, kafka_users=None):
+    def create(self, kafka_users=None, tls=None):
         names = ["mongodb", "kafka", "kafka_controller", "postgres"]
         names += ["kafka_users"] if kafka_users else []
+        names += ["kafka_tls"] if tls else []
         ports = dict(zip(names, choose_ports(len(names))))
         self.state = {"ports": ports, "kafka_cluster": new_cluster_id(), "servers": []}
         if kafka_users:
             self.state["kafka_users"] = kafka_users
+        if tls:
+            self.state["tls"] = str(tls)
         self.save()
 
     def save(self):
@@ -270,6 +273,22 @@ class MongoDB(Server):
             "--wiredTigerCacheSizeGB",
             "1",
             *(part for parameter in parameters for part in ("--setParameter", parameter)),
+            *self.tls(),
+        ]
+
+    def tls(self):
+        """Beside connections without it, which the stack itself uses."""
+        folder = self.stack.state.get("tls")
+        if not folder:
+            return []
+        return [
+            "--tlsMode",
+            "preferTLS",
+            "--tlsCertificateKeyFile",
+            f"{folder}/server.pem",
+            "--tlsCAFile",
+            f"{folder}/ca.crt",
+            "--tlsAllowConnectionsWithoutCertificates",
         ]
 
     def ask(self, timeout):
@@ -303,9 +322,12 @@ class Kafka(Server):
     def settings(self):
         controller = self.stack.state["ports"]["kafka_controller"]
         users = self.stack.state["ports"].get("kafka_users")
+        tls = self.stack.state["ports"].get("kafka_tls")
         listeners = f"PLAINTEXT://127.0.0.1:{self.port}"
         if users:
             listeners += f",USERS://127.0.0.1:{users}"
+        if tls:
+            listeners += f",TLS://127.0.0.1:{tls}"
         return "\n".join(
             (
                 "process.roles=broker,controller",
@@ -315,8 +337,9 @@ class Kafka(Server):
                 f"advertised.listeners={listeners}",
                 "controller.listener.names=CONTROLLER",
                 "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,"
-                "USERS:SASL_PLAINTEXT",
+                "USERS:SASL_PLAINTEXT,TLS:SSL",
                 *self.access(),
+                *self.certificate(),
                 f"log.dirs={self.data / 'log'}",
                 "auto.create.topics.enable=false",
                 "num.partitions=1",
@@ -348,6 +371,15 @@ class Kafka(Server):
             "allow.everyone.if.no.acl.found=false",
             "listener.name.users.sasl.enabled.mechanisms=PLAIN",
             f"listener.name.users.plain.sasl.jaas.config={login} required {known};",
+        ]
+
+    def certificate(self):
+        folder = self.stack.state.get("tls")
+        if not folder:
+            return []
+        return [
+            "listener.name.tls.ssl.keystore.type=PEM",
+            f"listener.name.tls.ssl.keystore.location={folder}/server.pem",
         ]
 
     def command(self):

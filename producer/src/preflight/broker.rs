@@ -6,18 +6,23 @@ use super::{
     topic::{self, RECORD_BYTES_MAX, Role, Seen, Wanted},
 };
 use crate::{checkpoint::store, error::Error, publish::Address, settings::Settings};
-use leafcutter_runtime::{kafka::LogContext, report::Fault};
+use leafcutter_runtime::{
+    kafka::{LogContext, metadata, unreachable},
+    report::Fault,
+};
 use leafcutter_schemas::name;
 use rdkafka::{
     admin::{
         AdminClient, AdminOptions, NewTopic, OwnedResourceSpecifier, ResourceSpecifier,
         TopicReplication,
     },
+    consumer::BaseConsumer,
     error::{KafkaError, RDKafkaErrorCode},
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 type Admin = AdminClient<LogContext>;
+type Reader = BaseConsumer<LogContext>;
 
 const ANSWER: Duration = Duration::from_secs(5);
 /// How long new topics may take to have leaders.
@@ -27,25 +32,18 @@ const DEAD_LETTER_BYTES_MAX: usize = RECORD_BYTES_MAX + (1 << 20);
 const REPLICAS_MAX: i32 = 3;
 
 pub(super) async fn check(settings: &Settings, findings: &mut Findings) -> Option<Broker> {
-    let place = format!("Kafka at {}", settings.kafka.brokers);
-    let admin = match admin(settings) {
-        Ok(admin) => Arc::new(admin),
+    let (admin, reader) = match clients(settings) {
+        Ok((admin, reader)) => (Arc::new(admin), Arc::new(reader)),
         Err(fault) => {
             findings.fault(fault);
             return None;
         }
     };
     let wanted = wanted(settings);
-    let seen = match seen(&admin).await {
+    let seen = match seen(&reader).await {
         Ok(seen) => seen,
         Err(error) => {
-            findings.fault(Fault::new(
-                "could not reach Kafka",
-                place,
-                error.to_string(),
-                "Check `--kafka-brokers`, and that the brokers are up and advertise an address \
-                 that this machine can reach.",
-            ));
+            findings.fault(unreachable(&settings.kafka.brokers, &error));
             return None;
         }
     };
@@ -63,7 +61,7 @@ pub(super) async fn check(settings: &Settings, findings: &mut Findings) -> Optio
     }
     if findings.faults.is_empty() && !missing.is_empty() {
         create(&admin, &missing, seen.brokers, findings).await;
-        wait_for_leaders(&admin, &missing, findings).await;
+        wait_for_leaders(&reader, &missing, findings).await;
     }
     let addresses = settings.collections.iter().map(|collection| Address {
         topic: collection.topic.clone(),
@@ -79,17 +77,21 @@ pub(super) async fn check(settings: &Settings, findings: &mut Findings) -> Optio
     })
 }
 
-fn admin(settings: &Settings) -> Result<Admin, Fault> {
-    let config = settings.kafka.admin_config("leafcutter-producer-admin")?;
-    config.create_with_context(LogContext).map_err(|error| {
-        let next = "Compare the properties in `--kafka` with librdkafka's CONFIGURATION.md.";
-        Fault::new(
-            "could not start a Kafka client",
-            "`--kafka`",
-            error.to_string(),
-            next,
-        )
-    })
+fn clients(settings: &Settings) -> Result<(Admin, Reader), Fault> {
+    let admin = settings.kafka.admin_config("leafcutter-producer-admin")?;
+    let reader = settings
+        .kafka
+        .reader_config("leafcutter-producer-preflight")?;
+    Ok((
+        admin.create_with_context(LogContext).map_err(no_client)?,
+        reader.create_with_context(LogContext).map_err(no_client)?,
+    ))
+}
+
+fn no_client(error: KafkaError) -> Fault {
+    let next = "Compare the properties in `--kafka` with librdkafka's CONFIGURATION.md.";
+    let what = "could not start a Kafka client";
+    Fault::new(what, "`--kafka`", error.to_string(), next)
 }
 
 fn wanted(settings: &Settings) -> Vec<Wanted> {
@@ -135,10 +137,10 @@ fn wanted(settings: &Settings) -> Vec<Wanted> {
     topics
 }
 
-async fn seen(admin: &Arc<Admin>) -> Result<Seen, KafkaError> {
-    let admin = Arc::clone(admin);
+async fn seen(reader: &Arc<Reader>) -> Result<Seen, KafkaError> {
+    let reader = Arc::clone(reader);
     let asked = tokio::task::spawn_blocking(move || {
-        let metadata = admin.inner().fetch_metadata(None, ANSWER)?;
+        let metadata = metadata(&reader, None, ANSWER)?;
         let topics = metadata.topics().iter();
         Ok(Seen {
             brokers: metadata.brokers().len(),
@@ -326,10 +328,10 @@ async fn create(admin: &Admin, missing: &[&Wanted], brokers: usize, findings: &m
     }
 }
 
-async fn wait_for_leaders(admin: &Arc<Admin>, missing: &[&Wanted], findings: &mut Findings) {
+async fn wait_for_leaders(reader: &Arc<Reader>, missing: &[&Wanted], findings: &mut Findings) {
     let deadline = tokio::time::Instant::now() + LEADERS;
     while findings.faults.is_empty() {
-        if let Ok(seen) = seen(admin).await
+        if let Ok(seen) = seen(reader).await
             && missing.iter().all(|topic| {
                 seen.partitions.contains_key(&topic.name)
                     && !seen.without_leader.contains(&topic.name)

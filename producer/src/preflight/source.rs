@@ -133,6 +133,7 @@ async fn connect(settings: &Settings) -> Result<Client, Error> {
 }
 
 fn unreachable(place: &str, error: &Error) -> Fault {
+    let why = told(error);
     let (what, next) = match error.kind.as_ref() {
         ErrorKind::Authentication { .. } => (
             "could not log in to MongoDB",
@@ -142,13 +143,18 @@ fn unreachable(place: &str, error: &Error) -> Fault {
             "could not log in to MongoDB",
             "Check user and password, and `authSource` in the connection string.",
         ),
+        _ if why.contains("certificate") || why.contains("SSL") => (
+            "could not reach MongoDB",
+            "Check `tls`, `tlsCAFile` and `tlsCertificateKeyFile` in the connection string, and that the \
+             server's certificate names this host and has not ended.",
+        ),
         _ => (
             "could not reach MongoDB",
             "Check host, port and `replicaSet` in the connection string, and that the server is \
              up.",
         ),
     };
-    Fault::new(what, place, told(error), next)
+    Fault::new(what, place, why, next)
 }
 
 async fn check_version(client: &Client, place: &str, findings: &mut Findings) {

@@ -1,7 +1,7 @@
 //! What suites on real servers stand on, whatever they move.
 //!
 //! It takes servers that run ([`stack`]), or starts some that may be killed ([`servers`],
-//! [`mongod`]). On them each test has a [`world`] of its own: a [`target`] and a source,
+//! [`mongod`]), also with certificates of an [`authority`]. On them each test has a [`world`] of its own: a [`target`] and a source,
 //! topics, a folder. It runs the real programs there ([`program`], [`fleet`]), or makes their
 //! records by hand ([`record`]), of documents as people write them ([`shell`]), waits on conditions only ([`probe`], [`watch`]), makes and reads
 //! topics ([`topic`]), looks at the [`rows`] of a table, writes as applications do ([`source`]), and
@@ -20,6 +20,7 @@ pub mod record;
 pub mod shell;
 pub mod rows;
 pub mod servers;
+pub mod authority;
 pub mod mongod;
 pub mod itself;
 pub mod program;

@@ -233,6 +233,40 @@ impl KafkaOfUsers {
     }
 }
 
+/// A MongoDB and a Kafka of one's own that speak TLS, and beside it without.
+#[derive(Debug)]
+pub struct TlsServers {
+    /// MongoDB, with nothing said of TLS.
+    pub mongodb_uri: String,
+    /// Where Kafka speaks TLS.
+    pub kafka_brokers: String,
+    // Goes before the folder does.
+    _guard: Guard,
+    _folder: TempDir,
+}
+
+impl TlsServers {
+    /// Starts them with the certificate `server.pem`, with its key, and the authority `ca.crt` of a folder.
+    ///
+    /// # Errors
+    /// When one of them cannot be started.
+    pub async fn up(certificates: &Path) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("lc_servers_").tempdir()?;
+        let guard = Guard(guard(folder.path())?);
+        let certificates = certificates.display().to_string();
+        let up = ["up", "--only", "mongodb,kafka", "--tls", &certificates];
+        run(folder.path(), up.map(str::to_owned).to_vec()).await?;
+        let told = run(folder.path(), vec!["env".to_owned(), "--json".to_owned()]).await?;
+        let told: Value = serde_json::from_str(&told).attempt("read the stack's addresses")?;
+        Ok(Self {
+            mongodb_uri: address(&told, "LEAFCUTTER_MONGODB_URI")?,
+            kafka_brokers: address(&told, "LEAFCUTTER_STACK_KAFKA_TLS")?,
+            _guard: guard,
+            _folder: folder,
+        })
+    }
+}
+
 /// Closes the guard's input, and waits until the servers are gone.
 #[derive(Debug)]
 struct Guard(Child);

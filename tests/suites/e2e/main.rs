@@ -6,3 +6,4 @@ mod migration;
 mod polled;
 mod refused;
 mod slow_loader;
+mod tls;

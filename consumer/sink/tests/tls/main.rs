@@ -2,10 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-mod authority;
 mod server;
 
-use authority::Authority;
+use leafcutter_harness::authority::Authority;
 use leafcutter_runtime::report::causes;
 use leafcutter_sink::session::{self, ConnectError};
 use server::Server;
@@ -23,14 +22,20 @@ async fn connected(config: Result<session::Config, ConnectError>) -> Result<bool
 }
 
 fn certificates(folder: &Path, hosts: &[&str], ended: bool) {
-    let (own, other) = (Authority::new("own"), Authority::new("other"));
-    own.write(&folder.join("own.crt"));
-    other.write(&folder.join("other.crt"));
-    own.write(&folder.join("clients.crt"));
-    own.sign(&folder.join("server"), "server", hosts, ended, "");
-    own.sign(&folder.join("known"), "known", &[], false, "");
-    own.sign(&folder.join("locked"), "known", &[], false, "s3cret");
-    other.sign(&folder.join("forged"), "known", &[], false, "");
+    let own = Authority::new("own").unwrap();
+    let other = Authority::new("other").unwrap();
+    own.write(&folder.join("own.crt")).unwrap();
+    other.write(&folder.join("other.crt")).unwrap();
+    own.write(&folder.join("clients.crt")).unwrap();
+    own.sign(&folder.join("server"), "server", hosts, ended, "")
+        .unwrap();
+    own.sign(&folder.join("known"), "known", &[], false, "")
+        .unwrap();
+    own.sign(&folder.join("locked"), "known", &[], false, "s3cret")
+        .unwrap();
+    other
+        .sign(&folder.join("forged"), "known", &[], false, "")
+        .unwrap();
 }
 
 #[tokio::test]
