@@ -3,7 +3,7 @@
 STACK := deploy/local/stack
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-kill soak test test-unit compose-test bench mutants lint stack-up stack-down
+.PHONY: help demo demo-kill soak test test-unit fuzz compose-test bench mutants lint stack-up stack-down
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ test: ## run every test, on real servers: 15 minutes; T=name: one suite, file or
 
 test-unit: ## run the tests that need no server: 5 seconds, once they are built
 	@deploy/local/test unit
+
+fuzz: ## look for bytes that are not taken well, SECONDS_EACH=60 for each target
+	@tests/fuzz/run
 
 compose-test: ## prove docker compose up, with kills and a comparison
 	@deploy/local/compose-test

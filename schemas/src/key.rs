@@ -64,9 +64,9 @@ impl std::fmt::Display for DocumentKey {
 
 /// The deterministic UUID of a value (RFC 9562, version 5). The name of an ObjectId is its 24 hex
 /// digits, as existing migrations have it; of anything else its [`DocumentKey`], so that a string
-/// equal to an ObjectId's digits is another key.
-pub fn uuid_v5(namespace: &Uuid, value: RawBsonRef<'_>) -> Uuid {
-    match value {
+/// equal to an ObjectId's digits is another key. None where something in it cannot be read.
+pub fn uuid_v5(namespace: &Uuid, value: RawBsonRef<'_>) -> Option<Uuid> {
+    Some(match value {
         RawBsonRef::ObjectId(id) => {
             let mut hex = [0u8; 24];
             for (pair, byte) in hex.chunks_exact_mut(2).zip(id.bytes()) {
@@ -74,7 +74,27 @@ pub fn uuid_v5(namespace: &Uuid, value: RawBsonRef<'_>) -> Uuid {
             }
             Uuid::new_v5(namespace, &hex)
         }
+        other if !is_whole(other, 0) => return None,
         other => Uuid::new_v5(namespace, DocumentKey::of(other).0.as_bytes()),
+    })
+}
+
+/// Whether everything in a value can be read.
+fn is_whole(value: RawBsonRef<'_>, depth: usize) -> bool {
+    let fields = |document: &RawDocument| {
+        let mut elements = document.iter();
+        depth <= DEPTH_MAX
+            && elements.all(|element| element.is_ok_and(|(_, value)| is_whole(value, depth + 1)))
+    };
+    match value {
+        RawBsonRef::Document(document) => fields(document),
+        RawBsonRef::JavaScriptCodeWithScope(code) => fields(code.scope),
+        RawBsonRef::Array(array) => {
+            let mut elements = array.into_iter();
+            depth <= DEPTH_MAX
+                && elements.all(|element| element.is_ok_and(|value| is_whole(value, depth + 1)))
+        }
+        _ => true,
     }
 }
 
@@ -337,6 +357,22 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_read_whole_has_no_uuid() {
+        for inner in [doc! { "a": { "b": "cafe" } }, doc! { "a": ["cafe"] }] {
+            let whole = RawDocumentBuf::try_from(&doc! { "_id": inner }).unwrap();
+            let uuid = |document: &RawDocument| {
+                let id = document.get("_id").unwrap().unwrap();
+                uuid_v5(&Uuid::NAMESPACE_OID, id)
+            };
+            assert!(uuid(&whole).is_some());
+            let mut bytes = whole.into_bytes();
+            let at = bytes.windows(4).position(|four| four == b"cafe").unwrap();
+            bytes[at + 3] = 0xe9;
+            assert_eq!(uuid(RawDocument::from_bytes(&bytes).unwrap()), None);
+        }
+    }
+
+    #[test]
     fn an_id_of_any_depth_leaves_the_stack_alone() {
         for kind in [3u8, 4] {
             let mut inner = vec![5, 0, 0, 0, 0];
@@ -363,11 +399,11 @@ mod tests {
         let id = bson::oid::ObjectId::parse_str(digits).unwrap();
         let expected = Uuid::new_v5(&Uuid::NAMESPACE_OID, digits.as_bytes());
         assert_eq!(
-            uuid_v5(&Uuid::NAMESPACE_OID, RawBsonRef::ObjectId(id)),
+            uuid_v5(&Uuid::NAMESPACE_OID, RawBsonRef::ObjectId(id)).unwrap(),
             expected
         );
         assert_ne!(
-            uuid_v5(&Uuid::NAMESPACE_OID, RawBsonRef::String(digits)),
+            uuid_v5(&Uuid::NAMESPACE_OID, RawBsonRef::String(digits)).unwrap(),
             expected
         );
     }

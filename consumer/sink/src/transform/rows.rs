@@ -93,6 +93,11 @@ impl Rows {
         self.rows.len()
     }
 
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = RowIndex> {
+        self.since(0).rows()
+    }
+
     /// The rows from this one on.
     pub fn from(&self, first: RowIndex) -> impl Iterator<Item = RowIndex> {
         RowRange::new(first.index(), self.rows.len()).rows()

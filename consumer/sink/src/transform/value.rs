@@ -171,7 +171,9 @@ fn write_text(
 
 fn uuid(conversion: Conversion, given: Given<'_>, namespace: &Uuid) -> Result<Uuid, Bad> {
     match given {
-        Given::Value(value) if conversion == Conversion::UuidV5 => Ok(uuid_v5(namespace, value)),
+        Given::Value(value) if conversion == Conversion::UuidV5 => {
+            uuid_v5(namespace, value).ok_or(Bad::Malformed)
+        }
         Given::Value(value @ RawBsonRef::Binary(binary)) if is_uuid(binary.subtype) => {
             Uuid::from_slice(binary.bytes).map_err(|_| Bad::of_type(&value))
         }

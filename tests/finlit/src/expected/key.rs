@@ -86,7 +86,7 @@ mod tests {
             let raw = raw.get("_id").unwrap().unwrap();
             assert_eq!(canonical(&id), DocumentKey::of(raw).as_str(), "{id}");
             assert_eq!(
-                row_key(&id),
+                Some(row_key(&id)),
                 uuid_v5(&uuid::Uuid::NAMESPACE_OID, raw),
                 "{id}"
             );
