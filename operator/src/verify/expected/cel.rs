@@ -167,10 +167,7 @@ impl Room {
                     nul: Policy::Truncate,
                     names_once: false,
                 };
-                let json = form.value(other, depth)?.to_string();
-                // Without the spaces that PostgreSQL writes.
-                let compact: Option<serde_json::Value> = serde_json::from_str(&json).ok();
-                Value::from(compact.ok_or("malformed")?.to_string())
+                Value::from(format!("{:#}", form.value(other, depth)?))
             }
         })
     }

@@ -199,8 +199,10 @@ impl Json {
 }
 
 impl std::fmt::Display for Json {
-    /// As PostgreSQL spaces `jsonb`.
+    /// As PostgreSQL spaces `jsonb`; `{:#}` has no spaces.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (comma, colon) = if f.alternate() { (",", ":") } else { (", ", ": ") };
+        let between = |index: usize| if index > 0 { comma } else { "" };
         match self {
             Self::Null => f.write_str("null"),
             Self::Bool(value) => write!(f, "{value}"),
@@ -209,17 +211,17 @@ impl std::fmt::Display for Json {
             Self::List(items) => {
                 f.write_str("[")?;
                 for (index, item) in items.iter().enumerate() {
-                    let comma = if index > 0 { ", " } else { "" };
-                    write!(f, "{comma}{item}")?;
+                    f.write_str(between(index))?;
+                    item.fmt(f)?;
                 }
                 f.write_str("]")
             }
             Self::Object(fields) => {
                 f.write_str("{")?;
                 for (index, (name, value)) in fields.iter().enumerate() {
-                    let comma = if index > 0 { ", " } else { "" };
                     let name = serde_json::Value::from(name.as_str());
-                    write!(f, "{comma}{name}: {value}")?;
+                    write!(f, "{}{name}{colon}", between(index))?;
+                    value.fmt(f)?;
                 }
                 f.write_str("}")
             }
