@@ -15,6 +15,7 @@ fn main() -> ExitCode {
     program::run(async {
         let mut out = std::io::stdout().lock();
         let mut show = Show::on_stdout(&mut out, cli.json);
+        show.quiet = cli.quiet;
         run(cli, &mut show).await
     })
 }

@@ -15,10 +15,15 @@ const LOOK: Duration = Duration::from_millis(250);
 /// How often it is told where nobody watches a bar.
 const TELL: Duration = Duration::from_secs(5);
 
-/// A bar of these columns on stderr, which is drawn if that is a terminal.
+/// A bar of these columns on stderr, which is drawn if that is a terminal, and not with `--quiet`.
 #[must_use]
-pub fn on_stderr(whole: Option<u64>, template: &str) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(whole, ProgressDrawTarget::stderr());
+pub fn on_stderr(whole: Option<u64>, template: &str, show: &Show<'_>) -> ProgressBar {
+    let target = if show.quiet {
+        ProgressDrawTarget::hidden()
+    } else {
+        ProgressDrawTarget::stderr()
+    };
+    let bar = ProgressBar::with_draw_target(whole, target);
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }
@@ -28,7 +33,7 @@ pub fn on_stderr(whole: Option<u64>, template: &str) -> ProgressBar {
 /// The same, for a person who reads the answer on a terminal; for others it is hidden, and counts.
 #[must_use]
 pub fn drawn(whole: Option<u64>, template: &str, show: &Show<'_>) -> ProgressBar {
-    let bar = on_stderr(whole, template);
+    let bar = on_stderr(whole, template, show);
     if show.json || !show.terminal {
         bar.set_draw_target(ProgressDrawTarget::hidden());
     }
@@ -84,13 +89,32 @@ pub async fn watched<T>(
     }
 }
 
-/// Says something on the way, where no JSON is asked for.
+/// Says something on the way, where more than the answer is wanted.
 pub fn say(show: &mut Show<'_>, text: &str) {
-    if !show.json {
+    if !show.json && !show.quiet {
         show.text(text);
     }
 }
 
 fn i64_of(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quiet_is_the_answer_alone() {
+        let said = |quiet| {
+            let mut out = Vec::new();
+            let mut show = Show::plain(&mut out, false);
+            show.quiet = quiet;
+            say(&mut show, "half of it\n");
+            show.line("done");
+            String::from_utf8(out)
+        };
+        assert_eq!(said(false).as_deref(), Ok("half of it\ndone\n"));
+        assert_eq!(said(true).as_deref(), Ok("done\n"));
+    }
 }

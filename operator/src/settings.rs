@@ -23,6 +23,9 @@ pub struct Cli {
     /// Answer in JSON
     #[arg(long, global = true, display_order = 900)]
     pub json: bool,
+    /// Say nothing but the answer: no progress
+    #[arg(long, short, global = true, display_order = 900)]
+    pub quiet: bool,
     /// What is logged to stderr: error, warn, info, debug, trace
     #[arg(
         long,

@@ -64,6 +64,8 @@ pub struct Show<'a> {
     out: &'a mut dyn Write,
     /// JSON is wanted.
     pub json: bool,
+    /// Nothing is wanted but the answer.
+    pub quiet: bool,
     /// Colours, or none.
     pub paint: Paint,
     /// A person is watching.
@@ -92,6 +94,7 @@ impl<'a> Show<'a> {
         Self {
             out,
             json,
+            quiet: false,
             paint,
             terminal,
             gone: false,
@@ -103,6 +106,7 @@ impl<'a> Show<'a> {
         Self {
             out,
             json,
+            quiet: false,
             paint: Paint::PLAIN,
             terminal: false,
             gone: false,

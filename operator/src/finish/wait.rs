@@ -146,7 +146,7 @@ pub(super) async fn wait(
         let words = message(&report, open);
         bar.set_message(words.clone());
         bar.tick();
-        if bar.is_hidden() && !show.json && told.elapsed() > TELL {
+        if bar.is_hidden() && !show.json && !show.quiet && told.elapsed() > TELL {
             told = Instant::now();
             let said = write!(std::io::stderr(), "{}", wrap("", &words));
             said.unwrap_or_default();

@@ -1,7 +1,11 @@
 //! How far a verification is: a bar on a terminal, a line now and then without one.
 
 use super::job::Job;
-use crate::{figures::count, progress::on_stderr, show::Show};
+use crate::{
+    figures::count,
+    progress::{on_stderr, say},
+    show::Show,
+};
 use std::time::{Duration, Instant};
 
 /// The columns of the bar.
@@ -18,7 +22,7 @@ pub(super) async fn shown<T>(
     show: &mut Show<'_>,
     work: impl Future<Output = T>,
 ) -> T {
-    let bar = on_stderr(Some(whole), BAR);
+    let bar = on_stderr(Some(whole), BAR, show);
     bar.set_style(bar.style().progress_chars("█▒·"));
     let began = Instant::now();
     let mut told = Instant::now();
@@ -43,9 +47,10 @@ pub(super) async fn shown<T>(
                 bar.set_length(whole.max(documents));
                 bar.set_position(documents);
                 bar.set_message(message.clone());
-                if bar.is_hidden() && !show.json && told.elapsed() >= TELL {
+                if bar.is_hidden() && told.elapsed() >= TELL {
                     told = Instant::now();
-                    show.line(&format!("{} of {} documents · {message}", number(documents), number(whole.max(documents))));
+                    let (done, whole) = (number(documents), number(whole.max(documents)));
+                    say(show, &format!("{done} of {whole} documents · {message}\n"));
                 }
             }
         }

@@ -201,7 +201,11 @@ impl Json {
 impl std::fmt::Display for Json {
     /// As PostgreSQL spaces `jsonb`; `{:#}` has no spaces.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (comma, colon) = if f.alternate() { (",", ":") } else { (", ", ": ") };
+        let (comma, colon) = if f.alternate() {
+            (",", ":")
+        } else {
+            (", ", ": ")
+        };
         let between = |index: usize| if index > 0 { comma } else { "" };
         match self {
             Self::Null => f.write_str("null"),
