@@ -15,7 +15,7 @@ import sys
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[3]
 # Suites that need no server. All others do; tests beside the code never do.
-ALONE = {"mapping_files", "program"}
+ALONE = {"mapping_files", "program", "fuzz"}
 # Folders of packages whose suites start the programs of other packages.
 STARTERS = [REPOSITORY / name for name in ("tests", "operator/tests", "producer/tests")]
 TEST = re.compile(r"#\[(?:tokio::)?test\b[^\n]*\n(?:\s*#\[[^\n]*\n|\s*//[^\n]*\n)*\s*(?:async )?fn (\w+)")

@@ -279,24 +279,65 @@ async fn while_postgresql_is_away_it_is_alive_and_not_ready() {
     let running = world.run("strict.yaml");
     running.until_ready_says(200, "ready").await;
     let database = world.text("select current_database()").await;
+    close(&world, &database).await;
+    running.until_ready_says(503, "postgres: ").await;
+    running.until_ready_says(503, "settling: ").await;
+    open(&world, &database).await;
+    running.until_ready_says(200, "ready").await;
+    world.send(0, &author(1, 10, "Ada")).await;
+    world.applied().await;
+    running.ask_to_end();
+    assert_eq!(running.end(), Ok(Exit::Done));
+    world.end().await;
+}
+
+/// PostgreSQL takes no connections to the database, and ends those that there are.
+async fn close(world: &World, database: &str) {
     world
         .execute_beside(&format!(
             "alter database \"{database}\" allow_connections false; \
              select pg_terminate_backend(pid) from pg_stat_activity where datname = '{database}'"
         ))
         .await;
-    running.until_ready_says(503, "postgres: ").await;
-    running.until_ready_says(503, "settling: ").await;
-    world
-        .execute_beside(&format!(
-            "alter database \"{database}\" allow_connections true"
-        ))
-        .await;
+}
+
+async fn open(world: &World, database: &str) {
+    let open = format!("alter database \"{database}\" allow_connections true");
+    world.execute_beside(&open).await;
+}
+
+/// What it holds and cannot commit is read again by the next one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_is_ended_while_postgresql_is_away() {
+    let mut world = World::new().await;
+    world.complete().await;
+    let running = world.run("strict.yaml");
     running.until_ready_says(200, "ready").await;
+    let database = world.text("select current_database()").await;
+    close(&world, &database).await;
+    running.until_ready_says(503, "postgres: ").await;
     world.send(0, &author(1, 10, "Ada")).await;
-    world.applied().await;
+    let has = |words: &str| {
+        running
+            .page("/readyz")
+            .is_some_and(|(_, text)| text.contains(words))
+    };
+    probe::until(Duration::from_secs(60), "a batch to wait", async || {
+        Ok(has("applying: ").then_some(()))
+    })
+    .await
+    .unwrap();
     running.ask_to_end();
-    assert_eq!(running.end(), Ok(Exit::Done));
+    let (exit, said) = ended(running).await;
+    assert!(
+        matches!(exit, Exit::Done | Exit::DrainDeadline),
+        "{exit:?} {said}"
+    );
+    open(&world, &database).await;
+    let running = world.run("strict.yaml");
+    world.applied().await;
+    assert_eq!(world.text("select name from authors").await, "Ada");
+    running.stop();
     world.end().await;
 }
 

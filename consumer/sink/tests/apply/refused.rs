@@ -182,6 +182,51 @@ async fn what_is_taken_away_from_the_tables_is_waited_for() {
     }
 }
 
+/// A privilege that is lost says what row security says, and is nobody's fault: each is taken away while the
+/// consumer writes.
+#[tokio::test]
+async fn a_privilege_that_is_revoked_is_waited_for() {
+    let mut world = World::prepared(ORDERS, TABLES).await;
+    let who = format!("app_{}", Uuid::new_v4().simple());
+    world
+        .execute_all(&format!(
+            "create role {who} login password 'x'; grant all on schema public, leafcutter to {who}; \
+             grant all on all tables in schema public, leafcutter to {who};"
+        ))
+        .await;
+    world.as_user(&who, "x");
+    world.each(&[order(1, 1, 1)]).await;
+    let privileges = [
+        "insert on orders",
+        "select on orders",
+        "update on orders",
+        "insert, update on leafcutter.offsets",
+    ];
+    for (version, what) in (2..).zip(privileges) {
+        world.execute(&format!("revoke {what} from {who}")).await;
+        for _ in 0..2 {
+            let error = world.apply(&[order(version, 1, 7)]).await.unwrap_err();
+            assert!(
+                matches!(error, ApplyError::Transient { .. }),
+                "{what}: {error:?}"
+            );
+            assert!(error.to_string().contains("42501"), "{what}: {error}");
+            assert!(
+                error.to_string().contains("grant the privilege back"),
+                "{what}: {error}"
+            );
+            world.again("orders");
+        }
+        world.execute(&format!("grant {what} to {who}")).await;
+        let outcomes = world.each(&[order(version, 1, 7)]).await;
+        assert_eq!(outcomes, [Outcome::Applied], "{what}");
+    }
+    assert_eq!(world.count("leafcutter.dead_letters").await, 0);
+    world
+        .execute_all(&format!("drop owned by {who}; drop role {who}"))
+        .await;
+}
+
 /// A session keeps the setting with which it began.
 #[tokio::test]
 async fn writing_goes_on_when_the_database_is_writable_again() {
