@@ -319,3 +319,31 @@ async fn what_reshapes_a_collection_stops_with_a_code_of_its_own() {
         world.end().await;
     }
 }
+
+/// The server adds up what an update changed and the document as it was then: 31 MB, which it would refuse to
+/// send (10334). What changed is left out there, and the document alone always fits.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_would_be_too_large_is_sent_without_what_changed() {
+    let world = World::new("large_event", &["a"]).await;
+    let images = doc! { "create": "a", "changeStreamPreAndPostImages": { "enabled": true } };
+    let made = world.database.run_command(images).await;
+    made.expect("a collection");
+    world.insert("a", numbered(2)).await;
+    let producer = world.start("run");
+    world.until_complete("a").await;
+    let documents = world.database.collection::<Document>("a");
+    let large = doc! { "$set": { "f": "x".repeat(15_500_000) } };
+    let done = documents.update_one(doc! { "_id": 0 }, large).await;
+    assert_eq!(done.expect("it is taken").matched_count, 1);
+    // As large as a document can be.
+    let largest = doc! { "f": "y".repeat(16 * 1024 * 1024 - 60) };
+    let done = documents.replace_one(doc! { "_id": 1 }, largest).await;
+    assert_eq!(done.expect("it is taken").matched_count, 1);
+    world.until_caught_up().await;
+    producer.stop().await.expect("it stops");
+    let records = world.assert_converged("a").await;
+    let of = |operation| records.iter().filter(move |r| r.operation == operation);
+    assert_eq!(of(Operation::Update).count(), 1);
+    assert_eq!(of(Operation::Replace).count(), 1);
+    world.end().await;
+}
