@@ -8,6 +8,7 @@
 //!
 //! - `properties`: what the user gave, which names mean the same, which are ours.
 //! - [`context`]: librdkafka's log lines as ours.
+//! - [`unreached`]: why brokers are not reached.
 //! - [`clients`]: clients that have lost their brokers for good.
 //! - [`compacted`]: reading a small compacted topic whole (checkpoints, control).
 
@@ -16,8 +17,10 @@ pub mod compacted;
 pub mod context;
 mod properties;
 mod settings;
+pub mod unreached;
 
 pub use clients::{ClientLost, ClientsWatch, Reach};
 pub use compacted::{CompactedReader, ReadError, read_compacted};
-pub use context::{LogContext, explain, log_error, log_event, metadata, unreachable};
+pub use context::{LogContext, log_error, log_event};
 pub use settings::KafkaSettings;
+pub use unreached::{explain, metadata, unreachable};

@@ -11,10 +11,7 @@
 //! has not taken that back for a second. The second is for a leader just elected, which may not
 //! know yet how far its partition is committed.
 
-use super::{
-    context::{LogContext, explain},
-    settings::KafkaSettings,
-};
+use super::{context::LogContext, settings::KafkaSettings, unreached::explain};
 use crate::report::Fault;
 use rdkafka::{
     Offset, TopicPartitionList,

@@ -4,18 +4,12 @@
 //! connection, which it mends by itself: for us that is a warning, since an error needs a person.
 //! A client with a context of its own calls [`log_event`] from it.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
-};
-
-use crate::report::Fault;
+use super::unreached::{is_of_connection, meaning_of, remember};
 use rdkafka::{
     client::ClientContext,
     config::RDKafkaLogLevel,
-    consumer::{BaseConsumer, Consumer as _, ConsumerContext},
-    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
-    metadata::Metadata,
+    consumer::ConsumerContext,
+    error::{KafkaError, RDKafkaErrorCode},
 };
 
 /// A context that logs and does nothing else.
@@ -71,179 +65,8 @@ pub fn log_error(error: &KafkaError, reason: &str) {
         }
         // The client is unusable from here on; whoever owns it ends the run.
         Some(RDKafkaErrorCode::Fatal) => {
-            tracing::error!(target: "librdkafka", error = explain(error), "{reason}");
+            tracing::error!(target: "librdkafka", error = meaning_of(error), "{reason}");
         }
-        _ => tracing::warn!(target: "librdkafka", error = explain(error), "{reason}"),
-    }
-}
-
-/// Why connections to brokers failed, of all clients of this process. What waits for a broker fails later, by a
-/// time-out of its own, and says no more than that.
-static FAILED: Mutex<Vec<Failed>> = Mutex::new(Vec::new());
-/// For how long a reason is the likely one, and is not logged again: each attempt to connect has one.
-const LIKELY: Duration = Duration::from_secs(30);
-/// How long reasons are taken from a queue, and one that is just being found out is waited for.
-const REASONS: Duration = Duration::from_millis(300);
-
-/// A reason, and when it was logged.
-struct Failed {
-    reason: String,
-    code: Option<RDKafkaErrorCode>,
-    at: Instant,
-}
-
-/// Keeps a reason; whether it was not told lately.
-fn remember(error: &KafkaError, reason: &str) -> bool {
-    // `… (after 5ms in state CONNECT)`
-    let reason = reason.split(" (after ").next().unwrap_or(reason);
-    let mut all = FAILED.lock().unwrap_or_else(PoisonError::into_inner);
-    all.retain(|failed| failed.at.elapsed() < LIKELY);
-    if all.iter().any(|failed| failed.reason == reason) {
-        return false;
-    }
-    all.push(Failed {
-        reason: reason.to_owned(),
-        code: error.rdkafka_error_code(),
-        at: Instant::now(),
-    });
-    true
-}
-
-/// The last one that says something: that all brokers are down does not, and what TLS or a login says tells more
-/// than that the connection was lost by it.
-fn likely() -> Option<String> {
-    let all = FAILED.lock().unwrap_or_else(PoisonError::into_inner);
-    let fresh = all.iter().filter(|failed| failed.at.elapsed() < LIKELY);
-    let ranked = fresh.filter_map(|failed| match failed.code {
-        Some(RDKafkaErrorCode::AllBrokersDown) => None,
-        Some(RDKafkaErrorCode::BrokerTransportFailure) => Some((0, failed)),
-        _ => Some((1, failed)),
-    });
-    // Of equal ones the last.
-    let (_, failed) = ranked.max_by_key(|(rank, _)| *rank)?;
-    Some(failed.reason.clone())
-}
-
-/// What went wrong, in librdkafka's words but once: its own text names the code, the code's
-/// origin and its meaning. Of a broker that is not reached, with the reason why the last connection failed.
-#[must_use]
-pub fn explain(error: &KafkaError) -> String {
-    let Some(code) = error.rdkafka_error_code() else {
-        return error.to_string();
-    };
-    let meaning = meaning(code);
-    match likely().filter(|_| is_of_connection(error)) {
-        Some(reason) => format!("{meaning}: {reason}"),
-        None => meaning,
-    }
-}
-
-fn is_of_connection(error: &KafkaError) -> bool {
-    matches!(
-        error.rdkafka_error_code(),
-        Some(
-            RDKafkaErrorCode::BrokerTransportFailure
-                | RDKafkaErrorCode::AllBrokersDown
-                | RDKafkaErrorCode::OperationTimedOut
-                | RDKafkaErrorCode::Resolve
-                | RDKafkaErrorCode::SSL
-                | RDKafkaErrorCode::Authentication
-        )
-    )
-}
-
-/// What the brokers say of a topic, or of all. Where none answers, the reason has been told to whoever asks
-/// [`explain`].
-///
-/// # Errors
-/// When no broker answers.
-pub fn metadata(
-    client: &BaseConsumer<LogContext>,
-    topic: Option<&str>,
-    answer: Duration,
-) -> KafkaResult<Metadata> {
-    let metadata = client.fetch_metadata(topic, answer);
-    if metadata.is_err() {
-        // The reasons lie in the client's queue until somebody polls it. None of them is a message.
-        let until = Instant::now() + REASONS;
-        while let Some(left) = until.checked_duration_since(Instant::now()) {
-            drop(client.poll(left));
-        }
-    }
-    metadata
-}
-
-/// That brokers are not reached, why, and what to look at.
-#[must_use]
-pub fn unreachable(brokers: &str, error: &KafkaError) -> Fault {
-    let why = explain(error);
-    // A listener for TLS or users closes a plain connection without a word.
-    let is_silent = likely().is_none();
-    let mut words = ["SSL", "SASL", "security.protocol"].iter();
-    let is_of_security = words.any(|word| why.contains(word));
-    let next = if is_silent {
-        "Check that the brokers run and advertise an address that this machine can reach, and --kafka-brokers; \
-         where that listener wants TLS or a login, `security.protocol` in --kafka."
-    } else if is_of_security {
-        "Compare what --kafka says with the listener that --kafka-brokers names: `security.protocol`, \
-         `ssl.ca.location`, `sasl.mechanism`, `sasl.username`."
-    } else {
-        "Check that the brokers run and advertise an address that this machine can reach, and --kafka-brokers."
-    };
-    let place = format!("brokers `{brokers}`");
-    Fault::new("could not reach Kafka", place, why, next)
-}
-
-fn meaning(code: RDKafkaErrorCode) -> String {
-    let text = code.to_string();
-    let meaning = text
-        .split_once('(')
-        .and_then(|(_, rest)| rest.strip_suffix(')'));
-    let meaning = meaning.unwrap_or(&text);
-    let meaning = meaning.strip_prefix("Local: ").unwrap_or(meaning);
-    let meaning = meaning.strip_prefix("Broker: ").unwrap_or(meaning);
-    meaning.to_lowercase()
-}
-
-#[cfg(test)]
-mod tests {
-    use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-
-    use super::{LogContext, explain, meaning, metadata};
-    use crate::kafka::KafkaSettings;
-    use rdkafka::consumer::BaseConsumer;
-    use std::time::Duration;
-
-    #[test]
-    fn an_error_is_told_once() {
-        let cases = [
-            (
-                RDKafkaErrorCode::BrokerTransportFailure,
-                "broker transport failure",
-            ),
-            (
-                RDKafkaErrorCode::TopicAuthorizationFailed,
-                "topic authorization failed",
-            ),
-        ];
-        for (code, words) in cases {
-            assert_eq!(meaning(code), words);
-        }
-        let code = RDKafkaErrorCode::TopicAuthorizationFailed;
-        assert_eq!(explain(&KafkaError::MetadataFetch(code)), meaning(code));
-        assert!(explain(&KafkaError::Seek("why".to_owned())).contains("why"));
-    }
-
-    /// librdkafka itself would say "broker transport failure".
-    #[test]
-    fn a_broker_that_is_not_reached_is_told_with_the_reason() {
-        let nobody = KafkaSettings::new("127.0.0.1:1");
-        let config = nobody.reader_config("t").unwrap();
-        let client: BaseConsumer<LogContext> = config.create_with_context(LogContext).unwrap();
-        let error = metadata(&client, None, Duration::from_secs(2))
-            .err()
-            .unwrap();
-        let told = explain(&error);
-        assert!(told.contains("Connection refused"), "{told}");
+        _ => tracing::warn!(target: "librdkafka", error = meaning_of(error), "{reason}"),
     }
 }

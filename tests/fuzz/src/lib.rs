@@ -15,6 +15,7 @@
 )]
 
 pub mod documents;
+pub mod drafts;
 pub mod mappings;
 pub mod records;
 pub mod rows;
@@ -24,11 +25,12 @@ pub mod texts;
 pub type Target = fn(&[u8]);
 
 /// The targets, by their names.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("envelope", records::envelope),
     ("event", records::event),
     ("control", records::control),
     ("checkpoint", records::checkpoint),
     ("mapping", texts::mapping),
     ("rows", rows::rows),
+    ("draft", drafts::draft),
 ];

@@ -20,9 +20,14 @@ pub struct Mapped {
 }
 
 impl Mapped {
-    fn of(text: String, is_single: bool) -> Option<Self> {
-        let mapping = parse::load(&text, "mapping.yaml").ok()?;
-        let plan = Plan::of(mapping.collections.first()?, mapping.uuid_namespace);
+    /// Compiles a mapping.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn of(text: String, is_single: bool) -> Result<Self, String> {
+        let mapping = parse::load(&text, "mapping.yaml").map_err(|faults| faults.to_string())?;
+        let first = mapping.collections.first().ok_or("no collection")?;
+        let plan = Plan::of(first, mapping.uuid_namespace);
         let mut names = Vec::new();
         let mut take = |path: &Path| names.extend(path.steps().iter().cloned());
         for table in &plan.tables {
@@ -39,8 +44,8 @@ impl Mapped {
         }
         names.sort_unstable();
         names.dedup();
-        let model = Model::compile(mapping, "p").ok()?;
-        Some(Self {
+        let model = Model::compile(mapping, "p").map_err(|error| error.to_string())?;
+        Ok(Self {
             text,
             model,
             plan,
@@ -114,7 +119,7 @@ pub fn pool() -> &'static [Mapped] {
                         let column = format!(
                             "{{ path: {path}, type: \"{pg_type}{array}\", convert: {convert}, invalid: {policy} }}"
                         );
-                        let Some(mapped) = Mapped::of(file(&[&column]), true) else {
+                        let Ok(mapped) = Mapped::of(file(&[&column]), true) else {
                             continue;
                         };
                         pool.push(mapped);

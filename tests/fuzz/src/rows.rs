@@ -20,9 +20,13 @@ pub fn rows(bytes: &[u8]) {
     let Ok((mapped, document)) = made(&mut from) else {
         return;
     };
-    let Ok(document) = RawDocument::from_bytes(&document) else {
-        return;
-    };
+    if let Ok(document) = RawDocument::from_bytes(&document) {
+        compare(mapped, document);
+    }
+}
+
+/// Whether both make the same of a document.
+pub fn compare(mapped: &Mapped, document: &RawDocument) {
     let mut rows = Rows::default();
     let plan = &mapped.model.collections[0].plan;
     let made = plan.transform(document, &mut rows);
