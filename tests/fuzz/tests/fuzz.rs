@@ -1,7 +1,5 @@
 //! Each target with what was a finding once, and with some thousand random inputs.
 
-#![expect(clippy::unwrap_used, reason = "what fails here is a failed test")]
-
 use leafcutter_fuzz::TARGETS;
 use rand::{Rng as _, RngExt as _, SeedableRng as _, rngs::StdRng};
 use std::path::Path;
