@@ -5,7 +5,7 @@
 
 use leafcutter_runtime::{
     exit::Exit,
-    kafka::{KafkaSettings, LogContext, explain, metadata},
+    kafka::{KafkaSettings, LogContext, explain, metadata, unreachable},
     report::{Failure, Fault},
 };
 use rdkafka::{
@@ -13,6 +13,7 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer as _},
     error::{KafkaError, RDKafkaErrorCode},
     message::{Headers as _, Message as _, OwnedMessage},
+    metadata::Metadata,
 };
 use std::time::{Duration, Instant};
 
@@ -114,8 +115,7 @@ impl Topics {
     /// # Errors
     /// When the brokers do not answer.
     pub fn partitions(&self, topic: &str) -> Result<Option<i32>, Failure> {
-        let metadata = metadata(&self.consumer, Some(topic), ANSWER)
-            .map_err(|error| self.unreachable(&error))?;
+        let metadata = self.metadata(Some(topic))?;
         let found = metadata.topics().iter().find(|found| found.name() == topic);
         let Some(found) = found else { return Ok(None) };
         match found.error().map(RDKafkaErrorCode::from) {
@@ -132,8 +132,7 @@ impl Topics {
     /// # Errors
     /// When the brokers do not answer.
     pub fn names(&self, prefix: &str) -> Result<Vec<String>, Failure> {
-        let metadata =
-            metadata(&self.consumer, None, ANSWER).map_err(|error| self.unreachable(&error))?;
+        let metadata = self.metadata(None)?;
         let names = metadata.topics().iter().map(|topic| topic.name());
         let mut names: Vec<String> = names
             .filter(|name| name.starts_with(prefix))
@@ -215,6 +214,12 @@ impl Topics {
             .find_partition(topic, partition)?
             .offset()
             .to_raw()
+    }
+
+    /// What the brokers say of a topic, or of all: the first that is asked of them.
+    fn metadata(&self, topic: Option<&str>) -> Result<Metadata, Failure> {
+        let metadata = metadata(&self.consumer, topic, ANSWER);
+        metadata.map_err(|error| Failure::one(Exit::Preflight, unreachable(&self.brokers, &error)))
     }
 
     fn unreachable(&self, error: &KafkaError) -> Failure {

@@ -111,18 +111,14 @@ pub fn metadata<C: ConsumerContext>(
 #[must_use]
 pub fn unreachable(brokers: &str, error: &KafkaError) -> Fault {
     let why = explain(error);
-    // A listener for TLS or users closes a plain connection without a word.
-    let is_silent = likely().is_none();
     let mut words = ["SSL", "SASL", "security.protocol"].iter();
-    let is_of_security = words.any(|word| why.contains(word));
-    let next = if is_silent {
-        "Check that the brokers run and advertise an address that this machine can reach, and --kafka-brokers; \
-         where that listener wants TLS or a login, `security.protocol` in --kafka."
-    } else if is_of_security {
+    let next = if words.any(|word| why.contains(word)) {
         "Compare what --kafka says with the listener that --kafka-brokers names: `security.protocol`, \
          `ssl.ca.location`, `sasl.mechanism`, `sasl.username`."
     } else {
-        "Check that the brokers run and advertise an address that this machine can reach, and --kafka-brokers."
+        // Such a listener closes a plain connection without a word.
+        "Check that the brokers run and advertise an address that this machine can reach, and --kafka-brokers; \
+         where that listener wants TLS or a login, `security.protocol` in --kafka."
     };
     let place = format!("brokers `{brokers}`");
     Fault::new("could not reach Kafka", place, why, next)

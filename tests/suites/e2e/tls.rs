@@ -1,4 +1,4 @@
-//! The programs over TLS to MongoDB and Kafka, with certificates made for it: a migration with the right
+//! The programs over TLS to MongoDB and Kafka, and logins: a migration with certificates of the right
 //! authority, and what they say where the authority or the name is wrong. PostgreSQL's TLS has a suite
 //! of its own in the sink.
 
@@ -10,7 +10,7 @@ use leafcutter_harness::{
     probe,
     program::{self, Program},
     rows::Rows,
-    servers::TlsServers,
+    servers::{KafkaOfUsers, TlsServers},
     stack::Stack,
     target::Target,
     world::own_name,
@@ -217,4 +217,47 @@ async fn a_certificate_for_another_host_is_refused() -> Result<()> {
     let secure = Secure::new("elsewhere.example").await?;
     let name = "certificate verify failed";
     secure.is_refused("ca.crt", name, name).await
+}
+
+/// What librdkafka finds out at a connection, and would keep to itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_that_kafka_refuses_is_told() -> Result<()> {
+    let kafka = KafkaOfUsers::up(&["app"], "right").await?;
+    let folder = tempfile::tempdir()?;
+    let mapping = folder.path().join("mapping.yaml");
+    fs::write(&mapping, MAPPING)?;
+    let login = |mechanism: &str, password: &str| {
+        format!(
+            "security.protocol=SASL_PLAINTEXT,sasl.mechanism={mechanism},sasl.username=app,sasl.password={password}"
+        )
+    };
+    let cases = [
+        (
+            login("PLAIN", "canary-wrong"),
+            "Authentication failed: Invalid username or password",
+        ),
+        (
+            login("SCRAM-SHA-256", "canary-right"),
+            "broker's supported mechanisms: PLAIN",
+        ),
+        (
+            "client.id=x".to_owned(),
+            "where that listener wants TLS or a login, `security.protocol` in --kafka",
+        ),
+    ];
+    let all = cases.into_iter().map(async |(properties, reason)| {
+        let mut command = Command::new(program::find("leafcutter")?);
+        command
+            .args(["peek", "things", "--kafka", &properties])
+            .env("LEAFCUTTER_MAPPING", &mapping)
+            .env("LEAFCUTTER_KAFKA_BROKERS", &kafka.brokers_of_users);
+        let done = tokio::task::spawn_blocking(move || command.output()).await??;
+        let said = String::from_utf8_lossy(&done.stderr);
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(done.status.code(), Some(4), "{said}");
+        assert!(said.contains(reason), "{said}");
+        assert!(!said.contains("canary"), "{said}");
+        Ok(())
+    });
+    try_join_all(all).await.map(drop)
 }
