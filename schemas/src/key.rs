@@ -79,23 +79,22 @@ pub fn uuid_v5(namespace: &Uuid, value: RawBsonRef<'_>) -> Option<Uuid> {
     })
 }
 
-/// Whether everything in a value can be read.
+/// Whether everything in a value can be read, and nothing lies deeper than MongoDB nests.
 fn is_whole(value: RawBsonRef<'_>, depth: usize) -> bool {
     let fields = |document: &RawDocument| {
         let mut elements = document.iter();
-        depth <= DEPTH_MAX
-            && elements.all(|element| element.is_ok_and(|(_, value)| is_whole(value, depth + 1)))
+        elements.all(|element| element.is_ok_and(|(_, value)| is_whole(value, depth + 1)))
     };
-    match value {
-        RawBsonRef::Document(document) => fields(document),
-        RawBsonRef::JavaScriptCodeWithScope(code) => fields(code.scope),
-        RawBsonRef::Array(array) => {
-            let mut elements = array.into_iter();
-            depth <= DEPTH_MAX
-                && elements.all(|element| element.is_ok_and(|value| is_whole(value, depth + 1)))
+    depth <= DEPTH_MAX
+        && match value {
+            RawBsonRef::Document(document) => fields(document),
+            RawBsonRef::JavaScriptCodeWithScope(code) => fields(code.scope),
+            RawBsonRef::Array(array) => {
+                let mut elements = array.into_iter();
+                elements.all(|element| element.is_ok_and(|value| is_whole(value, depth + 1)))
+            }
+            _ => true,
         }
-        _ => true,
-    }
 }
 
 /// The deterministic UUID of several texts: of their JSON array without spaces, which in PostgreSQL is
