@@ -122,7 +122,13 @@ pub async fn stoppable<T>(
         () = shutdown.wait() => {}
     }
     loop {
-        if let Err(error) = canceller.cancel().await {
+        // Where the server is gone, asking takes longer than the work.
+        let asked = tokio::select! {
+            biased;
+            done = &mut work => return done,
+            asked = canceller.cancel() => asked,
+        };
+        if let Err(error) = asked {
             tracing::warn!(
                 error = causes(&error),
                 "cannot cancel what PostgreSQL executes"

@@ -84,7 +84,6 @@ struct Told<'a> {
 /// When a server cannot be asked, a collection is unknown, the first records are gone, another mapping is in
 /// force, or nobody can confirm.
 pub async fn run(settings: ReplaySettings, show: &mut Show<'_>) -> Result<Exit, Failure> {
-    let shutdown = Shutdown::on_signals().map_err(|fault| Failure::one(Exit::Bug, fault))?;
     let mut state = State::open(&settings.postgres).await?;
     let mut catalog = Catalog::of(&settings.installation, &mut state).await?;
     let group = settings.installation.group.clone();
@@ -121,6 +120,8 @@ pub async fn run(settings: ReplaySettings, show: &mut Show<'_>) -> Result<Exit, 
         );
         return Ok(Exit::Done);
     }
+    // Until here a signal ends the program at once, and nothing is changed.
+    let shutdown = Shutdown::on_signals().map_err(|fault| Failure::one(Exit::Bug, fault))?;
     if !settings.yes {
         somebody(show, "could not replay", SAY)?;
         if agreed(show, "\nReplay? [y/N] ", &shutdown).await != Answer::Yes {

@@ -121,6 +121,19 @@ async fn document_whose_child_row_a_trigger_refuses_is_its_dead_letter() {
     );
 }
 
+/// From now on a role of its own writes, which may write everything; gives its name.
+async fn as_somebody_else(world: &mut World) -> String {
+    let who = format!("app_{}", Uuid::new_v4().simple());
+    world
+        .execute_all(&format!(
+            "create role {who} login password 'x'; grant all on schema public, leafcutter to {who}; \
+             grant all on all tables in schema public, leafcutter to {who};"
+        ))
+        .await;
+    world.as_user(&who, "x");
+    who
+}
+
 /// Row security says what a lost privilege says.
 #[tokio::test]
 async fn row_that_row_security_refuses_is_a_dead_letter() {
@@ -130,14 +143,7 @@ async fn row_that_row_security_refuses_is_a_dead_letter() {
     );
     let mut world = World::prepared(ORDERS, &before).await;
     // A superuser passes any policy, so the rows are written as somebody else.
-    let who = format!("app_{}", Uuid::new_v4().simple());
-    world
-        .execute_all(&format!(
-            "create role {who} login password 'x'; grant all on schema public, leafcutter to {who}; \
-             grant all on all tables in schema public, leafcutter to {who};"
-        ))
-        .await;
-    world.as_user(&who, "x");
+    let who = as_somebody_else(&mut world).await;
     let records = [order(1, 1, 1), order(1, 2, -1), order(1, 3, 3)];
     let (counts, _) = world.isolated(&records).await;
     assert_eq!(counts.of(Outcome::DeadLettered), 1);
@@ -187,14 +193,7 @@ async fn what_is_taken_away_from_the_tables_is_waited_for() {
 #[tokio::test]
 async fn a_privilege_that_is_revoked_is_waited_for() {
     let mut world = World::prepared(ORDERS, TABLES).await;
-    let who = format!("app_{}", Uuid::new_v4().simple());
-    world
-        .execute_all(&format!(
-            "create role {who} login password 'x'; grant all on schema public, leafcutter to {who}; \
-             grant all on all tables in schema public, leafcutter to {who};"
-        ))
-        .await;
-    world.as_user(&who, "x");
+    let who = as_somebody_else(&mut world).await;
     world.each(&[order(1, 1, 1)]).await;
     let privileges = [
         "insert on orders",
