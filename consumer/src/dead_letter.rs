@@ -22,7 +22,7 @@ use leafcutter_sink::{
     settle::DueDeadLetter,
 };
 use rdkafka::{
-    error::KafkaError,
+    error::{KafkaError, RDKafkaErrorCode},
     message::{Header, OwnedHeaders},
     producer::{FutureProducer, FutureRecord},
     util::Timeout,
@@ -197,10 +197,57 @@ impl DeadLetters {
             record = record.payload(value);
         }
         // The queue's own time-out is the caller's: it waits for room as long as it takes.
-        self.producer
-            .send(record, Timeout::Never)
-            .await
-            .map(|_| ())
-            .map_err(|(error, _)| error)
+        let sent = self.producer.send(record, Timeout::Never).await;
+        let written = sent.map_err(|(error, _)| error)?;
+        // Without an offset it was acknowledged by its successor only, and may not be there
+        // (`runtime::kafka::acknowledged`). Sent twice it is one dead letter.
+        if written.offset < 0 {
+            let doubt = RDKafkaErrorCode::Inconsistent;
+            return Err(KafkaError::MessageProduction(doubt));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use leafcutter_schemas::dead_letter::Stage;
+    use rdkafka::{
+        mocking::MockCluster,
+        producer::DefaultProducerContext,
+        types::{RDKafkaApiKey, RDKafkaRespErr},
+    };
+    use std::time::Duration;
+
+    /// Of two requests on their way the broker refuses the first and takes the second; the client calls both
+    /// delivered. The broker is librdkafka's own.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_only_its_successor_acknowledged_is_not_taken_for_sent() {
+        let cluster: MockCluster<'static, DefaultProducerContext> = MockCluster::new(1).unwrap();
+        cluster.create_topic("t.dead-letter", 1, 1).unwrap();
+        let round_trip = Duration::from_millis(200);
+        cluster.broker_round_trip_time(1, round_trip).unwrap();
+        let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION;
+        cluster.request_errors(RDKafkaApiKey::Produce, &[refused]);
+        let mut kafka = KafkaSettings::new(cluster.bootstrap_servers());
+        let one_each = ("batch.num.messages".to_owned(), "1".to_owned());
+        kafka.properties.push(one_each);
+        let letters = DeadLetters::new(&kafka, "test", "hash").unwrap();
+        let reason = Reason::new(Stage::Apply, "refused", "no");
+        let headers = Headers::new();
+        let send = async |offset| {
+            let origin = Origin {
+                topic: "t".to_owned(),
+                partition: 0,
+                offset,
+                timestamp: None,
+            };
+            let record = (&b"key"[..], None, &headers);
+            letters.send_original(origin, &reason, None, record).await
+        };
+        let (first, second) = tokio::join!(send(1), send(2));
+        assert!(first.is_err() && second.is_ok(), "{first:?} {second:?}");
+        assert!(send(1).await.is_ok());
     }
 }

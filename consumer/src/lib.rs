@@ -29,4 +29,5 @@ pub mod dead_letter;
 pub mod settle;
 pub mod presence;
 pub mod drift;
+pub mod constraints;
 pub mod metrics;

@@ -12,6 +12,7 @@
 use crate::{
     assemble::{AssembleError, Assembler, Limits, SharedPositions},
     breaker,
+    constraints::ConstraintsTask,
     control::{self, SharedControl},
     dead_letter::DeadLetters,
     drift::{DriftTask, SharedDrift},
@@ -73,7 +74,19 @@ enum TaskError {
 /// Why it could not start, or why it stopped by itself.
 pub async fn run(settings: RunSettings, shutdown: Shutdown) -> Result<Exit, Failure> {
     let MappingSettings { mapping, prefix } = &settings.mapping;
-    let mut model = mapping::load(mapping, prefix)?;
+    let model = mapping::load(mapping, prefix)?;
+    run_with(settings, model, shutdown).await
+}
+
+/// Runs a consumer with this model until it is stopped; the mapping file is not read.
+///
+/// # Errors
+/// Those of [`run`].
+pub async fn run_with(
+    settings: RunSettings,
+    mut model: Model,
+    shutdown: Shutdown,
+) -> Result<Exit, Failure> {
     let (config, place) = settings.postgres.config()?;
     let health = Health::new(BEAT_AGE);
     // Served from the first second, so that one can see what the start waits for.
@@ -347,6 +360,20 @@ impl Pipeline {
             "presence",
             Box::pin(async {
                 presence.run().await;
+                Ok(())
+            }),
+        );
+        let constraints = ConstraintsTask {
+            config: self.config.clone(),
+            group: self.settings.group.clone(),
+            model: Arc::clone(&self.model),
+            control: self.control.clone(),
+            shutdown: self.shutdown.clone(),
+        };
+        tasks.spawn(
+            "constraints",
+            Box::pin(async {
+                constraints.run().await;
                 Ok(())
             }),
         );

@@ -6,7 +6,7 @@ use crate::{
     breaker,
     dead_letter::PROGRAM,
     mapping,
-    settings::{Ddl, RunSettings},
+    settings::{Constraints, Ddl, RunSettings},
 };
 use leafcutter_runtime::{
     admin::Condition,
@@ -182,6 +182,7 @@ async fn postgres(
         group: &settings.group,
         program: PROGRAM,
         create: settings.ddl == Ddl::Create,
+        defer: settings.constraints == Constraints::AfterLoad,
     };
     let migrated = target::migrate(&mut session, model, begin).await;
     if let Err(MigrateError::Mapping(other)) = &migrated {

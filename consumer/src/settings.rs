@@ -59,7 +59,7 @@ pub struct MappingSettings {
 }
 
 /// Where PostgreSQL is.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct PostgresSettings {
     /// Where PostgreSQL is: `postgres://user@host:port/database`
     #[arg(
@@ -110,6 +110,15 @@ pub enum Ddl {
     Check,
 }
 
+/// When a table that is made gets its foreign keys, and the indexes that keep nothing unique.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Constraints {
+    /// When its first snapshot is applied: it is filled several times faster
+    AfterLoad,
+    /// At once
+    FromStart,
+}
+
 /// What PostgreSQL does before it confirms a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum SynchronousCommit {
@@ -141,6 +150,10 @@ pub struct RunSettings {
     /// Who creates what the target lacks
     #[arg(long, env = "LEAFCUTTER_DDL", value_enum, default_value_t = Ddl::Create)]
     pub ddl: Ddl,
+    /// When tables that are created get foreign keys, and indexes that are not unique; existing tables keep what
+    /// they have
+    #[arg(long, env = "LEAFCUTTER_CONSTRAINTS", value_enum, default_value_t = Constraints::AfterLoad)]
+    pub constraints: Constraints,
     /// Whether PostgreSQL waits for its disk before it confirms rows
     #[arg(long, env = "LEAFCUTTER_SYNCHRONOUS_COMMIT", value_enum, default_value_t = SynchronousCommit::Off)]
     pub synchronous_commit: SynchronousCommit,
@@ -184,6 +197,39 @@ pub struct RunSettings {
     /// Where health and metrics are served.
     #[command(flatten)]
     pub admin: AdminSettings,
+}
+
+impl RunSettings {
+    /// A consumer's settings where a program runs one itself: those of its flags, else of the environment, else the
+    /// defaults.
+    ///
+    /// # Errors
+    /// When a flag or a variable of the environment has no sound value.
+    pub fn with_flags(
+        mapping: MappingSettings,
+        (kafka, postgres): (KafkaSettings, PostgresSettings),
+        flags: &[&str],
+    ) -> Result<Self, Failure> {
+        let required = [
+            "leafcutter-consumer",
+            "run",
+            "--mapping=-",
+            "--kafka-brokers=-",
+        ];
+        let cli = Cli::try_parse_from(required.iter().chain(flags)).map_err(|error| {
+            let why = error.to_string().trim().to_owned();
+            let next = "Correct the environment: LEAFCUTTER_… stands for the flag of that name.";
+            let fault = Fault::new("could not read the settings", "a consumer's", why, next);
+            Failure::one(Exit::Settings, fault)
+        })?;
+        let Verb::Run(settings) = cli.verb;
+        Ok(Self {
+            mapping,
+            kafka,
+            postgres,
+            ..*settings
+        })
+    }
 }
 
 /// Variables of earlier versions that are not read any more, and what took their places.

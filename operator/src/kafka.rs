@@ -152,6 +152,29 @@ impl Topics {
             .map_err(|error| self.unreachable(&error))
     }
 
+    /// The offset of the first record that came at this time or later, in milliseconds since 1970; `None` where
+    /// there is none (KIP-79).
+    ///
+    /// # Errors
+    /// When the brokers do not answer.
+    pub fn offset_at(
+        &self,
+        topic: &str,
+        partition: i32,
+        millis: i64,
+    ) -> Result<Option<i64>, Failure> {
+        let mut asked = TopicPartitionList::new();
+        let found = asked
+            .add_partition_offset(topic, partition, Offset::Offset(millis))
+            .and_then(|()| self.consumer.offsets_for_times(asked, ANSWER))
+            .map_err(|error| self.unreachable(&error))?;
+        let found = found.find_partition(topic, partition);
+        Ok(found.and_then(|found| match found.offset() {
+            Offset::Offset(offset) => Some(offset),
+            _ => None,
+        }))
+    }
+
     /// Shows the records of a partition from `from` up to `until` to `each`, in order.
     ///
     /// # Errors

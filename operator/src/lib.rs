@@ -66,7 +66,7 @@ pub async fn run(cli: Cli, show: &mut Show<'_>) -> Result<Exit, Failure> {
         Verb::Verify(settings) => Box::pin(verify::run(*settings, show)).await,
         Verb::Finish(settings) => Box::pin(finish::run(*settings, show)).await,
         Verb::Rollback(settings) => Box::pin(rollback::run(*settings, show)).await,
-        Verb::Replay(settings) => Box::pin(replay::run(settings, show)).await,
+        Verb::Replay(settings) => Box::pin(replay::run(*settings, show)).await,
         Verb::Resnapshot(settings) => Box::pin(resnapshot::run(*settings, show)).await,
         Verb::Pause(settings) => pause::run(&settings, show).await,
         Verb::Resume(settings) => resume::run(&settings, show).await,

@@ -6,7 +6,7 @@ use crate::{
     figures::{count, percent},
     show::Show,
 };
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use leafcutter_runtime::report::Failure;
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,8 @@ const LOOK: Duration = Duration::from_millis(250);
 /// How often it is told where nobody watches a bar.
 const TELL: Duration = Duration::from_secs(5);
 
-/// A bar of these columns on stderr, which is drawn if that is a terminal, and not with `--quiet`.
+/// A bar of these columns on stderr, which is drawn if that is a terminal, and not with `--quiet`. Beside
+/// indicatif's own columns there is `{rate}`, in whole numbers.
 #[must_use]
 pub fn on_stderr(whole: Option<u64>, template: &str, show: &Show<'_>) -> ProgressBar {
     let target = if show.quiet {
@@ -25,9 +26,20 @@ pub fn on_stderr(whole: Option<u64>, template: &str, show: &Show<'_>) -> Progres
     };
     let bar = ProgressBar::with_draw_target(whole, target);
     if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
+        bar.set_style(style.with_key("rate", rate));
     }
     bar
+}
+
+/// `12,696/s`.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a rate is not below zero, and one above 64 bits is shown as the highest"
+)]
+fn rate(state: &ProgressState, out: &mut dyn std::fmt::Write) {
+    let rate = HumanCount(state.per_sec() as u64);
+    write!(out, "{rate}/s").unwrap_or_default();
 }
 
 /// The same, for a person who reads the answer on a terminal; for others it is hidden, and counts.

@@ -1,10 +1,15 @@
-//! `leafcutter replay`: topics once more from their start, while the consumers run.
+//! `leafcutter replay`: topics once more, from their start or from a time or an offset, while the consumers run.
 //!
-//! The group's positions in these topics are rewound to 0 under a new epoch, in one transaction with
+//! The group's positions in these topics are rewound under a new epoch, in one transaction with
 //! their counters. Whoever owns the partitions is fenced by that, takes them over again as after any
-//! loss, and reads from where PostgreSQL says: the start (`docs/protocol.md`, F3, F4). Records are applied
+//! loss, and reads from where PostgreSQL says (`docs/protocol.md`, F3, F4). Records are applied
 //! by the live rule, so what is the same is not written. A replay always runs to the present end of
-//! the topic; waiting for it is a courtesy, the consumers go on without this program.
+//! the topic, and never begins behind the group's position, since nothing is passed by; waiting for it is a
+//! courtesy, the consumers go on without this program. To new tables: [`into`].
+
+mod into;
+mod part;
+pub(crate) mod settings;
 
 use crate::{
     catalog::{Catalog, usage},
@@ -12,24 +17,20 @@ use crate::{
     connect::State,
     figures::{count, counted, percent},
     in_force::{self, Purpose},
-    kafka::{Topics, ask},
     progress::{drawn, say},
-    settings::ReplaySettings,
     show::{Show, cut, left, right, wrap},
     status::report::outcome_words,
 };
-use leafcutter_runtime::{
-    exit::Exit,
-    report::{Failure, Fault},
-    shutdown::Shutdown,
-};
+use leafcutter_runtime::{exit::Exit, report::Failure, shutdown::Shutdown};
 use leafcutter_sink::{
     change::{Counts, Outcome},
     ids::Generation,
     session::Session,
     state::{consumers, mappings, offsets, older_rows},
 };
+use part::{Part, WHAT, parts};
 use serde::Serialize;
+use settings::ReplaySettings;
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
@@ -39,34 +40,11 @@ use std::{
 /// How often progress is looked at.
 const LOOK: Duration = Duration::from_millis(300);
 /// The columns of the bar.
-const BAR: &str = "{bar:30} {percent} %  {human_pos} of {human_len}  {per_sec}  {eta} to go";
+const BAR: &str = "{wide_bar} {percent} %  {human_pos} of {human_len}  {rate}  {eta} to go";
 /// How often it is told where nobody watches a bar.
 const TELL: Duration = Duration::from_secs(5);
 /// After how long without a new owner the person is told.
 const UNNOTICED: Duration = Duration::from_secs(10);
-
-/// One topic that is to be replayed.
-#[derive(Debug, Clone, Serialize)]
-struct Part {
-    collection: String,
-    topic: String,
-    /// Records applied before.
-    applied: i64,
-    /// The end of each partition of the group: how far the replay runs.
-    #[serde(skip)]
-    ends: BTreeMap<i32, i64>,
-    /// Records to apply.
-    records: i64,
-}
-
-impl Part {
-    /// The ends of all partitions, in their order.
-    fn ends_by_partition(&self) -> Vec<i64> {
-        let last = self.ends.keys().last().copied().unwrap_or(-1);
-        let ends = (0..=last).map(|partition| self.ends.get(&partition).copied());
-        ends.map(Option::unwrap_or_default).collect()
-    }
-}
 
 /// How a replay ended.
 #[derive(Debug, Serialize)]
@@ -84,6 +62,9 @@ struct Told<'a> {
 /// When a server cannot be asked, a collection is unknown, the first records are gone, another mapping is in
 /// force, or nobody can confirm.
 pub async fn run(settings: ReplaySettings, show: &mut Show<'_>) -> Result<Exit, Failure> {
+    if let Some(schema) = settings.into.clone() {
+        return Box::pin(into::run(settings, &schema, show)).await;
+    }
     let mut state = State::open(&settings.postgres).await?;
     let mut catalog = Catalog::of(&settings.installation, &mut state).await?;
     let group = settings.installation.group.clone();
@@ -93,15 +74,15 @@ pub async fn run(settings: ReplaySettings, show: &mut Show<'_>) -> Result<Exit, 
     if parts.is_empty() {
         let why = format!("group `{group}` has not applied anything of these collections yet");
         let next = "There is nothing to replay; check --group and --prefix.";
-        return Err(usage("could not replay", "PostgreSQL", why, next));
+        return Err(usage(WHAT, "PostgreSQL", why, next));
     }
     if !settings.dry_run && catalog.model.is_some() {
         let purpose = Purpose {
-            what: "could not replay",
+            what: WHAT,
             group: &group,
             file: settings.installation.mapping.as_deref(),
         };
-        let none = || usage("could not replay", "--mapping", "there is none", "Give it.");
+        let none = || usage(WHAT, "--mapping", "there is none", "Give it.");
         in_force::required(&mut state, &mut catalog, purpose, none).await?;
     }
     let consumers = consumers(&mut state, &group).await?;
@@ -123,7 +104,7 @@ pub async fn run(settings: ReplaySettings, show: &mut Show<'_>) -> Result<Exit, 
     // Until here a signal ends the program at once, and nothing is changed.
     let shutdown = Shutdown::on_signals().map_err(|fault| Failure::one(Exit::Bug, fault))?;
     if !settings.yes {
-        somebody(show, "could not replay", SAY)?;
+        somebody(show, WHAT, SAY)?;
         if agreed(show, "\nReplay? [y/N] ", &shutdown).await != Answer::Yes {
             show.line("nothing was changed");
             return Ok(Exit::Done);
@@ -132,7 +113,7 @@ pub async fn run(settings: ReplaySettings, show: &mut Show<'_>) -> Result<Exit, 
     let (epochs, generation) = rewind(&mut state, &group, &parts).await?;
     for part in &parts {
         let Part { topic, records, .. } = part;
-        tracing::info!(group, topic, records, "set back to the start");
+        tracing::info!(group, topic, records, "set back");
     }
     let done = if settings.no_wait {
         false
@@ -203,60 +184,6 @@ async fn consumers(state: &mut State, group: &str) -> Result<i64, Failure> {
     Ok(i64::try_from(alive.len()).unwrap_or(i64::MAX))
 }
 
-/// Asks Kafka how far each topic reaches, and whether its start is still there.
-async fn parts(
-    settings: &ReplaySettings,
-    catalog: &Catalog,
-    indices: &[usize],
-    mut positions: BTreeMap<String, BTreeMap<i32, i64>>,
-) -> Result<Vec<Part>, Failure> {
-    let wanted: Vec<(String, String, BTreeMap<i32, i64>)> = indices
-        .iter()
-        .map(|&index| &catalog.collections[index])
-        .filter_map(|c| Some((c.name.clone(), c.topic.clone(), positions.remove(&c.topic)?)))
-        .collect();
-    let kafka = settings.kafka.clone();
-    ask(move || {
-        let topics = Topics::open(&kafka)?;
-        let mut parts = Vec::new();
-        let mut cut_off = Vec::new();
-        for (collection, topic, positions) in wanted {
-            let mut ends = BTreeMap::new();
-            for &partition in positions.keys() {
-                let (first, end) = topics.bounds(&topic, partition)?;
-                if first > 0 {
-                    cut_off.push(format!("{topic}/{partition} begins at {first}"));
-                }
-                ends.insert(partition, end);
-            }
-            let (applied, records) = (positions.values().sum(), ends.values().sum());
-            parts.push(Part {
-                collection,
-                topic,
-                applied,
-                ends,
-                records,
-            });
-        }
-        if cut_off.is_empty() {
-            return Ok(parts);
-        }
-        Err(Failure::one(
-            Exit::HistoryLost,
-            Fault::new(
-                "could not replay from the start",
-                format!("brokers `{}`", kafka.brokers),
-                format!(
-                    "the first records are gone (retention): {}",
-                    cut_off.join(", ")
-                ),
-                "Take a new snapshot of these collections; nothing was changed.",
-            ),
-        ))
-    })
-    .await
-}
-
 fn plan(parts: &[Part], group: &str, consumers: i64) -> String {
     let mut out = format!("Replay by group {group}:\n\n");
     let heading = [
@@ -300,9 +227,14 @@ async fn rewind_all(
     parts: &[Part],
 ) -> Result<Rewound, tokio_postgres::Error> {
     session.batch("begin").await?;
-    let topics: Vec<&str> = parts.iter().map(|part| part.topic.as_str()).collect();
-    let epochs = offsets::rewind(session, group, &topics).await?;
+    let mut starts = BTreeMap::new();
     for part in parts {
+        for (&partition, &start) in &part.starts {
+            starts.insert((part.topic.as_str(), partition), start);
+        }
+    }
+    let epochs = offsets::rewind(session, group, &starts).await?;
+    for part in parts.iter().filter(|part| part.is_whole()) {
         older_rows::replay(session, group, &part.topic, &part.ends_by_partition()).await?;
     }
     let generation = mappings::generation(session, group).await?;
@@ -364,12 +296,15 @@ impl Wait<'_> {
         let mut unnoticed = 0;
         for (partition, position) in positions {
             let part = self.parts.iter().find(|part| part.topic == partition.0);
-            let Some(end) = part.and_then(|part| part.ends.get(&partition.1)) else {
+            let place = part.and_then(|part| {
+                Some((part.starts.get(&partition.1)?, part.ends.get(&partition.1)?))
+            });
+            let Some((start, end)) = place else {
                 continue;
             };
-            applied += position.next.min(*end);
+            applied += position.next.min(*end) - start;
             let same = self.epochs.get(&partition) == Some(&position.epoch);
-            unnoticed += usize::from(same && *end > 0);
+            unnoticed += usize::from(same && end > start);
         }
         Ok((applied, unnoticed))
     }
@@ -384,7 +319,10 @@ async fn written_again(
     let rows = older_rows::rows(&mut state.session, group).await;
     let rows = rows.map_err(|error| state.lost(&error))?;
     for row in rows.iter().filter(|row| row.replay) {
-        if parts.iter().any(|part| part.topic == row.topic) {
+        if parts
+            .iter()
+            .any(|part| part.topic == row.topic && part.is_whole())
+        {
             let cleared = older_rows::clear(&mut state.session, group, &row.topic, generation);
             cleared.await.map_err(|error| state.lost(&error))?;
         }
@@ -401,12 +339,23 @@ async fn outcomes(
     let rows = offsets::rows(&mut state.session, group).await;
     let rows = rows.map_err(|error| state.lost(&error))?;
     let mut counts = Counts::default();
+    let mut passed_by = 0;
     for row in rows {
-        if parts.iter().any(|part| part.topic == row.topic) {
+        let part = parts.iter().find(|part| part.topic == row.topic);
+        if let Some(start) = part.and_then(|part| part.starts.get(&row.partition)) {
             counts.merge(&row.outcomes);
+            passed_by += start;
         }
     }
-    let all = Outcome::ALL.map(|outcome| (outcome.column(), counts.of(outcome)));
+    // What is before the start was counted as older than what is there.
+    let all = Outcome::ALL.map(|outcome| {
+        let before = if outcome == Outcome::Stale {
+            passed_by
+        } else {
+            0
+        };
+        (outcome.column(), counts.of(outcome) - before)
+    });
     Ok(BTreeMap::from(all))
 }
 
@@ -437,7 +386,9 @@ mod tests {
             collection: "x".repeat(50),
             topic: "t".to_owned(),
             applied: 1_203_441,
+            starts: BTreeMap::from([(0, 0), (1, 0)]),
             ends: BTreeMap::from([(0, 7), (1, 8)]),
+            is_of_all: true,
             records: 1_203_500,
         };
         let text = plan(&[part], "g", 0);

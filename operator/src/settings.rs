@@ -9,6 +9,7 @@ use crate::{
     list::ListSettings,
     pause::PauseSettings,
     plan::PlanSettings,
+    replay::settings::ReplaySettings,
     resnapshot::ResnapshotSettings,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -50,6 +51,7 @@ What happened, and which command:
   ... and the cause is mended      leafcutter dead-letters retry
   ... and nothing will mend it     leafcutter dead-letters discard
   the mapping changes              leafcutter plan --postgres, then plan --apply
+  ... and tables are made anew     leafcutter replay --into SCHEMA --swap
   rows differ, history is lost     leafcutter resnapshot
   nothing is to be written now     leafcutter pause, later leafcutter resume
   the consumers stopped (exit 6)   leafcutter resume, once the cause is mended
@@ -91,12 +93,12 @@ pub enum Verb {
     /// Before the application has moved: take back what was written
     #[command(after_help = crate::rollback::settings::HELP)]
     Rollback(Box<crate::rollback::RollbackSettings>),
-    /// Apply topics again from their start, while the consumers run
+    /// Apply topics again while the consumers run, in place or to new tables
     #[command(
-        after_help = REPLAY_HELP,
-        override_usage = "leafcutter replay [OPTIONS] <COLLECTION…|--all>"
+        after_help = crate::replay::settings::HELP,
+        override_usage = "leafcutter replay [OPTIONS] <COLLECTION…|--all|--into SCHEMA>"
     )]
-    Replay(ReplaySettings),
+    Replay(Box<ReplaySettings>),
     /// Read collections of MongoDB again, and delete what it no longer has
     #[command(
         after_help = crate::resnapshot::settings::HELP,
@@ -149,19 +151,6 @@ Examples:
 Exit codes: 0, also when not ready; 1 when a record has no outcome or two (the
 accounting is broken: please report it); 4 when a server cannot be reached.";
 
-const REPLAY_HELP: &str = "\
-Sets the group's position in these topics back to the start. Running consumers
-notice, start there, and apply what is newer or, under a changed mapping,
-different. What is the same is not written again.
-
-Examples:
-  leafcutter replay learners --dry-run
-  leafcutter replay learners quiz_attempts
-  leafcutter replay --all --yes --no-wait
-
-Exit codes: 0; 2 when nobody can confirm and --yes is missing; 4; 5 when Kafka
-no longer has the first records of a topic.";
-
 const RESUME_HELP: &str = "\
 Consumers stop with exit code 6 when too many records of a collection in a row
 cannot be applied (--breaker), and stop again at every start: a fault of the
@@ -213,36 +202,6 @@ pub struct StatusSettings {
     #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "2s",
         value_parser = pause)]
     pub watch: Option<Duration>,
-    /// Which installation is meant.
-    #[command(flatten)]
-    pub installation: Installation,
-    /// Where Kafka is.
-    #[command(flatten, next_help_heading = "Servers")]
-    pub kafka: KafkaSettings,
-    /// Where PostgreSQL is.
-    #[command(flatten, next_help_heading = "Servers")]
-    pub postgres: PostgresSettings,
-}
-
-/// The settings of `replay`.
-#[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("which").required(true).args(["collections", "all"]))]
-pub struct ReplaySettings {
-    /// These collections
-    #[arg(value_name = "COLLECTION")]
-    pub collections: Vec<String>,
-    /// All collections
-    #[arg(long)]
-    pub all: bool,
-    /// Say what would be done, and do nothing
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Do not ask
-    #[arg(long)]
-    pub yes: bool,
-    /// Do not wait until everything is applied again
-    #[arg(long)]
-    pub no_wait: bool,
     /// Which installation is meant.
     #[command(flatten)]
     pub installation: Installation,

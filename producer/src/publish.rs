@@ -3,7 +3,8 @@
 //! One idempotent client; what its promises rest on is set by `runtime::kafka`, the partitioner
 //! among it, so that every record of one key lands in one partition. A full queue is waited for
 //! with the record in hand: nothing overtakes it. A delivery that fails leaves a gap that later
-//! records would hide, so it ends the run; the next one begins at the checkpoint. A record over
+//! records would hide, so it ends the run; the next one begins at the checkpoint. So does a record
+//! that Kafka acknowledges and has not written ([`AcknowledgedOffsets`]). A record over
 //! its topic's limit is known before it is sent, and its key, version and reason go to the topic's
 //! dead letters.
 
@@ -14,7 +15,7 @@ use crate::{
     metrics,
     source::{Change, Collection, Outlet},
 };
-use leafcutter_runtime::kafka::{KafkaSettings, Reach, context};
+use leafcutter_runtime::kafka::{AcknowledgedOffsets, KafkaSettings, Reach, context};
 use leafcutter_schemas::{
     dead_letter::{DeadLetter, Origin, Reason, Stage},
     envelope::AGAIN,
@@ -49,19 +50,23 @@ const FULL: Duration = Duration::from_millis(2);
 struct Reports {
     failure: Mutex<Option<Error>>,
     failed: Notify,
+    offsets: AcknowledgedOffsets,
     records: AtomicU64,
     bytes: AtomicU64,
 }
 
 impl Reports {
-    fn fail(&self, topic: &str, source: KafkaError) {
+    /// Whether it is the first.
+    fn fail(&self, topic: &str, source: KafkaError) -> bool {
         let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         // The first is the cause; what follows are echoes of it.
+        let is_first = failure.is_none();
         failure.get_or_insert_with(|| Error::Deliver {
             topic: topic.to_owned(),
             source,
         });
         self.failed.notify_one();
+        is_first
     }
 }
 
@@ -87,6 +92,22 @@ impl ProducerContext<NoCustomPartitioner> for Context {
     fn delivery(&self, result: &DeliveryResult<'_>, ticket: Arc<Ticket>) {
         match result {
             Ok(message) => {
+                let (topic, partition, offset) =
+                    (message.topic(), message.partition(), message.offset());
+                if !self.0.offsets.admit(topic, partition, offset) {
+                    ticket.fail();
+                    let doubt = RDKafkaErrorCode::Inconsistent;
+                    if self.0.fail(topic, KafkaError::MessageProduction(doubt)) {
+                        tracing::warn!(
+                            topic,
+                            partition,
+                            offset,
+                            "Kafka acknowledged a record without an offset of its own: it may not have been \
+                             written, or its topic was made anew"
+                        );
+                    }
+                    return;
+                }
                 self.0.records.fetch_add(1, Ordering::Relaxed);
                 let bytes = u64::try_from(message.payload_len()).unwrap_or_default();
                 self.0.bytes.fetch_add(bytes, Ordering::Relaxed);

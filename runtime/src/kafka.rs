@@ -9,9 +9,11 @@
 //! - `properties`: what the user gave, which names mean the same, which are ours.
 //! - [`context`]: librdkafka's log lines as ours.
 //! - [`unreached`]: why brokers are not reached.
+//! - [`acknowledged`]: whether Kafka has written what it acknowledges.
 //! - [`clients`]: clients that have lost their brokers for good.
 //! - [`compacted`]: reading a small compacted topic whole (checkpoints, control).
 
+pub mod acknowledged;
 pub mod clients;
 pub mod compacted;
 pub mod context;
@@ -19,6 +21,7 @@ mod properties;
 mod settings;
 pub mod unreached;
 
+pub use acknowledged::AcknowledgedOffsets;
 pub use clients::{ClientLost, ClientsWatch, Reach};
 pub use compacted::{CompactedReader, ReadError, read_compacted};
 pub use context::{LogContext, log_error, log_event};

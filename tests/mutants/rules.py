@@ -1,6 +1,10 @@
 """The mutants: a rule of the protocol, the edits that take it away, the tests that hold it."""
 
 SINK = "consumer/sink/src/"
+LOADING = SINK + "write/loading.rs"
+KNOWN_PARENTS = SINK + "write/known_parents.rs"
+INTO = "operator/src/replay/into.rs"
+SWAP = "operator/src/replay/into/swap.rs"
 GUARD = SINK + "guard.rs"
 ORPHAN = SINK + "orphan.rs"
 DECODE = SINK + "decode.rs"
@@ -35,8 +39,8 @@ DIRECT_COPY = SINK + "write/direct_copy.rs"
 SUPPRESSED = SINK + "write/suppressed.rs"
 SUPPRESSED_SQL = SINK + "statement/suppressed.rs"
 ROUNDS = SINK + "settle/rounds.rs"
-ARRIVED = SINK + "settle/arrived.rs"
 RETRY = SINK + "retry.rs"
+GATE = "consumer/src/gate.rs"
 PARTITIONS = "consumer/src/assemble/partitions.rs"
 CONNECTION = SINK + "connection.rs"
 MAPPINGS = SINK + "state/mappings.rs"
@@ -160,8 +164,8 @@ MUTANTS = [
         "T5",
         "what is stored is the highest version of row and tombstone",
         [(GUARD, "    one.max(other)\n", "    one.or(other)\n")],
-        PROTOCOL,
-        ["interleavings::"],
+        APPLYING,
+        ["rules::"],
     ),
     mutant(
         "T6",
@@ -175,21 +179,21 @@ MUTANTS = [
         "only what is older is raised",
         [(GUARD, 'format!("{stored} < {incoming}")', 'format!("{stored} <> {incoming}")')],
         PROTOCOL,
-        ["interleavings::", "statements::"],
+        ["statements::older"],
     ),
     mutant(
         "T8",
         "only equal content at the same version is unchanged",
         [(GUARD, 'format!("{stored} = {incoming}")', 'format!("{stored} <= {incoming}")')],
-        PROTOCOL,
-        ["interleavings::parent_and_child"],
+        APPLYING,
+        ["rules::highest_version"],
     ),
     mutant(
         "T9",
         "a row's version may fall where the document keeps the guard",
         [(GUARD, 'format!("{stored} <> {incoming}")', 'format!("{stored} < {incoming}")')],
         APPLYING,
-        ["natural::", "newest::"],
+        ["natural::rows_that_others_point_to"],
     ),
     mutant(
         "T10",
@@ -227,6 +231,55 @@ MUTANTS = [
         ["trees::"],
     ),
     mutant(
+        "S1p",
+        "what waits for tables of others takes nobody's turn",
+        [(PARKED_SELECT, "where p.table_name = any($1) and p.state", "where $1::text[] is not null and p.state")],
+        APPLYING,
+        ["trees::what_waits_for_tables_of_others"],
+    ),
+    mutant(
+        "LD1",
+        "while a foreign key is not there, no row goes to which it points",
+        [(KNOWN_PARENTS, "self.parents.contains(&root)", "self.parents.len() > 999 && self.parents.contains(&root)")],
+        PROTOCOL,
+        ["races::parent_deleted_while_its_child_comes_and_the_tables_are_filled"],
+    ),
+    mutant(
+        "LD2",
+        "a row whose parent was not seen is not written",
+        [(LOADING, "all(|(parent, key)| t.known.knows(parent, key))", "all(|_| true)")],
+        PROTOCOL,
+        ["filled::parent_and_child_while"],
+    ),
+    mutant(
+        "LD2r",
+        "what a transaction has seen counts when it is committed",
+        [(KNOWN_PARENTS, "            if committed {", "            if committed || true {")],
+        APPLYING,
+        ["loading::what_was_seen"],
+    ),
+    mutant(
+        "W2",
+        "children are not read while a tree of parents is placed",
+        [(GATE, "&& !self.waits(connection, id).await? {", "&& (true || !self.waits(connection, id).await?) {")],
+        VERBS,
+        ["gate::"],
+    ),
+    mutant(
+        "X1",
+        "new tables begin with the tombstones of those in use",
+        [(INTO, "for (old, new) in same_keys {", "for (old, new) in same_keys.iter().take(0) {")],
+        VERBS,
+        ["exchange::what_is_known"],
+    ),
+    mutant(
+        "X2",
+        "what hangs on a table keeps it from being exchanged",
+        [(SWAP, "    if !obstacles.is_empty() {", "    if obstacles.len() > 99 {")],
+        VERBS,
+        ["exchange::what_hangs"],
+    ),
+    mutant(
         "S1d",
         "a tree follows its root",
         [(ROUNDS, "        for _ in 0..PASSES_MAX {", "        for _ in 0..0 {")],
@@ -250,7 +303,11 @@ MUTANTS = [
     mutant(
         "S1g",
         "who lacks child rows is there for others",
-        [(PARKED_SELECT, "and q.state = 'waiting' and not q.incomplete where", "and q.state = 'waiting' where")],
+        # What waits for a row that is there is found in another way, too.
+        [
+            (PARKED_SELECT, "and q.state = 'waiting' and not q.incomplete where", "and q.state = 'waiting' where"),
+            (ROUNDS, "self.follow_arrived(policy, &mut settled).await;", ""),
+        ],
         APPLYING,
         ["trees::a_document_that_lacks"],
     ),
@@ -291,7 +348,7 @@ MUTANTS = [
     mutant(
         "S1m",
         "what waits for a row that is there is found",
-        [(ARRIVED, "        if rows.is_empty() {", "        if true {")],
+        [(ROUNDS, "        if rows.is_empty() {\n            return;\n        }\n        self", "        if true {\n            return;\n        }\n        self")],
         APPLYING,
         ["arrived::what_its_parents_batch"],
     ),

@@ -7,27 +7,27 @@
 //! 4. List what was refused in the index of dead letters; count; commit.
 
 use crate::{
-    change::{Counts, Delivery, Outcome, Prepared, Record, Refusal},
+    change::{Counts, Delivery, Outcome, Prepared, Record, RecordOrigin, Refusal},
     connection::{Connection, Ending},
     error::ApplyError,
     guard,
     ids::{CollectionId, Partition, TableId},
     metrics,
     state::{
-        Origins, StateFlags,
+        Origins,
         breakers::BreakerRow,
         dead_letters::{self, Closed, ToList},
         offsets::{self, Counted, Passed},
         tombstones,
     },
-    target::ddl,
+    target::enforced,
     transform::Rows,
     write::{
         self,
         attempt::Attempt,
         candidate::{Candidate, CandidateSource},
         candidates::Candidates,
-        failures, park, release, rowless, stored, suppressed, table_lock,
+        failures, loading, park, release, rowless, stored, suppressed, table_lock,
     },
 };
 use std::collections::BTreeMap;
@@ -49,24 +49,37 @@ pub struct Fence {
 
 impl Fence {
     /// The fences of these records, which follow each other within each partition; `epochs` tells under
-    /// which each partition was taken over. One that is unknown passes no fence.
+    /// which each partition was taken over. One that is unknown passes no fence, nor does a partition of which
+    /// a record is missing between two others: it is taken over anew, and read again.
     pub fn of(records: &[Record], epochs: &BTreeMap<Partition, i64>) -> Vec<Self> {
-        let mut ends: BTreeMap<Partition, (i64, &Delivery)> = BTreeMap::new();
+        let mut fences: BTreeMap<Partition, (Self, &Delivery)> = BTreeMap::new();
         for Record { delivery, .. } in records {
-            let origin = &delivery.origin;
-            let (_, last) = ends
-                .entry(origin.partition)
-                .or_insert((origin.offset, delivery));
+            let RecordOrigin {
+                partition, offset, ..
+            } = delivery.origin;
+            let (fence, last) = fences.entry(partition).or_insert_with(|| {
+                let fence = Self {
+                    partition,
+                    epoch: epochs.get(&partition).copied().unwrap_or_default(),
+                    expected: offset,
+                    next: offset,
+                    last: 0,
+                };
+                (fence, delivery)
+            });
+            if offset > fence.next {
+                fence.epoch = 0;
+            }
+            fence.next = offset + 1;
             *last = delivery;
         }
-        let fence = |(partition, (expected, last)): (Partition, (i64, &Delivery))| Self {
-            partition,
-            epoch: epochs.get(&partition).copied().unwrap_or_default(),
-            expected,
-            next: last.origin.offset + 1,
-            last: last.fingerprint(),
-        };
-        ends.into_iter().map(fence).collect()
+        let fences = fences.into_values();
+        fences
+            .map(|(fence, last)| Self {
+                last: last.fingerprint(),
+                ..fence
+            })
+            .collect()
     }
 }
 
@@ -181,7 +194,7 @@ impl BatchWriter {
             // Counted before anything is written: who dies in the middle has said it.
             metrics::records_begun(records.len());
             begun = true;
-            t.precheck = precheck || !ddl::is_enforced(t.session, t.model).await?;
+            t.precheck = precheck || !enforced::is_enforced(t.session, t.model).await?;
             t.releases = others;
             t.follows_apart = !others;
             let applied = apply(t, breaker).await;
@@ -239,8 +252,9 @@ async fn pass(t: &mut Attempt<'_>, fences: &[Fence]) -> Result<bool, ApplyError>
 
 async fn apply(t: &mut Attempt<'_>, breaker: u32) -> Result<Applied, ApplyError> {
     let records = t.records.batch();
-    t.flags = StateFlags::read(t.session).await?;
+    t.look_at_state().await?;
     let mut outcomes = collect(records, &mut t.candidates);
+    loading::fill(t).await?;
     look_for_cascaded(t).await?;
     table_lock::lock_for_records(t).await?;
     release::release_waiters(t).await?;
@@ -338,6 +352,7 @@ async fn list_refused(t: &mut Attempt<'_>) -> Result<bool, ApplyError> {
             reason,
             group: t.group,
             mapping: &t.model.mapping.hash,
+            staged_in: &t.model.staged_in,
         };
         dead_letters::list(t.session, &letter).await?;
     }
@@ -368,7 +383,7 @@ async fn close_superseded(t: &mut Attempt<'_>) -> Result<(), ApplyError> {
             closed.push(topic, origin.partition.number, origin.offset);
         }
     }
-    dead_letters::close(t.session, &closed, Closed::Superseded).await?;
+    dead_letters::close(t.session, &model.staged_in, &closed, Closed::Superseded).await?;
     Ok(())
 }
 
@@ -398,4 +413,45 @@ async fn count(
     Ok(outcomes
         .map(|(partition, counted)| (partition, counted.outcomes))
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_that_lacks_a_record_passes_no_fence() {
+        let partition = |number| Partition {
+            collection: CollectionId(0),
+            number,
+        };
+        let record = |(number, offset)| Record {
+            delivery: Delivery {
+                origin: RecordOrigin {
+                    partition: partition(number),
+                    offset,
+                    timestamp: None,
+                },
+                key: Vec::new(),
+                value: None,
+                headers: Vec::new(),
+            },
+            prepared: Prepared::Ignored,
+        };
+        let epochs = BTreeMap::from([(partition(0), 7), (partition(1), 8), (partition(2), 9)]);
+        let records = [
+            (0, 3),
+            (1, 0),
+            (0, 4),
+            (1, 2),
+            (2, 5),
+            (2, 6),
+            (2, 5),
+            (2, 6),
+        ];
+        let records: Vec<Record> = records.map(record).into();
+        let fences = Fence::of(&records, &epochs);
+        let told = fences.iter().map(|f| (f.epoch, f.expected, f.next));
+        assert_eq!(told.collect::<Vec<_>>(), [(7, 3, 5), (0, 0, 3), (9, 5, 7)]);
+    }
 }

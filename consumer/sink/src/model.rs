@@ -81,6 +81,9 @@ pub struct Model {
     /// The root tables whose documents may wait for each other in a cycle: they point, themselves or
     /// from the tables below, to themselves, or to each other.
     pub cyclic: Vec<TableId>,
+    /// The schema that all tables are in, where they are filled beside those in use until they are exchanged
+    /// ([`crate::state::stagings`]); empty for those in use.
+    pub staged_in: String,
 }
 
 /// Why a mapping cannot be compiled.
@@ -186,6 +189,7 @@ impl Model {
         let cyclic = cyclic.filter_map(|root| order.get(root).copied()).collect();
         Ok(Self {
             cyclic,
+            staged_in: String::new(),
             mapping,
             tables: tables.into_values().collect(),
             collections,

@@ -15,7 +15,7 @@ use crate::{
     ids::RowId,
     model::Model,
     state::{
-        Origins, StateFlags,
+        Origins,
         dead_letters::{self, Closed},
     },
     transform::Rows,
@@ -103,7 +103,7 @@ async fn try_again(t: &mut Attempt<'_>) -> Result<Vec<Retried>, ApplyError> {
     let records = t.records.batch();
     table_lock::lock_for_records(t).await?;
     let open = lock_open(t).await?;
-    t.flags = StateFlags::read(t.session).await?;
+    t.look_at_state().await?;
     let mut outcomes = vec![Retried::Closed; records.len()];
     let mut candidates = Vec::new();
     for (index, record) in records.iter().enumerate() {
@@ -140,7 +140,7 @@ async fn lock_open(t: &mut Attempt<'_>) -> Result<BTreeSet<(String, i32, i64)>, 
         let (topic, partition, offset) = origin(t.model, record);
         all.push(topic, partition, offset);
     }
-    let open = dead_letters::lock_open(t.session, &all).await?;
+    let open = dead_letters::lock_open(t.session, &t.model.staged_in, &all).await?;
     Ok(open.into_iter().collect())
 }
 
@@ -228,10 +228,10 @@ async fn close(t: &mut Attempt<'_>, record: &Record, outcome: &Retried) -> Resul
             };
             let mut one = Origins::default();
             one.push(origin.0, origin.1, origin.2);
-            return Ok(dead_letters::close(t.session, &one, closed).await?);
+            return Ok(dead_letters::close(t.session, &t.model.staged_in, &one, closed).await?);
         }
         Retried::Waits(reason) => (reason, None),
         Retried::Refused(reason) => (reason, Some(t.model.mapping.hash.as_str())),
     };
-    Ok(dead_letters::give_reason(t.session, origin, reason, mapping).await?)
+    Ok(dead_letters::give_reason(t.session, &t.model.staged_in, origin, reason, mapping).await?)
 }

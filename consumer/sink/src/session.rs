@@ -8,13 +8,19 @@
 
 use crate::tls::{Tls, TlsError, take_settings};
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use leafcutter_runtime::secret::Secret;
 use std::{
     collections::HashMap,
+    error::Error as StdError,
     ops::{Deref, DerefMut},
     time::Duration,
 };
-use tokio_postgres::{CancelToken, Client, CopyInSink, Error, Row, Statement, types::ToSql};
+use tokio_postgres::{
+    CancelToken, Client, CopyInSink, Error, Row, Statement,
+    binary_copy::BinaryCopyOutStream,
+    types::{FromSql, ToSql, Type},
+};
 
 type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 
@@ -144,6 +150,19 @@ impl Canceller {
         let connector = self.tls.connector()?;
         let asked = self.token.cancel_query(connector).await;
         asked.map_err(ConnectError::Connect)
+    }
+}
+
+/// A field of any type, as it is encoded.
+struct Field<'r>(&'r [u8]);
+
+impl<'r> FromSql<'r> for Field<'r> {
+    fn from_sql(_: &Type, raw: &'r [u8]) -> Result<Self, Box<dyn StdError + Sync + Send>> {
+        Ok(Self(raw))
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
     }
 }
 
@@ -279,6 +298,24 @@ impl Session {
     pub async fn copy_in(&mut self, sql: &str) -> Result<CopyInSink<Bytes>, Error> {
         let statement = self.prepared(sql).await?;
         self.client.copy_in(&statement).await
+    }
+
+    /// Shows the first field of each row that a COPY to the client gives in the binary format, but null, to
+    /// `each`.
+    ///
+    /// # Errors
+    /// As [`Session::query`].
+    pub async fn copy_out(&mut self, sql: &str, mut each: impl FnMut(&[u8])) -> Result<(), Error> {
+        let statement = self.client.prepare(sql).await?;
+        let rows = self.client.copy_out(&statement).await?;
+        // The type is not looked at.
+        let mut rows = std::pin::pin!(BinaryCopyOutStream::new(rows, &[Type::BYTEA]));
+        while let Some(row) = rows.next().await {
+            if let Some(Field(bytes)) = row?.try_get::<Option<Field<'_>>>(0)? {
+                each(bytes);
+            }
+        }
+        Ok(())
     }
 
     /// Empties a temporary table through which so many rows went. Deleting is quick for a few rows;

@@ -91,6 +91,13 @@ pub fn advice(state: &str) -> Option<&'static str> {
     }
 }
 
+/// Whether a statement that changes tables only met others who use them: a lock did not come in time, or everybody
+/// would have waited for everybody.
+pub fn is_passing(error: &tokio_postgres::Error) -> bool {
+    let state = error.code().map(tokio_postgres::error::SqlState::code);
+    matches!(state, Some("55P03" | "40P01"))
+}
+
 /// Whether the session is to be given up: what it has prepared, or how it was set up, may be the cause.
 pub fn spoils_session(state: &str) -> bool {
     matches!(state, "0A000" | "26000" | "25006") || state.starts_with("42")

@@ -234,7 +234,7 @@ fn text(text: &str) -> Result<String, String> {
 }
 
 /// A moment: seconds since 1970, or where it was given as a duration, before now, as a negative number.
-fn moment(text: &str) -> Result<f64, String> {
+pub(crate) fn moment(text: &str) -> Result<f64, String> {
     if let Ok(ago) = units::duration(text) {
         return Ok(-ago.as_secs_f64());
     }

@@ -202,7 +202,7 @@ async fn attempt(
         return Err(Why::Changed(Box::new(now)));
     }
     if layout == LAYOUT {
-        target::add_missing(session, model, true).await?;
+        target::add_missing(session, model, (true, false)).await?;
     } else {
         // The first consumer makes the state, and finds the tables as if the application had made them.
         for statement in &now.statements {

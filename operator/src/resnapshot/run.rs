@@ -24,12 +24,15 @@ use leafcutter_runtime::report::Failure;
 use leafcutter_sink::{
     session::Session,
     state::{offsets, older_rows, resnapshots},
+    sweep::held,
 };
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
+/// How many documents are looked for in one statement.
+const LOOKED_FOR: usize = 5_000;
 /// How often progress is looked at.
 const LOOK: Duration = Duration::from_millis(250);
 /// How often it is told where nobody watches a bar.
@@ -148,6 +151,18 @@ impl Work<'_> {
         }
         if !self.applied(show).await? {
             return Ok(Outcome::Stopped);
+        }
+        if let Part::Ids(groups) = &self.part
+            && told.deleted > 0
+        {
+            let mut all = 0;
+            for groups in groups.chunks(LOOKED_FOR) {
+                let session = &mut self.state.session;
+                let held = held(session, &self.model, self.id, &groups.concat()).await;
+                all += held.map_err(|error| self.state.lost(&error))?;
+            }
+            told.held = i64::try_from(all).unwrap_or(i64::MAX).min(told.deleted);
+            told.deleted -= told.held;
         }
         if let Some((finder, time)) = finder {
             match sweep::sweep(self, finder, time, show, told).await? {

@@ -12,7 +12,7 @@ use leafcutter_sink::{
 use std::{sync::Arc, time::Instant};
 
 /// The columns of a bar.
-const BAR: &str = "{msg:9} {bar:24} {percent} %  {human_pos} of {human_len}  {per_sec}  {eta}";
+const BAR: &str = "{msg:9} {wide_bar} {percent} %  {human_pos} of {human_len}  {rate}  {eta}";
 
 /// How it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

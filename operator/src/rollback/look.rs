@@ -17,7 +17,7 @@ use leafcutter_sink::{
     model::Model,
     rollback::{self, Blocked, Place, Prepared, apart},
     session::Session,
-    state::{consumers, finished, offsets, origins::Found},
+    state::{consumers, deferred_constraints, finished, offsets, origins::Found},
 };
 use serde::Serialize;
 use tokio_postgres::Error;
@@ -135,6 +135,17 @@ async fn find(
                  and nobody could tell any more whose they are"
             ))
         }));
+    }
+    let deferred = deferred_constraints::rows(session).await?;
+    if chosen.is_some()
+        && deferred
+            .iter()
+            .any(|row| row.parent.is_some() && !row.is_added)
+    {
+        reasons.push(Reason::stored(
+            "foreign keys are not there yet, since tables are being filled: rows that point to rows that go would \
+             not be found; wait until leafcutter status tells of no constraints to come",
+        ));
     }
     let finished = finished::noted(session).await?;
     Ok(Looked {

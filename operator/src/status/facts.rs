@@ -13,6 +13,7 @@ use leafcutter_sink::{
         cascaded_rows,
         consumers::{self, ConsumerRow},
         dead_letters::{self, CountedDeadLetters},
+        deferred_constraints::{self, DeferredRow},
         gates, held,
         mappings::{self, MappingRow},
         offsets::{self, OffsetRow},
@@ -116,6 +117,8 @@ pub struct Facts {
     pub in_force: Option<MappingRow>,
     /// Collections whose rows may be of older mappings.
     pub older: Vec<OlderRow>,
+    /// Indexes and foreign keys that are added when their tables are filled.
+    pub deferred: Vec<DeferredRow>,
     /// Consumers seen in the last ten minutes.
     pub consumers: Vec<ConsumerRow>,
     /// What the control topic says, or why it cannot be read.
@@ -252,6 +255,7 @@ async fn ask(
         unfinished: resnapshots::unfinished(session).await?,
         in_force: mappings::in_force(session, group).await?,
         older: older_rows::rows(session, group).await?,
+        deferred: deferred_constraints::of_live(session).await?,
         consumers: consumers::seen_within(session, group, SHOWN_SECONDS).await?,
         control,
     };

@@ -49,6 +49,7 @@ pub fn judge(
             .map(|model| model.mapping.hash.clone()),
         in_force: look.in_force(),
         older_rows: look.older_rows(),
+        deferred_constraints: facts.deferred.clone(),
         ready: false,
         not_ready_because: Vec::new(),
         producers: look.producers(),
@@ -321,11 +322,18 @@ impl Look<'_> {
         if self.facts.gates.contains(&collection.topic) {
             return Vec::new();
         }
-        let parents = collection.parents.iter().map(|&parent| ParentLine {
-            collection: self.name(parent),
-            percent: self.snapshot_applied(&self.catalog.collections[parent].topic),
+        let parents = collection.parents.iter().map(|&parent| {
+            let topic = &self.catalog.collections[parent].topic;
+            let waiting = self.facts.waiting.iter();
+            let waiting = waiting.filter(|waiting| waiting.topic == *topic && !waiting.orphan);
+            ParentLine {
+                collection: self.name(parent),
+                percent: self.snapshot_applied(topic),
+                waiting: waiting.map(|waiting| waiting.documents).sum(),
+            }
         });
-        parents.filter(|parent| parent.percent < 100).collect()
+        let is_behind = |parent: &ParentLine| parent.percent < 100 || parent.waiting > 0;
+        parents.filter(is_behind).collect()
     }
 
     /// How much of a topic's snapshot is applied, in percent.

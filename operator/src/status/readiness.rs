@@ -125,6 +125,7 @@ pub(super) fn reasons(report: &Report) -> Vec<Reason> {
     }
     reasons.extend(report.collections.iter().filter_map(collection_not_ready));
     waiting(report, &mut reasons);
+    constraints(report, &mut reasons);
     let letters: i64 = report.dead_letters.values().sum();
     if letters > 0 {
         reasons.push(Reason::stored(format!(
@@ -171,6 +172,26 @@ fn mapping_not_ready(report: &Report, reasons: &mut Vec<Reason>) {
                 older.what, older.command
             )
         }));
+    }
+}
+
+/// Indexes and foreign keys that are not there, or not proven.
+fn constraints(report: &Report, reasons: &mut Vec<Reason>) {
+    let deferred = &report.deferred_constraints;
+    let refused = deferred
+        .iter()
+        .find_map(|row| Some((row, row.problem.as_ref()?)));
+    if let Some((row, problem)) = refused {
+        reasons.push(Reason::stored(format!(
+            "{} on {} cannot be added or proven, and is tried again every 30 s: {problem}",
+            row.name, row.table
+        )));
+    } else if !deferred.is_empty() {
+        let number = i64::try_from(deferred.len()).unwrap_or(i64::MAX);
+        reasons.push(Reason::passing(format!(
+            "{} still to be added, which begins when the snapshot of a table and of its parents is applied",
+            counted(number, "constraint")
+        )));
     }
 }
 

@@ -198,6 +198,19 @@ fn beside(out: &mut String, report: &Report, paint: Paint) {
         i64::try_from(older.len()).unwrap_or(i64::MAX),
         format!("rows of {}", older.join(", ")),
     ));
+    let deferred = &report.deferred_constraints;
+    let keys = deferred.iter().filter(|row| row.parent.is_some());
+    let keys = i64::try_from(keys.count()).unwrap_or(i64::MAX);
+    let number = i64::try_from(deferred.len()).unwrap_or(i64::MAX);
+    lines.push((
+        "constraints to come".to_owned(),
+        number,
+        format!(
+            "{} foreign keys, {} indexes, once the tables are filled",
+            count(keys),
+            count(number - keys)
+        ),
+    ));
     lines.retain(|(_, number, _)| *number > 0);
     if lines.is_empty() {
         out.push('\n');
@@ -302,6 +315,7 @@ mod tests {
         children.gate_waits_for = vec![ParentLine {
             collection: "learners".to_owned(),
             percent: 62,
+            waiting: 0,
         }];
         Report {
             at: "2025-11-21 11:02:25 UTC".to_owned(),
@@ -313,6 +327,7 @@ mod tests {
                 since: "2025-11-21 11:02:25 UTC".to_owned(),
                 differs: Vec::new(),
             }),
+            deferred_constraints: Vec::new(),
             older_rows: vec![OlderLine {
                 collection: "a_collection_with_a_long_name".to_owned(),
                 generation: 3,

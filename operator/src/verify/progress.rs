@@ -9,7 +9,7 @@ use crate::{
 use std::time::{Duration, Instant};
 
 /// The columns of the bar.
-const BAR: &str = "{bar:24} {human_pos} of {human_len} · {msg} · {eta} left";
+const BAR: &str = "{wide_bar} {human_pos} of {human_len} · {msg} · {eta} left";
 /// How often the bar is drawn.
 const DRAW: Duration = Duration::from_millis(250);
 /// How often a line is written where nobody watches a bar.

@@ -1,7 +1,7 @@
 //! History or a topic is lost, and `resnapshot` mends it.
 
 use crate::{
-    again::{WIDER, author, converges, filled, started, writer},
+    again::{WIDER, author, converges, filled, filled_up, started, writer},
     live::Live,
 };
 use bson::{Document, doc};
@@ -51,7 +51,7 @@ async fn lost_history_of_one_collection_is_mended_while_others_go_on() {
     filled(&live).await;
     let producer = live.producer(&[]);
     let consumer = live.consumer();
-    live.wait_for("select count(*) from books", "400").await;
+    filled_up(&live).await;
     converges(&live).await;
     producer.stop();
     let others = live.producer(&["--except", "authors"]);
@@ -103,7 +103,7 @@ async fn an_expired_topic_stops_one_collection_and_is_mended() {
     let live = started(WIDER).await;
     let producer = live.producer(&[]);
     let consumer = live.consumer();
-    live.wait_for("select count(*) from books", "400").await;
+    filled_up(&live).await;
     converges(&live).await;
     consumer.stop();
     let authors = live.collection("authors");
@@ -151,7 +151,7 @@ async fn topics_made_anew_are_not_read_on_in_their_middle() {
     let live = started(WIDER).await;
     let producer = live.producer(&[]);
     let consumer = live.consumer();
-    live.wait_for("select count(*) from books", "400").await;
+    filled_up(&live).await;
     converges(&live).await;
     consumer.stop();
     producer.stop();
@@ -183,7 +183,7 @@ async fn a_partition_goes_on_whose_last_applied_record_is_gone() {
     let live = started(WIDER).await;
     let producer = live.producer(&[]);
     let consumer = live.consumer();
-    live.wait_for("select count(*) from books", "400").await;
+    filled_up(&live).await;
     converges(&live).await;
     consumer.stop();
     for collection in ["authors", "books"] {

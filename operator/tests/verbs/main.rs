@@ -9,7 +9,9 @@
 
 mod again;
 mod drift;
+mod exchange;
 mod finish;
+mod gate;
 mod interrupted;
 mod letters;
 mod list;

@@ -1,7 +1,7 @@
 //! A changed mapping is never taken in silence: it is planned, put in force, and its rows are written again.
 
 use crate::{
-    again::{self, MAPPING, WIDER, converges},
+    again::{self, MAPPING, WIDER, converges, filled_up},
     live::{self, Live},
     world::{BACK_TO_13, Running, STRICT, World, author, book},
 };
@@ -54,7 +54,7 @@ fn said(ended: Result<Exit, Failure>) -> (Exit, String) {
 async fn a_new_column_and_a_new_child_table_come_to_rows_that_are_there() {
     let live: Live = again::started(MAPPING).await;
     let (producer, old) = (live.producer(&[]), live.consumer());
-    live.wait_for("select count(*) from books", "400").await;
+    filled_up(&live).await;
     let before = std::fs::read_to_string(live.file("mapping.yaml")).unwrap();
 
     // Nobody takes it in silence.

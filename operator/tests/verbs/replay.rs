@@ -1,6 +1,8 @@
 //! A topic is applied again from its start.
 
 use crate::world::{Said, World, author, book};
+use std::time::{SystemTime, UNIX_EPOCH};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// Consumers that get on.
 const RUNNING: &str = "select count(*) from leafcutter.consumers where problem is null";
@@ -97,4 +99,78 @@ async fn a_replay_is_refused_when_the_first_records_are_gone() {
         "4"
     );
     world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_is_replayed_from_a_time_or_an_offset() {
+    let mut world = World::new().await;
+    for id in 1..=4 {
+        world.send(0, &author(id, 10, "before")).await;
+    }
+    world.complete().await;
+    world.start("strict.yaml");
+    world.applied().await;
+    let moment = rfc3339_now().await;
+    // What comes after this moment has a later time in Kafka.
+    world.send(0, &author(5, 11, "after")).await;
+    world.send(1, &author(6, 11, "after")).await;
+    world.applied().await;
+    world
+        .text("update authors set name = 'edited by hand'")
+        .await;
+
+    let told = world
+        .leafcutter(&["replay", "authors", "--since", &moment, "--yes", "--json"])
+        .ends_with(0)
+        .whole();
+    assert_eq!(told["parts"][0]["records"], 2);
+    assert_eq!(told["outcomes"]["applied"], 2);
+    assert_eq!(told["outcomes"]["stale"], 0);
+    let edited =
+        "select string_agg(id::text, ' ' order by id) from authors where name like 'edited%'";
+    assert_eq!(world.text(edited).await, "1 2 3 4");
+
+    let words = ["replay", "authors", "--offset", "0:2", "--yes", "--json"];
+    let told = world.leafcutter(&words).ends_with(0).whole();
+    assert_eq!(told["parts"][0]["records"], 3);
+    assert_eq!(world.text(edited).await, "1 2");
+    // The counters still add up to the position: what is passed by is older than what is there.
+    let counters = "select partition, next_offset, stale, applied + unchanged from leafcutter.offsets \
+                    where topic like '%authors' order by 1";
+    assert_eq!(world.text(counters).await, "0|5|2|3 1|1|0|1");
+    let status = world.leafcutter(&["status", "--json"]).ends_with(0).whole();
+    assert_eq!(status["accounting"]["broken"], serde_json::json!([]));
+
+    for (words, told) in [
+        (
+            &["replay", "authors", "--offset", "0:6", "--yes"][..],
+            "not applied yet",
+        ),
+        (
+            &["replay", "authors", "--offset", "7:0", "--yes"],
+            "no position in this partition",
+        ),
+        (
+            &["replay", "authors", "books", "--offset", "0:1", "--yes"],
+            "Name one collection",
+        ),
+    ] {
+        world.leafcutter(words).ends_with(2).says(told);
+    }
+    world.end().await;
+}
+
+/// A moment that is over: what comes from now on has a later time in Kafka, whose clock is this machine's.
+async fn rfc3339_now() -> String {
+    let millis = || {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        i64::try_from(since.as_millis()).unwrap()
+    };
+    let now = millis();
+    while millis() <= now {
+        tokio::task::yield_now().await;
+    }
+    let seconds = OffsetDateTime::from_unix_timestamp(now / 1_000).unwrap();
+    let now = seconds + time::Duration::milliseconds(now % 1_000 + 1);
+    now.format(&Rfc3339).unwrap()
 }

@@ -12,11 +12,12 @@ use leafcutter_runtime::{
 };
 use leafcutter_schemas::name;
 use rdkafka::{
+    Offset, TopicPartitionList,
     admin::{
         AdminClient, AdminOptions, NewTopic, OwnedResourceSpecifier, ResourceSpecifier,
         TopicReplication,
     },
-    consumer::BaseConsumer,
+    consumer::{BaseConsumer, Consumer as _},
     error::{KafkaError, RDKafkaErrorCode},
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -336,6 +337,7 @@ async fn wait_for_leaders(reader: &Arc<Reader>, missing: &[&Wanted], findings: &
                 seen.partitions.contains_key(&topic.name)
                     && !seen.without_leader.contains(&topic.name)
             })
+            && leaders_answer(reader, missing).await
         {
             tracing::info!(topics = missing.len(), "topics created");
             return;
@@ -350,4 +352,26 @@ async fn wait_for_leaders(reader: &Arc<Reader>, missing: &[&Wanted], findings: &
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// Whether the leader of each partition of these topics knows that it is. Brokers tell of leaders before these do,
+/// and a record that is refused for it costs a run where another one follows it
+/// ([`leafcutter_runtime::kafka::AcknowledgedOffsets`]).
+async fn leaders_answer(reader: &Arc<Reader>, topics: &[&Wanted]) -> bool {
+    let mut list = TopicPartitionList::new();
+    for topic in topics {
+        for number in 0..topic.partitions {
+            // As a point in time, "end" is the latest, and the leader alone knows it.
+            let added = list.add_partition_offset(&topic.name, number, Offset::End);
+            added.unwrap_or_default();
+        }
+    }
+    let reader = Arc::clone(reader);
+    let asked = tokio::task::spawn_blocking(move || {
+        let answer = reader.offsets_for_times(list, ANSWER)?;
+        let mut answers = answer.elements().into_iter();
+        Ok(answers.all(|one| one.error().is_ok() && matches!(one.offset(), Offset::Offset(_))))
+    });
+    let answered: Result<bool, KafkaError> = asked.await.unwrap_or(Ok(false));
+    answered.unwrap_or(false)
 }

@@ -9,8 +9,14 @@ use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::time::Duration;
 
 use bson::doc;
-use leafcutter_harness::stack::Stack;
-use leafcutter_runtime::exit::Exit;
+use leafcutter_harness::{stack::Stack, topic};
+use leafcutter_producer::publish::Publisher;
+use leafcutter_runtime::{exit::Exit, kafka::KafkaSettings};
+use rdkafka::{
+    mocking::MockCluster,
+    producer::DefaultProducerContext,
+    types::{RDKafkaApiKey, RDKafkaRespErr},
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -292,4 +298,52 @@ async fn a_stop_without_a_broker_ends_at_the_deadline() {
     world.catch_up(&[]).await;
     world.assert_converged("a").await;
     world.end().await;
+}
+
+/// Kafka acknowledges a record at an offset that it has acknowledged before: what was written there before is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_acknowledged_at_the_offset_of_another_ends_the_run() {
+    let world = World::new("repeat", &[]).await;
+    let topic = format!("{}.repeat", world.prefix);
+    let again = || async {
+        let made = topic::create(&world.kafka, &[topic::new(&topic, 1)]).await;
+        made.expect("a topic");
+    };
+    again().await;
+    let publisher = Publisher::open(&world.kafka, "prodtest").expect("a client");
+    for key in [b"1", b"2", b"3"] {
+        let sent = publisher.send_and_wait(&topic, key, Some(b"value")).await;
+        sent.expect("written behind the one before");
+    }
+    let deleted = topic::delete(&world.kafka, &[&topic]).await;
+    deleted.expect("the topic is gone");
+    again().await;
+    let sent = publisher.send_and_wait(&topic, b"4", Some(b"value")).await;
+    let error = sent.expect_err("it is the first one of another topic");
+    let said = format!("{error:?}");
+    assert!(said.contains("Inconsistent"), "{said}");
+    world.end().await;
+}
+
+/// Of two requests on their way the broker refuses the first and takes the second; the client calls both delivered.
+/// The broker is librdkafka's own (`rdkafka_mock.h`): a real one refuses at the right moment by chance only.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_acknowledged_by_its_successor_only_ends_the_run() {
+    let cluster: MockCluster<'static, DefaultProducerContext> =
+        MockCluster::new(1).expect("a cluster");
+    cluster.create_topic("t", 1, 1).expect("a topic");
+    let round_trip = Duration::from_millis(200);
+    cluster.broker_round_trip_time(1, round_trip).expect("slow");
+    let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION;
+    cluster.request_errors(RDKafkaApiKey::Produce, &[refused]);
+    let mut kafka = KafkaSettings::new(cluster.bootstrap_servers());
+    let one_each = ("batch.num.messages".to_owned(), "1".to_owned());
+    kafka.properties.push(one_each);
+    let publisher = Publisher::open(&kafka, "prodtest").expect("a client");
+    let (first, second) = tokio::join!(
+        publisher.send_and_wait("t", b"1", Some(b"value")),
+        publisher.send_and_wait("t", b"2", Some(b"value")),
+    );
+    let said = format!("{first:?} {second:?}");
+    assert!(first.is_err() && said.contains("Inconsistent"), "{said}");
 }

@@ -44,6 +44,36 @@ impl Mapping {
             .flat_map(|c| c.with_descendants().into_iter().map(move |t| (c, t)))
     }
 
+    /// The same mapping with all of its tables in this schema.
+    ///
+    /// # Errors
+    /// When two tables would be one there: the name that both have.
+    pub fn in_schema(mut self, schema: &str) -> Result<Self, String> {
+        let mut names: BTreeMap<&str, &TableName> = BTreeMap::new();
+        for (_, table) in self.tables() {
+            let name = &table.name;
+            if *names.entry(&name.name).or_insert(name) != name {
+                return Err(name.name.clone());
+            }
+        }
+        fn place(table: &mut Table, schema: &str) {
+            schema.clone_into(&mut table.name.schema);
+            for column in &mut table.columns {
+                if let Some(reference) = &mut column.reference {
+                    schema.clone_into(&mut reference.table.schema);
+                }
+            }
+            for child in &mut table.children {
+                place(child, schema);
+            }
+        }
+        let tables = self.collections.iter_mut();
+        for table in tables.flat_map(|collection| &mut collection.tables) {
+            place(table, schema);
+        }
+        Ok(self)
+    }
+
     /// For each table, the references that point to it, as (table, column position).
     pub fn referrers(&self) -> BTreeMap<TableName, Vec<(&Table, usize)>> {
         let mut found: BTreeMap<TableName, Vec<(&Table, usize)>> = BTreeMap::new();

@@ -1,6 +1,6 @@
 //! What the settling task will still change when everything is applied: rows that are held though
 //! nothing points to them, documents that wait for a row that is there, and documents given up for a value
-//! that has become free. It looks at the first two once a second, and at the last every ten seconds.
+//! that has become free; and the constraints that are to be added. It looks at the first two once a second, and at the last every ten seconds.
 
 use crate::{
     Collection,
@@ -42,6 +42,8 @@ pub fn count() -> String {
             table(parent).name
         ));
     }
+    // Until then deleted rows are held, whatever points to them.
+    sum.push("(select count(*) from leafcutter.deferred_constraints)".to_owned());
     format!("select {}", sum.join(" + "))
 }
 

@@ -151,7 +151,7 @@ pub struct World {
     pub target: tokio_postgres::Client,
     _database: Target,
     /// Keeps the folder until the world ends.
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl World {
@@ -173,7 +173,7 @@ impl World {
             source,
             target,
             _database: database,
-            _folder: folder,
+            folder,
         })
     }
 
@@ -200,6 +200,12 @@ impl World {
             Ok((others == 0).then_some(()))
         })
         .await
+    }
+
+    /// Leaves the folder with what the programs said there when the world ends; gives it.
+    pub fn keep_logs(&mut self) -> &Path {
+        self.folder.disable_cleanup(true);
+        self.folder.path()
     }
 
     /// Removes everything. A test that fails leaves its database of MongoDB and its topics to be looked at.

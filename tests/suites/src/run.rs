@@ -3,7 +3,7 @@
 use bson::Timestamp;
 use leafcutter_finlit::{
     Collection, FinLit,
-    compare::{Sides, compare, dead_letters},
+    compare::{Sides, compare, dead_letters, report::Report},
     ledger::Ledger,
     load::load,
     traffic::{self, Done},
@@ -19,10 +19,15 @@ use leafcutter_harness::{
     fleet::{Fleet, PRODUCER},
     probe,
     servers::Servers,
+    topic,
     watch::Watch,
     world::World,
 };
-use std::time::{Duration, Instant};
+use rdkafka::message::Message as _;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
 use tokio::{
     sync::watch::{Sender, channel},
     task::JoinHandle,
@@ -199,6 +204,44 @@ impl Run {
         applied.map_err(|late| self.fleet.with_logs(&late))
     }
 
+    /// What became of the records of the collections of which something is wrong, partition by partition.
+    async fn counters(&self, report: &Report) -> Result<String> {
+        const COUNTERS: &str = "\
+            select to_json(o)::text from leafcutter.offsets o where topic = any($1) order by topic, partition";
+        let mut topics = BTreeSet::new();
+        for finding in &report.findings {
+            topics.insert(self.world.place.topic(finding.collection.name())?);
+        }
+        let topics: Vec<String> = topics.into_iter().collect();
+        let rows = self.world.target.query(COUNTERS, &[&topics]).await?;
+        let rows: Vec<&str> = rows.iter().map(|row| row.get(0)).collect();
+        Ok(rows.join("\n"))
+    }
+
+    /// Where Kafka has records of the documents of which something is wrong: without any, they were lost before.
+    fn records(&self, report: &Report) -> Result<String> {
+        let mut places: BTreeMap<Collection, BTreeMap<&str, Vec<String>>> = BTreeMap::new();
+        for finding in &report.findings {
+            let of_collection = places.entry(finding.collection).or_default();
+            of_collection.entry(&finding.id).or_default();
+        }
+        let kafka = self.world.place.stack.kafka();
+        let mut told = String::new();
+        for (collection, mut places) in places {
+            let topic = self.world.place.topic(collection.name())?;
+            topic::read(&kafka, &topic, None, |record, (partition, offset)| {
+                let id = record.key().and_then(|key| std::str::from_utf8(key).ok());
+                if let Some(places) = id.and_then(|id| places.get_mut(id)) {
+                    places.push(format!("{partition}:{offset}"));
+                }
+            })?;
+            for (id, places) in places {
+                told += &format!("  {} {id}: {}\n", collection.name(), places.join(" "));
+            }
+        }
+        Ok(told)
+    }
+
     /// Ends the traffic, waits until everything is applied, stops all programs, compares
     /// everything, and removes the world. Gives what was done more than once.
     ///
@@ -219,7 +262,14 @@ impl Run {
             report.add(finding);
         }
         if !report.is_clean() {
-            return Err(Failure::new(report.to_string()));
+            let counters = self.counters(&report).await?;
+            let records = self.records(&report)?;
+            let logs = self.world.keep_logs();
+            let logs = logs.display();
+            let text = format!(
+                "{report}\n\nlogs: {logs}\nrecords in Kafka:\n{records}\nwhat became of them:\n{counters}"
+            );
+            return Err(Failure::new(text));
         }
         let again = again::count(&self.world.place, &self.fleet)?;
         drop(self.watch);

@@ -6,9 +6,9 @@
 //! again, all of them, whoever waits and however long. Nothing is read of who waits but the key: the keys go
 //! to a temporary table, and one statement for each table of parents tells which are there.
 
-use super::{Settler, policy::OrphanPolicy, rounds::Settled};
+use super::rests::Rests;
 use crate::{
-    connection::Ending,
+    connection::{Connection, Ending},
     error::ApplyError,
     ids::{DocumentId, RowId, TableId},
     state::{key_map, parked},
@@ -19,17 +19,12 @@ use leafcutter_schemas::version::Version;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tokio_postgres::error::SqlState;
 
 /// Keys looked for in one round; more have their turn in the next ones.
 const KEYS_MAX: usize = 20_000;
-
-/// A look has a tenth of the time, but one that takes up to `QUICK` is had at least every `PAUSE_MAX`, so that
-/// nothing rests for more than two seconds.
-const QUICK: Duration = Duration::from_millis(500);
-const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// How long a row rests at first behind which nobody could be placed, or a key that is none: who waits for it
 /// was parked under another mapping.
@@ -56,50 +51,60 @@ fn is_no_key(error: &ApplyError) -> bool {
     }
 }
 
-impl Settler {
-    /// Tries what waits for rows that are there.
-    pub(super) async fn follow_arrived(&mut self, policy: &OrphanPolicy, settled: &mut Settled) {
-        let begun = Instant::now();
-        if begun < self.arrived_after {
-            return;
-        }
+/// Looks for the rows that anything waits for, some in each look: the next one goes on behind them.
+#[derive(Debug, Default)]
+pub struct Arrivals {
+    after: (String, Vec<u8>),
+    /// Rows that are there, though nobody who waits for them could be placed, and keys that are none.
+    in_vain: Rests<RowId>,
+}
+
+impl Arrivals {
+    /// The rows that are there and that something waits for, but for those that rest.
+    pub(super) async fn due(
+        &mut self,
+        connection: &mut Connection,
+    ) -> Result<Vec<RowId>, ApplyError> {
         self.in_vain.forget();
-        let found = self.arrived().await;
-        let took = begun.elapsed();
-        let pause = if took > QUICK {
-            took * 9
-        } else {
-            (took * 9).min(PAUSE_MAX)
-        };
-        self.arrived_after = Instant::now() + pause;
-        let mut rows = match found {
-            Ok(rows) => rows,
-            Err(error) => {
-                settled.failed = Some(error);
-                return;
-            }
-        };
+        let mut rows = self.look(connection, None).await?;
         rows.retain(|row| self.in_vain.is_due(row));
-        if rows.is_empty() {
-            return;
-        }
-        self.follow(policy, rows.clone(), settled).await;
-        if settled.placed == 0 {
-            for row in rows {
-                self.in_vain.note(row, REST);
-            }
+        Ok(rows)
+    }
+
+    /// Nobody who waits for these rows could be placed: they rest.
+    pub(super) fn note_in_vain(&mut self, rows: Vec<RowId>) {
+        for row in rows {
+            self.in_vain.note(row, REST);
         }
     }
 
-    /// The rows that are there and that something waits for.
-    async fn arrived(&mut self) -> Result<Vec<RowId>, ApplyError> {
-        let model = Arc::clone(self.connection.model());
+    /// Whether documents of these root tables, as the state names them, wait for a row that is there, or may:
+    /// where not all could be looked for, the next look goes on.
+    ///
+    /// # Errors
+    /// When PostgreSQL is lost, or another mapping is in force.
+    pub async fn may_be_placed(
+        &mut self,
+        connection: &mut Connection,
+        waiting: &[&str],
+    ) -> Result<bool, ApplyError> {
+        let found = self.look(connection, Some(waiting)).await?;
+        Ok(!found.is_empty() || !self.after.0.is_empty())
+    }
+
+    /// The rows that are there and that something waits for, of these tables or of all.
+    async fn look(
+        &mut self,
+        connection: &mut Connection,
+        waiting: Option<&[&str]>,
+    ) -> Result<Vec<RowId>, ApplyError> {
+        let model = Arc::clone(connection.model());
         let names = model.wait_tables().names;
-        let session = self.connection.session().await?;
-        let after = std::mem::take(&mut self.arrived_from);
-        let keys = parked::awaited(session, &names, &after, KEYS_MAX).await?;
+        let session = connection.session().await?;
+        let after = std::mem::take(&mut self.after);
+        let keys = parked::awaited(session, (&names, waiting), &after, KEYS_MAX).await?;
         if let Some(last) = keys.last().filter(|_| keys.len() == KEYS_MAX) {
-            self.arrived_from = (last.wait_table.clone(), last.wait_key.clone());
+            self.after = (last.wait_table.clone(), last.wait_key.clone());
         }
         let by_id: BTreeSet<(&str, &str)> = model
             .tables
@@ -130,7 +135,7 @@ impl Settler {
             let mut roots = model.roots();
             let root = roots.find(|&root| model.table(root).table.name.to_string() == name);
             if let Some(root) = root {
-                found.extend(self.there(root, wanted).await?);
+                found.extend(self.there(connection, root, wanted).await?);
             }
         }
         Ok(found)
@@ -138,12 +143,17 @@ impl Settler {
 
     /// Those of these rows that are there. A key that was parked under another mapping may be none of this
     /// table: it is told from the others by halves, and rests.
-    async fn there(&mut self, root: TableId, wanted: Wanted) -> Result<Vec<RowId>, ApplyError> {
+    async fn there(
+        &mut self,
+        connection: &mut Connection,
+        root: TableId,
+        wanted: Wanted,
+    ) -> Result<Vec<RowId>, ApplyError> {
         let mut found = Vec::new();
         let sources: Vec<&[u8]> = wanted.documents.iter().map(Vec::as_slice).collect();
         if !sources.is_empty() {
-            let model = Arc::clone(self.connection.model());
-            let session = self.connection.session().await?;
+            let model = Arc::clone(connection.model());
+            let session = connection.session().await?;
             let name = &model.table(root).state_name;
             let entries = key_map::of_documents(session, name, &sources).await?;
             let owners = entries.into_iter().filter(|(_, entry)| entry.owner);
@@ -156,7 +166,7 @@ impl Settler {
                 .collect::<Vec<_>>(),
         ];
         while let Some(mut part) = parts.pop() {
-            match self.look(root, &part).await {
+            match rows_there(connection, root, &part).await {
                 Ok(rows) => found.extend(rows),
                 Err(error) if !is_no_key(&error) => return Err(error),
                 Err(_) if part.len() > 1 => {
@@ -172,31 +182,36 @@ impl Settler {
         }
         Ok(found)
     }
+}
 
-    async fn look(&mut self, root: TableId, part: &[RowId]) -> Result<Vec<RowId>, ApplyError> {
-        if part.is_empty() {
-            return Ok(Vec::new());
-        }
-        let steps = async |t: &mut Attempt<'_>| {
-            let keys = part.iter().enumerate();
-            let rows: Vec<RowToDelete> = keys
-                .map(|(index, row)| RowToDelete {
-                    document: DocumentId::new(index),
-                    key: row.key.clone(),
-                    owner: None,
-                    version: Version::ZERO,
-                })
-                .collect();
-            stage::copy_keys(t, root, &rows).await?;
-            let there = &t.model.table(root).sql.see_arrived;
-            let found = stage::documents(t, there).await?.into_iter();
-            Ok(found
-                .map(|document| part[document.index()].clone())
-                .collect())
-        };
-        // What is staged goes with it.
-        self.connection
-            .transact(&[], &mut Rows::default(), Ending::RollBack, steps)
-            .await
+/// Those of these rows that are there.
+async fn rows_there(
+    connection: &mut Connection,
+    root: TableId,
+    part: &[RowId],
+) -> Result<Vec<RowId>, ApplyError> {
+    if part.is_empty() {
+        return Ok(Vec::new());
     }
+    let steps = async |t: &mut Attempt<'_>| {
+        let keys = part.iter().enumerate();
+        let rows: Vec<RowToDelete> = keys
+            .map(|(index, row)| RowToDelete {
+                document: DocumentId::new(index),
+                key: row.key.clone(),
+                owner: None,
+                version: Version::ZERO,
+            })
+            .collect();
+        stage::copy_keys(t, root, &rows).await?;
+        let there = &t.model.table(root).sql.see_arrived;
+        let found = stage::documents(t, there).await?.into_iter();
+        Ok(found
+            .map(|document| part[document.index()].clone())
+            .collect())
+    };
+    // What is staged goes with it.
+    connection
+        .transact(&[], &mut Rows::default(), Ending::RollBack, steps)
+        .await
 }

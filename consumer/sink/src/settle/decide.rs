@@ -87,6 +87,7 @@ impl DueDeadLetter {
             reason: &self.reason,
             group: t.group,
             mapping: &t.model.mapping.hash,
+            staged_in: &t.model.staged_in,
         };
         Ok(dead_letters::list(t.session, &letter).await?)
     }
@@ -103,7 +104,7 @@ pub(super) async fn refuse(
     let (topic, partition) = (due.origin.topic.as_str(), due.origin.partition);
     let mut record = Origins::default();
     record.push(topic, partition, due.origin.offset);
-    let open = dead_letters::lock_open(t.session, &record).await?;
+    let open = dead_letters::lock_open(t.session, &t.model.staged_in, &record).await?;
     due.list(t).await?;
     if open.is_empty() || !parked.orphan {
         return Ok(Some(due));
@@ -183,7 +184,7 @@ pub(super) async fn decide_all(
             records.push(&origin.topic, origin.partition, origin.offset);
         }
         let reasons: Vec<&Reason> = before.iter().map(|due| &due.reason).collect();
-        dead_letters::correct(t.session, &records, &reasons).await?;
+        dead_letters::correct(t.session, &model.staged_in, &records, &reasons).await?;
     }
     Ok(all)
 }

@@ -18,7 +18,7 @@ use crate::{
     guard,
     ids::{DocumentId, TableId},
     isolate::AGAIN_MAX,
-    state::{StateFlags, held},
+    state::held,
     transform::Rows,
     write::{
         attempt::Attempt, cascade::CascadeHorizon, deletes, row_to_delete::RowToDelete, stage,
@@ -129,7 +129,7 @@ impl Settler {
         part: &[HeldRow],
     ) -> Result<u64, ApplyError> {
         let steps = async |t: &mut Attempt<'_>| {
-            t.flags = StateFlags::read(t.session).await?;
+            t.look_at_state().await?;
             let busy = table_lock::try_lock_all(t).await?;
             let mut deleted = 0;
             for of_table in part.chunk_by(|one, other| one.0 == other.0) {
@@ -158,7 +158,7 @@ impl Settler {
         let mut after = std::mem::take(&mut self.held_after);
         let refused = &self.refused_deletes;
         let steps = async |t: &mut Attempt<'_>| {
-            t.flags = StateFlags::read(t.session).await?;
+            t.look_at_state().await?;
             let mut deleted = 0;
             if t.flags.held {
                 let model = t.model;

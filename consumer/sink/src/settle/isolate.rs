@@ -20,7 +20,7 @@ use crate::{
     error::ApplyError,
     ids::RowId,
     isolate::AGAIN_MAX,
-    state::{StateFlags, parked},
+    state::parked,
     transform::Rows,
     write::{attempt::Attempt, released::Parked},
 };
@@ -187,7 +187,7 @@ impl Settler {
         reason: &Reason,
     ) -> Result<Option<decide::DueDeadLetter>, ApplyError> {
         let steps = async |t: &mut Attempt<'_>| {
-            t.flags = StateFlags::read(t.session).await?;
+            t.look_at_state().await?;
             let found = super::lock_these(t, std::slice::from_ref(taken.row())).await?;
             let found = Parked::all(t.model, found);
             match found.first().filter(|parked| taken.is(parked)) {

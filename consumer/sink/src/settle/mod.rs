@@ -25,6 +25,7 @@ mod rounds;
 mod held;
 mod policy;
 
+pub use arrived::Arrivals;
 pub use decide::DueDeadLetter;
 pub use policy::OrphanPolicy;
 pub use rounds::Settled;
@@ -38,7 +39,7 @@ use crate::{
     error::ApplyError,
     ids::{RowId, TableId},
     state::{
-        self, StateFlags,
+        self,
         parked::{self, GivenUp, ParkedRow},
         tombstones,
     },
@@ -98,13 +99,11 @@ pub struct Settler {
     refused_deletes: Rests<(TableId, Vec<u8>)>,
     /// When rows are looked for next that are waited for, and behind which.
     arrived_after: Instant,
-    arrived_from: (String, Vec<u8>),
+    arrivals: Arrivals,
     /// Rounds over what is parked.
     round: u64,
     /// Documents that were refused for an error that may be the world's: in how many rounds, and the last.
     doubted: BTreeMap<RowId, (u32, u64)>,
-    /// Rows that are there, though nobody who waits for them could be placed.
-    in_vain: Rests<RowId>,
     /// When documents that wait for each other in a cycle are looked for next.
     cycles_after: Instant,
 }
@@ -117,10 +116,9 @@ impl Settler {
             held_after: HashMap::new(),
             refused_deletes: Rests::default(),
             arrived_after: Instant::now(),
-            arrived_from: <(String, Vec<u8>)>::default(),
+            arrivals: Arrivals::default(),
             round: 0,
             doubted: BTreeMap::new(),
-            in_vain: Rests::default(),
             cycles_after: Instant::now(),
         }
     }
@@ -140,7 +138,7 @@ impl Settler {
     ) -> Result<Pass, ApplyError> {
         let mut rows = Rows::default();
         let steps = async |t: &mut Attempt<'_>| {
-            t.flags = StateFlags::read(t.session).await?;
+            t.look_at_state().await?;
             if !t.flags.parked {
                 return Ok(Pass::default());
             }
@@ -253,7 +251,7 @@ async fn take_up(
     let tables = model.wait_tables();
     let found = match scope {
         Scope::Free => parked::lock_free(t.session, &tables, &busy).await?,
-        Scope::Rest => parked::lock_rest(t.session, &busy).await?,
+        Scope::Rest => parked::lock_rest(t.session, &tables, &busy).await?,
         Scope::Cycles => {
             let cyclic = model.cyclic.iter();
             let cyclic = cyclic.map(|&root| model.table(root).state_name.as_str());

@@ -12,6 +12,11 @@ const PASSES_MAX: usize = 50;
 /// of the time at most; a pause up to this is not worth keeping.
 const QUICK: Duration = Duration::from_millis(100);
 
+/// A look for rows that have arrived has a tenth of the time, but one that takes up to `ARRIVED_QUICK` is had at
+/// least every `ARRIVED_PAUSE_MAX`, so that nothing rests for more than two seconds.
+const ARRIVED_QUICK: Duration = Duration::from_millis(500);
+const ARRIVED_PAUSE_MAX: Duration = Duration::from_secs(1);
+
 /// What one round did.
 #[derive(Debug, Default)]
 pub struct Settled {
@@ -77,13 +82,37 @@ impl Settler {
         settled
     }
 
+    /// Tries what waits for rows that are there.
+    async fn follow_arrived(&mut self, policy: &OrphanPolicy, settled: &mut Settled) {
+        let begun = Instant::now();
+        if begun < self.arrived_after {
+            return;
+        }
+        let due = self.arrivals.due(&mut self.connection).await;
+        let took = begun.elapsed();
+        let mut pause = took * 9;
+        if took <= ARRIVED_QUICK {
+            pause = pause.min(ARRIVED_PAUSE_MAX);
+        }
+        self.arrived_after = Instant::now() + pause;
+        let rows = match due {
+            Ok(rows) => rows,
+            Err(error) => {
+                settled.failed = Some(error);
+                return;
+            }
+        };
+        if rows.is_empty() {
+            return;
+        }
+        self.follow(policy, rows.clone(), settled).await;
+        if settled.placed == 0 {
+            self.arrivals.note_in_vain(rows);
+        }
+    }
+
     /// Tries what waited for these rows, and what waited for those.
-    pub(super) async fn follow(
-        &mut self,
-        policy: &OrphanPolicy,
-        mut rows: Vec<RowId>,
-        settled: &mut Settled,
-    ) {
+    async fn follow(&mut self, policy: &OrphanPolicy, mut rows: Vec<RowId>, settled: &mut Settled) {
         for _ in 0..PASSES_MAX {
             if rows.is_empty() {
                 return;

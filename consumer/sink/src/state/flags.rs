@@ -1,6 +1,6 @@
 //! Which of the rarely used tables hold anything.
 
-use super::{breakers, cascaded_rows, dead_letters, held, parked};
+use super::{breakers, cascaded_rows, dead_letters, deferred_constraints, held, parked};
 use crate::session::Session;
 use tokio_postgres::Error;
 
@@ -18,6 +18,8 @@ pub struct StateFlags {
     pub cascaded: bool,
     /// Records could not be applied lately.
     pub failures: bool,
+    /// Foreign keys are not there yet.
+    pub deferred: bool,
 }
 
 impl StateFlags {
@@ -32,6 +34,7 @@ impl StateFlags {
             dead_letters::ANY_OPEN,
             cascaded_rows::ANY,
             breakers::ANY,
+            deferred_constraints::ANY,
         ];
         let row = session
             .query_one(&format!("select {}", any.join(", ")), &[])
@@ -42,6 +45,7 @@ impl StateFlags {
             dead_letters: row.get(2),
             cascaded: row.get(3),
             failures: row.get(4),
+            deferred: row.get(5),
         })
     }
 }

@@ -16,7 +16,7 @@ enum By {
     Nothing,
 }
 
-const KNOWN: [(&str, By); 19] = [
+const KNOWN: [(&str, By); 21] = [
     ("meta", By::Nothing),
     ("offsets", By::Topic),
     ("gates", By::Topic),
@@ -36,6 +36,8 @@ const KNOWN: [(&str, By); 19] = [
     ("older_rows", By::Topic),
     ("origins", By::Nothing),
     ("undo", By::Nothing),
+    ("stagings", By::Nothing),
+    ("deferred_constraints", By::Nothing),
 ];
 
 /// Forgets collections: their topics, and their tables by their names in the state.

@@ -168,3 +168,12 @@ pub async fn activate(
         .await?;
     Ok(MappingRow::read(&row))
 }
+
+/// Forgets the mappings of a group that is no more.
+///
+/// # Errors
+/// As [`begin`].
+pub async fn forget(session: &mut Session, group: &str) -> Result<(), Error> {
+    const FORGET: &str = "delete from leafcutter.mappings where consumer_group = $1";
+    session.execute(FORGET, &[&group]).await.map(drop)
+}

@@ -25,7 +25,10 @@ pub mod older_rows;
 pub mod unmapped_fields;
 pub mod origins;
 pub mod undo;
+pub mod stagings;
+pub mod deferred_constraints;
 pub mod forget;
+pub mod exchange;
 pub mod finished;
 pub mod removal;
 pub(crate) mod swept;
@@ -36,7 +39,7 @@ pub use flags::StateFlags;
 use leafcutter_schemas::version::Version;
 
 /// Leafcutter's tables.
-pub const TABLES: [&str; 19] = [
+pub const TABLES: [&str; 21] = [
     "meta",
     "offsets",
     "gates",
@@ -56,6 +59,8 @@ pub const TABLES: [&str; 19] = [
     "older_rows",
     "origins",
     "undo",
+    "stagings",
+    "deferred_constraints",
 ];
 /// Its functions.
 pub const FUNCTIONS: [&str; 2] = ["index_key", "keep_for_undo"];

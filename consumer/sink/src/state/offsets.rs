@@ -401,29 +401,79 @@ pub async fn moved_at(session: &mut Session, group: &str) -> Result<BTreeMap<Str
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
-/// Rewinds all partitions of these topics to their beginning, counters too, and takes them from their
-/// owners. Gives the epochs, under which no consumer works yet. Within a transaction of the caller's.
+/// Locks the positions in these topics; gives the highest epoch.
+///
+/// # Errors
+/// As [`pass`].
+pub(crate) async fn lock_epochs(
+    session: &mut Session,
+    group: &str,
+    topics: &[String],
+) -> Result<i64, Error> {
+    // In the order in which batches lock them.
+    const LOCK: &str = "\
+        select coalesce(max(epoch), 0) from (select epoch from leafcutter.offsets \
+        where consumer_group = $1 and topic = any($2) order by topic, partition for update) o";
+    Ok(session.query_one(LOCK, &[&group, &topics]).await?.get(0))
+}
+
+/// Takes these topics from whoever owned them under this epoch, or a lower one.
+///
+/// # Errors
+/// As [`pass`].
+pub(crate) async fn fence(
+    session: &mut Session,
+    group: &str,
+    topics: &[String],
+    above: i64,
+) -> Result<(), Error> {
+    const FENCE: &str = "\
+        update leafcutter.offsets set epoch = epoch + $3 + 1, owner = null, updated_at = now() \
+        where consumer_group = $1 and topic = any($2)";
+    session
+        .execute(FENCE, &[&group, &topics, &above])
+        .await
+        .map(drop)
+}
+
+/// Rewinds partitions, each to where it is to be read from again, counters too, and takes them from their owners.
+/// What is before that counts as older than what is there. Gives the epochs, under which no consumer works yet.
+/// Within a transaction of the caller's.
 ///
 /// # Errors
 /// As [`pass`].
 pub async fn rewind(
     session: &mut Session,
     group: &str,
-    topics: &[&str],
+    starts: &BTreeMap<(&str, i32), i64>,
 ) -> Result<BTreeMap<(String, i32), i64>, Error> {
     // In the order in which batches lock them.
     const LOCK: &str = "\
-        select 1 from leafcutter.offsets where consumer_group = $1 and topic = any($2) \
+        select 1 from leafcutter.offsets where consumer_group = $1 \
+        and (topic, partition) in (select * from unnest($2::text[], $3::int[])) \
         order by topic, partition for update";
-    let counters = Outcome::ALL.map(|outcome| format!("{} = 0", outcome.column()));
+    let counters = Outcome::ALL.map(|outcome| {
+        let passed_by = if outcome == Outcome::Stale {
+            "n.start"
+        } else {
+            "0"
+        };
+        format!("{} = {passed_by}", outcome.column())
+    });
     let rewind = format!(
-        "update leafcutter.offsets set next_offset = 0, last_record = null, epoch = epoch + 1, owner = null, \
-         source_time = 0, {}, updated_at = now() \
-         where consumer_group = $1 and topic = any($2) returning topic, partition, epoch",
+        "update leafcutter.offsets o set next_offset = n.start, last_record = null, epoch = o.epoch + 1, \
+         owner = null, source_time = 0, {}, updated_at = now() \
+         from unnest($2::text[], $3::int[], $4::bigint[]) as n(topic, partition, start) \
+         where o.consumer_group = $1 and o.topic = n.topic and o.partition = n.partition \
+         returning o.topic, o.partition, o.epoch",
         counters.join(", ")
     );
-    session.query(LOCK, &[&group, &topics]).await?;
-    let rows = session.query(&rewind, &[&group, &topics]).await?;
+    let (topics, partitions): (Vec<&str>, Vec<i32>) = starts.keys().copied().unzip();
+    let starts: Vec<i64> = starts.values().copied().collect();
+    session.query(LOCK, &[&group, &topics, &partitions]).await?;
+    let rows = session
+        .query(&rewind, &[&group, &topics, &partitions, &starts])
+        .await?;
     Ok(rows
         .iter()
         .map(|row| ((row.get(0), row.get(1)), row.get(2)))

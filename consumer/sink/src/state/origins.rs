@@ -197,3 +197,20 @@ pub async fn note_made(session: &mut Session, table: &str, made: &Made) -> Resul
         .await
         .map(drop)
 }
+
+/// New tables take the place of old ones: forgets these, and knows those by their new names from now on.
+///
+/// # Errors
+/// As [`all`].
+pub async fn exchange(
+    session: &mut Session,
+    old: &[String],
+    (until, from): (&[String], &[String]),
+) -> Result<(), Error> {
+    const FORGET: &str = "delete from leafcutter.origins where table_name = any($1)";
+    const RENAME: &str = "\
+        update leafcutter.origins o set table_name = n.place, made_schema = false \
+        from unnest($1::text[], $2::text[]) as n(staged, place) where o.table_name = n.staged";
+    session.execute(FORGET, &[&old]).await?;
+    session.execute(RENAME, &[&until, &from]).await.map(drop)
+}

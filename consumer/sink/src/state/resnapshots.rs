@@ -9,6 +9,9 @@ use leafcutter_schemas::version::Version;
 use serde::Serialize;
 use tokio_postgres::{Error, Row};
 
+/// The table.
+pub(super) const TABLE: &str = "leafcutter.resnapshots";
+
 /// A collection that was begun, and is not finished.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct UnfinishedRow {

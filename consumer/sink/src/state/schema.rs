@@ -28,6 +28,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0014_last_record.sql"),
     include_str!("../../migrations/0015_mappings.sql"),
     include_str!("../../migrations/0016_undo.sql"),
+    include_str!("../../migrations/0017_stagings.sql"),
+    include_str!("../../migrations/0018_deferred_constraints.sql"),
 ];
 
 /// The layout of this program.

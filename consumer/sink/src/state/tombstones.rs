@@ -132,6 +132,20 @@ pub(crate) fn version_of(table: &str, key: &str) -> String {
     )
 }
 
+/// Gives a table the tombstones of another, whose documents have the same keys: those of deletes among them that
+/// no record of a topic tells of.
+///
+/// # Errors
+/// As [`of_keys`].
+pub async fn copy(session: &mut Session, from: &str, to: &str) -> Result<(), Error> {
+    let sql = insert(
+        "$2",
+        "leafcutter.tombstones o where o.table_name = $1",
+        ("o.row_key", "o.version"),
+    );
+    session.execute(&sql, &[&from, &to]).await.map(drop)
+}
+
 /// Takes tombstones away: their rows are there.
 ///
 /// # Errors

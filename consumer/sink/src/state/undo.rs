@@ -58,3 +58,14 @@ pub async fn forget(session: &mut Session, tables: &[String]) -> Result<(), Erro
     const FORGET: &str = "delete from leafcutter.undo where table_name = any($1)";
     session.execute(FORGET, &[&tables]).await.map(drop)
 }
+
+/// Which of these tables have rows of the application's that are kept.
+///
+/// # Errors
+/// As [`shapes`].
+pub async fn kept(session: &mut Session, tables: &[String]) -> Result<Vec<String>, Error> {
+    const KEPT: &str = "\
+        select distinct table_name from leafcutter.undo where table_name = any($1) order by 1";
+    let rows = session.query(KEPT, &[&tables]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}

@@ -36,6 +36,17 @@ impl Names<'_> {
         self.same(&self.table.key, left, right)
     }
 
+    /// Joins the row of the target with the key of each row of `staged`, as `x`, found by its index one by one: how
+    /// large the target is nobody knows while it is filled, and reading it whole for a batch takes ten times longer.
+    /// The subquery is not opened for its offset or its lock.
+    pub(super) fn each_by_key(&self, staged: &str, and: &str, lock: &str) -> String {
+        format!(
+            "cross join lateral (select x.* from {} x where {}{and} offset 0 {lock}) x",
+            self.target,
+            self.same_key("x", staged)
+        )
+    }
+
     pub(super) fn same(&self, columns: &[usize], left: &str, right: &str) -> String {
         let conditions: Vec<_> = columns
             .iter()

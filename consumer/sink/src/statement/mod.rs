@@ -127,15 +127,16 @@ impl TableSql {
         };
         let n = &names;
         let all = list(table.columns.iter().map(|c| quote(&c.name)));
-        let (key, keys_of_x) = (n.key_list(""), n.key_list("x."));
+        let key = n.key_list("");
         let document = n.document_column();
-        let see_deletes = format!(
-            "select d.lc_doc, x.lc_version from {} d join {} x on {}{} order by {keys_of_x}",
-            n.deletes,
-            n.target,
-            n.same_key("d", "x"),
-            n.own_to_delete("x", "d"),
-        );
+        // In the order of keys, as every transaction locks.
+        let deletes = |lock: &str| {
+            format!(
+                "select d.lc_doc, x.lc_version from (select * from {} order by {key}) d {}",
+                n.deletes,
+                n.each_by_key("d", &n.own_to_delete("x", "d"), lock),
+            )
+        };
         let is_root = table.rows == RowSource::Document;
         let version = if is_root { ", lc_version" } else { "" };
         Self {
@@ -158,7 +159,7 @@ impl TableSql {
             disown: owner::disown(n),
             owners: owner::owners(n),
             take_rows_out: format!("delete from {} where lc_row = any($1)", n.temp),
-            lock_same: upserts::lock_same(n, &keys_of_x),
+            lock_same: upserts::lock_same(n),
             references: reference_checks(n, tables),
             unique: table
                 .unique
@@ -185,9 +186,9 @@ impl TableSql {
                 n.target,
                 n.same_key("x", "d")
             ),
-            lock_deletes: format!("{see_deletes} for update of x"),
-            try_lock_deletes: format!("{see_deletes} for update of x skip locked"),
-            see_deletes,
+            lock_deletes: deletes("for update"),
+            try_lock_deletes: deletes("for update skip locked"),
+            see_deletes: deletes(""),
             referenced_deletes: referenced_deletes(n, referrers),
             keep: format!("delete from {} where lc_doc = any($1)", n.deletes),
             delete: delete(n, above),

@@ -13,11 +13,9 @@ pub(super) fn classify(n: &Names<'_>) -> String {
     );
     // What became another's since it was looked for is found by the statement that writes.
     let from = format!(
-        "from {} t join {} x on {}{}",
+        "from {} t {}",
         n.temp,
-        n.target,
-        n.same_key("x", "t"),
-        n.own("x", "t"),
+        n.each_by_key("t", &n.own("x", "t"), "")
     );
     if n.table.has_natural_key() {
         return format!("select t.lc_doc, false {from} where {unchanged}");
@@ -38,15 +36,14 @@ fn claims(n: &Names<'_>, incoming: &str) -> String {
     }
 }
 
-pub(super) fn lock_same(n: &Names<'_>, keys_of_x: &str) -> String {
+pub(super) fn lock_same(n: &Names<'_>) -> String {
+    let is_same = sql::is_same("x.lc_version", "t.lc_version");
+    let and = format!(" and {is_same}{}", n.own("x", "t"));
     format!(
-        "select t.lc_doc from {} t join {} x on {} and {}{} order by {keys_of_x} \
-         for no key update of x",
+        "select t.lc_doc from (select * from {} order by {}) t {}",
         n.temp,
-        n.target,
-        n.same_key("t", "x"),
-        sql::is_same("x.lc_version", "t.lc_version"),
-        n.own("x", "t"),
+        n.key_list(""),
+        n.each_by_key("t", &and, "for no key update")
     )
 }
 

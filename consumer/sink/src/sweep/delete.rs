@@ -10,7 +10,7 @@ use crate::{
     error::ApplyError,
     ids::{CollectionId, Partition, TableId},
     isolate::{AfterError, Isolated, Parts},
-    state::{KeyVersion, StateFlags, dead_letters, offsets, tombstones},
+    state::{KeyVersion, dead_letters, offsets, tombstones},
     transform::Rows,
     write::{
         self,
@@ -176,7 +176,7 @@ impl Deleter {
 
 /// The steps of one transaction.
 async fn delete(t: &mut Attempt<'_>) -> Result<Counts, ApplyError> {
-    t.flags = StateFlags::read(t.session).await?;
+    t.look_at_state().await?;
     // What waits for these rows waits on.
     t.releases = false;
     let mut rowless: BTreeMap<TableId, Vec<KeyVersion<'_>>> = BTreeMap::new();

@@ -23,11 +23,14 @@ use crate::{
     ids::{CollectionId, TableId},
     model::Model,
     session::Session,
-    state::{dead_letters, key_map, parked, swept, tombstones},
+    state::{dead_letters, held, key_map, parked, swept, tombstones},
 };
 use bson::RawDocument;
 use leafcutter_schemas::version::Version;
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use tokio_postgres::Error;
 
 /// A document that is stored and gone in the source.
@@ -143,6 +146,32 @@ impl Finder {
         };
         Ok(rows.iter().map(gone).collect())
     }
+}
+
+/// How many of these documents (`{ _id: … }`) were deleted and have a row that stays while others refer to it. Rows
+/// whose keys do not follow from `_id` are not looked for.
+///
+/// # Errors
+/// When PostgreSQL is lost.
+pub async fn held<D: AsRef<RawDocument>>(
+    session: &mut Session,
+    model: &Model,
+    collection: CollectionId,
+    ids: &[D],
+) -> Result<usize, Error> {
+    let mut rows: BTreeMap<TableId, BTreeMap<Vec<u8>, usize>> = BTreeMap::new();
+    for (document, id) in ids.iter().enumerate() {
+        for key in decode::keys(model, collection, id.as_ref()) {
+            rows.entry(key.root).or_default().insert(key.key, document);
+        }
+    }
+    let mut found = BTreeSet::new();
+    for (root, documents) in rows {
+        let keys: Vec<&[u8]> = documents.keys().map(Vec::as_slice).collect();
+        let held = held::of_keys(session, &model.table(root).state_name, &keys).await?;
+        found.extend(held.keys().filter_map(|key| documents.get(key).copied()));
+    }
+    Ok(found.len())
 }
 
 /// A table's place in the mapping, as the temporary tables have it.

@@ -4,7 +4,7 @@ use super::{
     special::{self, Special},
     types::FoundType,
 };
-use crate::{names::qualified, session::Session};
+use crate::{names::qualified, session::Session, state::deferred_constraints::DeferredRow};
 use leafcutter_schemas::mapping::TableName;
 use std::collections::BTreeMap;
 
@@ -36,6 +36,8 @@ pub struct FoundTable {
     pub foreign_keys: Vec<FoundForeignKey>,
     /// The foreign keys of other tables that point to it.
     pub referrers: Vec<FoundForeignKey>,
+    /// Indexes and foreign keys that are added when the table is filled.
+    pub deferred: Vec<DeferredRow>,
 }
 
 impl FoundTable {
@@ -47,10 +49,11 @@ impl FoundTable {
     /// A usable index that begins with exactly these columns, in whatever order.
     pub fn index_on(&self, columns: &[&str]) -> bool {
         let mut usable = self.indexes.iter().filter(|index| index.finds_rows());
-        usable.any(|index| {
-            let first = index.columns.get(..columns.len());
-            first.is_some_and(|first| columns.iter().all(|c| first.iter().any(|f| f == c)))
-        })
+        self.is_deferred(columns, None)
+            || usable.any(|index| {
+                let first = index.columns.get(..columns.len());
+                first.is_some_and(|first| columns.iter().all(|c| first.iter().any(|f| f == c)))
+            })
     }
 
     /// An index that keeps exactly these columns unique, row by row.
@@ -62,7 +65,15 @@ impl FoundTable {
     /// A foreign key from these columns to those of a table.
     pub fn foreign_key_to(&self, pairs: &[(&str, &str)], table: &TableName) -> bool {
         let mut keys = self.foreign_keys.iter();
-        keys.any(|key| key.is_of(pairs, table))
+        let own: Vec<&str> = pairs.iter().map(|(own, _)| *own).collect();
+        self.is_deferred(&own, Some(&qualified(table))) || keys.any(|key| key.is_of(pairs, table))
+    }
+
+    /// Whether an index on these columns, or a foreign key from them to a table, is added when this one is filled.
+    fn is_deferred(&self, columns: &[&str], parent: Option<&str>) -> bool {
+        self.deferred.iter().any(|row| {
+            row.columns == columns && row.parent.as_ref().map(|(table, _)| &**table) == parent
+        })
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     model::{Model, TableModel},
     names::{literal, qualified, quote},
-    session::Session,
+    state::deferred_constraints::DeferredRow,
 };
 use leafcutter_schemas::mapping::{Column, ColumnSource, OnMissing, RowSource, Table, TableName};
 use std::collections::BTreeMap;
@@ -42,12 +42,33 @@ pub struct Lacking {
     pub sql: String,
     /// What it makes.
     pub makes: Makes,
+    /// It may be done when the table is filled: the columns, and of a foreign key where it points to.
+    pub deferrable: Option<DeferredRow>,
+}
+
+impl Lacking {
+    fn new(sql: String, makes: Makes) -> Self {
+        Self {
+            sql,
+            makes,
+            deferrable: None,
+        }
+    }
+
+    fn deferrable(self, deferrable: Option<DeferredRow>) -> Self {
+        Self { deferrable, ..self }
+    }
 }
 
 /// The statements that bring any database to what the mapping needs, whatever is there.
 pub fn statements(model: &Model) -> Vec<String> {
     let all = lacking(model, None).into_iter();
     all.map(|lacking| lacking.sql).collect()
+}
+
+/// The same, with what each makes.
+pub(super) fn all(model: &Model) -> Vec<Lacking> {
+    lacking(model, None)
 }
 
 /// Those of them that a database lacks. On tables that are as they should be none is left: an `alter
@@ -61,7 +82,6 @@ fn lacking(model: &Model, there: Option<&Catalogue>) -> Vec<Lacking> {
     let found = |table: &Table| there.and_then(|there| there.tables.get(&table.name));
     let names = Names::new(model);
     let mut all = Vec::new();
-    let mut add = |sql: String, makes: Makes| all.push(Lacking { sql, makes });
     let entries = tables(model);
     let tables: Vec<&Table> = entries.iter().map(|t| &*t.table).collect();
     let mut schemas: Vec<&str> = tables.iter().map(|t| t.name.schema.as_str()).collect();
@@ -78,21 +98,27 @@ fn lacking(model: &Model, there: Option<&Catalogue>) -> Vec<Lacking> {
                 literal(&name)
             ),
         };
-        add(sql, Makes::Schema(schema.to_owned()));
+        all.push(Lacking::new(sql, Makes::Schema(schema.to_owned())));
     }
     for entry in &entries {
         let table = &entry.table;
         let found = found(table);
         if found.is_none() {
-            add(create_table(entry), Makes::Table(table.name.clone()));
+            all.push(Lacking::new(
+                create_table(entry),
+                Makes::Table(table.name.clone()),
+            ));
         }
         // A table that was just created has everything.
         if there.is_none() || found.is_some() {
             if let Some((sql, names)) = add_columns(entry, found) {
-                add(sql, Makes::Columns(table.name.clone(), names));
+                all.push(Lacking::new(sql, Makes::Columns(table.name.clone(), names)));
             }
             if let Some((sql, column)) = number_key(table, found) {
-                add(sql, Makes::Numbers(table.name.clone(), column));
+                all.push(Lacking::new(
+                    sql,
+                    Makes::Numbers(table.name.clone(), column),
+                ));
             }
         }
     }
@@ -106,14 +132,16 @@ fn lacking(model: &Model, there: Option<&Catalogue>) -> Vec<Lacking> {
             if !found.is_some_and(|found| found.unique_on(&named(columns))) {
                 let name = names.name(table, columns, "key");
                 let sql = index(&name, table, columns, true);
-                add(sql, Makes::Index(table.name.clone(), name));
+                all.push(Lacking::new(sql, Makes::Index(table.name.clone(), name)));
             }
         }
         for columns in &table.indexes {
             if !found.is_some_and(|found| found.index_on(&named(columns))) {
                 let name = names.name(table, columns, "idx");
                 let sql = index(&name, table, columns, false);
-                add(sql, Makes::Index(table.name.clone(), name));
+                let deferrable = deferred(table, &name, &named(columns), None);
+                let makes = Makes::Index(table.name.clone(), name);
+                all.push(Lacking::new(sql, makes).deferrable(Some(deferrable)));
             }
         }
     }
@@ -124,11 +152,38 @@ fn lacking(model: &Model, there: Option<&Catalogue>) -> Vec<Lacking> {
             if !found.is_some_and(there) {
                 let name = names.name(&entry.table, &key.columns, "fkey");
                 let sql = constraint(&entry.table, &name, &key.definition());
-                add(sql, Makes::Key(entry.table.name.clone(), name));
+                let (own, other): (Vec<&str>, Vec<&str>) = key.pairs().into_iter().unzip();
+                let deferrable = is_deferrable(model, &key.parent)
+                    .then(|| deferred(&entry.table, &name, &own, Some((&key.parent, &other))));
+                let makes = Makes::Key(entry.table.name.clone(), name);
+                all.push(Lacking::new(sql, makes).deferrable(deferrable));
             }
         }
     }
     all
+}
+
+/// Whether a foreign key to this table may be added later: a row there keeps its key for as long as it is there.
+fn is_deferrable(model: &Model, parent: &TableName) -> bool {
+    let mut tables = model.tables.iter();
+    !tables.any(|entry| entry.table.name == *parent && entry.natural_key)
+}
+
+fn deferred(
+    table: &Table,
+    name: &str,
+    columns: &[&str],
+    parent: Option<(&TableName, &[&str])>,
+) -> DeferredRow {
+    let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+    DeferredRow {
+        table: qualified(&table.name),
+        name: name.to_owned(),
+        columns: owned(columns),
+        parent: parent.map(|(parent, columns)| (qualified(parent), owned(columns))),
+        is_added: false,
+        problem: None,
+    }
 }
 
 /// The tables, each once, however many collections fill it.
@@ -409,76 +464,4 @@ pub(crate) fn child_key(table: &Table, parent: &Table) -> ForeignKey {
         pairs,
         parent: parent.name.clone(),
     }
-}
-
-/// Whether the database has exactly the mapping's column types, a valid foreign key for every
-/// reference that needs one, and a unique index for every unique key, so that a row in the way is an
-/// error and not an oversight. Looked up once per session.
-///
-/// # Errors
-/// When the server is lost.
-pub async fn is_enforced(
-    session: &mut Session,
-    model: &Model,
-) -> Result<bool, tokio_postgres::Error> {
-    if let Some(enforced) = *session.enforced() {
-        return Ok(enforced);
-    }
-    let enforced = look(session, model).await?;
-    *session.enforced() = Some(enforced);
-    Ok(enforced)
-}
-
-async fn look(session: &mut Session, model: &Model) -> Result<bool, tokio_postgres::Error> {
-    const FOREIGN_KEY: &str = "\
-        select exists (select 1 from pg_constraint c \
-        join pg_attribute a on a.attrelid = c.conrelid and c.conkey = array[a.attnum] \
-        where c.contype = 'f' and c.conrelid = $1::text::regclass \
-        and c.confrelid = $2::text::regclass and a.attname = $3)";
-    const UNIQUE: &str = "\
-        select exists (select 1 from pg_index i where i.indrelid = $1::text::regclass \
-        and i.indisunique and i.indisvalid and i.indpred is null and i.indexprs is null \
-        and (select array_agg(a.attname::text order by a.attname::text) from pg_attribute a \
-        where a.attrelid = i.indrelid and a.attnum = any(i.indkey)) = $2)";
-    const TYPE: &str = "\
-        select exists (select 1 from pg_attribute a join pg_type y on y.oid = a.atttypid \
-        where a.attrelid = $1::text::regclass and a.attname = $2 and y.typname = $3)";
-    for entry in &model.tables {
-        let table = &entry.table;
-        let name = qualified(&table.name);
-        for column in &table.columns {
-            let wanted = column.pg_type.catalogue_name();
-            let row = session
-                .query_one(TYPE, &[&name, &column.name, &wanted])
-                .await?;
-            if !row.get::<_, bool>(0) {
-                return Ok(false);
-            }
-            let Some(reference) = &column.reference else {
-                continue;
-            };
-            if reference.on_missing == OnMissing::Keep {
-                continue;
-            }
-            let parent = qualified(&reference.table);
-            let row = session
-                .query_one(FOREIGN_KEY, &[&name, &parent, &column.name])
-                .await?;
-            if !row.get::<_, bool>(0) {
-                return Ok(false);
-            }
-        }
-        for columns in &table.unique {
-            let mut names: Vec<&str> = columns
-                .iter()
-                .map(|&c| table.columns[c].name.as_str())
-                .collect();
-            names.sort_unstable();
-            let row = session.query_one(UNIQUE, &[&name, &names]).await?;
-            if !row.get::<_, bool>(0) {
-                return Ok(false);
-            }
-        }
-    }
-    Ok(true)
 }

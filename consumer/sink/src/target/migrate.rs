@@ -6,14 +6,17 @@
 //! force changes nothing.
 
 use super::{
+    catalogue::Catalogue,
     compare, ddl,
     keeping::{self, Before},
 };
 use crate::{
     model::Model,
+    names::qualified,
     session::Session,
     state::{
         dead_letters,
+        deferred_constraints::{self, DeferredRow},
         mappings::{self, MappingRow},
         offsets, parked,
         schema::{self, MigrateError},
@@ -33,6 +36,8 @@ pub struct Start<'a> {
     pub program: &'a str,
     /// Adds the application's missing tables, columns, indexes and constraints.
     pub create: bool,
+    /// Indexes and foreign keys of tables that are made now are added when these are filled.
+    pub defer: bool,
 }
 
 /// Brings Leafcutter's schema to this program's layout and adds what is missing, if that is wanted, and what
@@ -74,7 +79,7 @@ async fn attempt(
         }
     };
     adopt(session, model).await?;
-    add_missing(session, model, start.create)
+    add_missing(session, model, (start.create, start.defer))
         .await
         .map_err(|refused| refused.error)?;
     session.batch("commit").await?;
@@ -100,14 +105,14 @@ impl From<Error> for Refused {
 }
 
 /// Adds what the application's tables lack, if `create` is set, and what keeps the application's rows for a
-/// rollback. Within a transaction of the caller's, who holds the lock of the schema.
+/// rollback. Of tables that are made now, indexes and foreign keys are left for later, if `defer` is set. Within a transaction of the caller's, who holds the lock of the schema.
 ///
 /// # Errors
 /// When PostgreSQL refuses or is lost.
 pub async fn add_missing(
     session: &mut Session,
     model: &Model,
-    create: bool,
+    (create, defer): (bool, bool),
 ) -> Result<(), Refused> {
     // What stands in tables now was written by the application.
     session.batch("set local leafcutter.session = ''").await?;
@@ -116,6 +121,12 @@ pub async fn add_missing(
     let mut made = Vec::new();
     if create {
         for lacking in ddl::missing(model, &there) {
+            if let Some(row) = lacking.deferrable.as_ref().filter(|_| defer)
+                && is_new(&there, row)
+            {
+                deferred_constraints::defer(session, row).await?;
+                continue;
+            }
             let was_there = keeping::is_there(session, &lacking).await?;
             let done = session.batch(&lacking.sql).await;
             done.map_err(|error| Refused {
@@ -127,6 +138,12 @@ pub async fn add_missing(
     }
     before.keep(session, model, &there, &made, create).await?;
     Ok(())
+}
+
+/// Whether the table was not there before.
+fn is_new(there: &Catalogue, row: &DeferredRow) -> bool {
+    let mut tables = there.tables.keys();
+    !tables.any(|name| qualified(name) == row.table)
 }
 
 /// The mapping that is in force from now on, if it is this one.

@@ -6,12 +6,15 @@ pub mod special;
 pub mod catalogue;
 pub(crate) mod numbers;
 pub mod ddl;
+pub(crate) mod enforced;
 pub mod suppressing;
 pub mod compare;
 pub mod sequences;
 pub mod unproven;
 pub mod own_columns;
 pub mod keeping;
+pub mod deferred;
+pub mod exchange;
 mod migrate;
 
 pub use migrate::{Refused, Start, add_missing, migrate};

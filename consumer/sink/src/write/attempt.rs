@@ -1,17 +1,22 @@
 //! What the steps of one transaction work on.
 
 use super::{
-    candidates::Candidates, copy_backoff::DirectCopies, parent_keys::ParentKeys,
-    records::CandidateRecords, row_to_delete::RowToDelete,
+    candidates::Candidates,
+    copy_backoff::DirectCopies,
+    known_parents::{KnownParents, Loading},
+    parent_keys::ParentKeys,
+    records::CandidateRecords,
+    row_to_delete::RowToDelete,
 };
 use crate::{
     ids::{RowIndex, TableId},
     model::Model,
     session::Session,
-    state::StateFlags,
+    state::{StateFlags, deferred_constraints},
     transform::Rows,
 };
 use std::collections::{BTreeMap, BTreeSet};
+use tokio_postgres::Error;
 
 /// One transaction: what is to be done, and what its steps have found out.
 #[derive(Debug)]
@@ -47,6 +52,12 @@ pub(crate) struct Attempt<'a> {
     /// The tables that may swallow rows, once it was asked.
     pub(crate) suppressing: Option<BTreeSet<TableId>>,
     pub(crate) direct: &'a mut DirectCopies,
+    /// References whose foreign keys are not there yet.
+    pub(crate) loading: Loading,
+    /// Of the documents that are being written, the parents by those references are known to be there.
+    pub(crate) parents_known: bool,
+    /// The parents that are known to be there.
+    pub(crate) known: &'a mut KnownParents,
 }
 
 impl<'a> Attempt<'a> {
@@ -57,7 +68,7 @@ impl<'a> Attempt<'a> {
         group: &'a str,
         records: CandidateRecords<'a>,
         rows: &'a mut Rows,
-        direct: &'a mut DirectCopies,
+        (direct, known): (&'a mut DirectCopies, &'a mut KnownParents),
     ) -> Self {
         Self {
             session,
@@ -78,7 +89,20 @@ impl<'a> Attempt<'a> {
             probes: false,
             suppressing: None,
             direct,
+            loading: Loading::default(),
+            parents_known: false,
+            known,
         }
+    }
+
+    /// Looks which of the rarely used tables of the state hold anything, and which foreign keys are not there yet.
+    pub(crate) async fn look_at_state(&mut self) -> Result<(), Error> {
+        self.flags = StateFlags::read(self.session).await?;
+        if self.flags.deferred {
+            let rows = deferred_constraints::rows(self.session).await?;
+            self.loading = Loading::of(self.model, &rows);
+        }
+        Ok(())
     }
 
     /// The table of a row.

@@ -316,8 +316,7 @@ impl Candidate {
         }
     }
 
-    /// The outcome of its record in this table. Nothing is left open by the steps; what were left would
-    /// not be lost, but counted as parked.
+    /// The outcome of its record in this table. Of a record of the batch nothing is left open by the steps.
     pub(crate) fn outcome(&self) -> Outcome {
         let outcome = self.done().unwrap_or(Outcome::Parked);
         if self.suppressed.is_some() {

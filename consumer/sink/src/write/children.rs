@@ -117,6 +117,9 @@ async fn take_rows(
     let mut taken: BTreeSet<RowIndex> = BTreeSet::new();
     for (index, check) in model.table(table).sql.references.iter().enumerate() {
         let reference = ReferenceId(index);
+        if t.parents_known && t.loading.has(table, reference) {
+            continue;
+        }
         let lacks = |row| Blocker::ChildRow {
             table,
             reference,

@@ -264,6 +264,12 @@ pub(crate) async fn keep_referenced(
     horizon: CascadeHorizon,
 ) -> Result<BTreeSet<DocumentId>, ApplyError> {
     let entry = t.model.table(root);
+    if t.loading.keeps(root) {
+        // What points to it cannot be told for certain without a foreign key.
+        let kept = staged.into_keys().collect();
+        keep(t, root, &kept).await?;
+        return Ok(kept);
+    }
     if entry.cascade.is_some() {
         let kept = cascade::plan_cascade(t, root, &staged, horizon).await?;
         keep(t, root, &kept).await?;

@@ -1,38 +1,57 @@
-//! Rows copied straight into their tables while only a snapshot is read.
+//! Rows of a snapshot copied straight into their tables.
 //!
-//! Where nothing but snapshot rows ever came, none is there yet, so nothing has to be compared. If one
-//! is, or a parent is missing or a value taken, the constraints refuse all of them, or the target swallows
-//! some, and the usual way is taken ([`super::upserts`]).
+//! Where nothing but snapshot rows ever came, none is there yet, and nothing has to be compared. Where events
+//! came too, the rows that are there already are looked for by their keys and left to the usual way
+//! ([`super::upserts`]), and what a newer delete has overtaken with them. If a row comes in between, or a parent
+//! is missing or a value taken, the constraints refuse all of them, or the target swallows some, and the usual
+//! way is taken for all.
 
-use super::attempt::Attempt;
+use super::{
+    attempt::Attempt,
+    round::after_write,
+    row_to_delete::RowToDelete,
+    stage::{copy_keys, documents_and_versions, empty_keys},
+};
 use crate::{
     change::Outcome,
     copy::CopyBuffer,
     error::ApplyError,
-    ids::{DocumentId, TableId},
-    state::{dead_letters, tombstones},
+    ids::{DocumentId, ReferenceId, TableId},
+    state::tombstones,
 };
+use std::collections::BTreeMap;
 
 /// Fewest documents for which a direct copy is worth its savepoint.
 const DIRECT_MIN: usize = 200;
 
-/// Copies the rows of these documents where that may serve; whether they were written.
+/// Copies the rows of these documents where that may serve; gives those that are left.
 pub(crate) async fn write_direct(
     t: &mut Attempt<'_>,
     root: TableId,
     documents: &[DocumentId],
-) -> Result<bool, ApplyError> {
+) -> Result<Vec<DocumentId>, ApplyError> {
     let entry = t.model.table(root);
+    // Where constraints have to be looked at first, they are where there is one.
+    let constraints_tell = !t.precheck || is_free(t, root);
     let due = !(entry.shared || t.model.looks_up(root))
-        && t.snapshot_only
-        && !t.precheck
+        && constraints_tell
         && t.records.released.is_empty()
         && documents.len() >= DIRECT_MIN;
     if !due || !t.direct.attempt(root) {
-        return Ok(false);
+        return Ok(documents.to_vec());
+    }
+    let (documents, left) = if t.snapshot_only {
+        (documents.to_vec(), Vec::new())
+    } else {
+        new_ones(t, root, documents).await?
+    };
+    if documents.len() < DIRECT_MIN {
+        // Rows are written again: looking for them costs more than it gains.
+        t.direct.note(root, false);
+        return Ok([documents, left].concat());
     }
     t.session.batch("savepoint direct").await?;
-    let succeeded = match copy_direct(t, root, documents).await {
+    let succeeded = match copy_direct(t, root, &documents).await {
         Ok(false) => false,
         Ok(true) => {
             let name = entry.state_name.as_str();
@@ -45,16 +64,59 @@ pub(crate) async fn write_direct(
     t.direct.note(root, succeeded);
     if !succeeded {
         t.session.batch("rollback to savepoint direct").await?;
-        return Ok(false);
+        return Ok([documents, left].concat());
     }
-    for &document in documents {
+    after_write(t, root, &documents).await?;
+    for &document in &documents {
         t.candidates.get_mut(document).decide(Outcome::Applied);
     }
-    if t.flags.dead_letters {
-        let placed = t.candidates.keys_and_versions(documents);
-        dead_letters::supersede(t.session, &entry.state_name, &placed).await?;
+    Ok(left)
+}
+
+/// Whether nothing but their keys, and parents that are known to be there, can be in the way of rows of this root
+/// table and below it.
+fn is_free(t: &Attempt<'_>, root: TableId) -> bool {
+    let mut tables = std::iter::once(&root).chain(&t.model.table(root).children);
+    tables.all(|&table| {
+        let sql = &t.model.table(table).sql;
+        let references = 0..sql.references.len();
+        let mut references = references.map(ReferenceId);
+        sql.unique.is_empty()
+            && references.all(|reference| t.parents_known && t.loading.has(table, reference))
+    })
+}
+
+/// Divides documents into those of snapshot rows that are not there yet, and the others.
+async fn new_ones(
+    t: &mut Attempt<'_>,
+    root: TableId,
+    documents: &[DocumentId],
+) -> Result<(Vec<DocumentId>, Vec<DocumentId>), ApplyError> {
+    let is_event = |&document: &DocumentId| t.candidates.get(document).version().event;
+    let (events, rows): (Vec<DocumentId>, Vec<DocumentId>) =
+        documents.iter().partition(|document| is_event(document));
+    if rows.len() < DIRECT_MIN {
+        return Ok((rows, events));
     }
-    Ok(true)
+    let staged = rows
+        .iter()
+        .map(|&document| RowToDelete::of(t.candidates.get(document), document));
+    let staged: Vec<RowToDelete> = staged.collect();
+    let count = copy_keys(t, root, &staged).await?;
+    let see = &t.model.table(root).sql.see_deletes;
+    let there = documents_and_versions(t, see).await?;
+    empty_keys(t, root, count).await?;
+    let mut deleted = BTreeMap::new();
+    if t.tombstones {
+        let keys: Vec<&[u8]> = staged.iter().map(RowToDelete::guard_key).collect();
+        let name = &t.model.table(root).state_name;
+        deleted = tombstones::of_keys(t.session, name, &keys).await?;
+    }
+    let is_new = |document: &DocumentId| {
+        !there.contains_key(document) && !deleted.contains_key(t.candidates.get(*document).key())
+    };
+    let (new, old): (Vec<DocumentId>, Vec<DocumentId>) = rows.into_iter().partition(is_new);
+    Ok((new, [events, old].concat()))
 }
 
 /// Copies them; whether all were written.

@@ -15,6 +15,8 @@ pub(crate) mod released;
 pub(crate) mod records;
 pub(crate) mod parent_keys;
 pub(crate) mod copy_backoff;
+pub(crate) mod known_parents;
+pub(crate) mod loading;
 pub(crate) mod row_to_delete;
 pub(crate) mod attempt;
 pub(crate) mod stage;
@@ -39,6 +41,8 @@ pub(crate) mod failures;
 
 use crate::{error::ApplyError, ids::TableId};
 use attempt::Attempt;
+use candidate::CandidateSource;
+use leafcutter_schemas::dead_letter::{Reason, Stage};
 
 /// Brings the candidates to what they want, or parks them.
 pub(crate) async fn write(t: &mut Attempt<'_>) -> Result<(), ApplyError> {
@@ -46,7 +50,12 @@ pub(crate) async fn write(t: &mut Attempt<'_>) -> Result<(), ApplyError> {
     let roots: Vec<TableId> = model.roots().collect();
     for &root in &roots {
         if model.table(root).natural_key {
-            by_document::write_documents(t, root).await?;
+            // What is not there to tell is looked for.
+            let precheck = t.precheck;
+            t.precheck |= t.loading.concerns(model, root);
+            let written = by_document::write_documents(t, root).await;
+            t.precheck = precheck;
+            written?;
         } else {
             upserts::upsert_documents(t, root).await?;
         }
@@ -58,5 +67,21 @@ pub(crate) async fn write(t: &mut Attempt<'_>) -> Result<(), ApplyError> {
             deletes::delete_documents(t, root).await?;
         }
     }
+    refuse_undecided(t)?;
     park::park(t).await
+}
+
+/// Each step leaves what it does not decide to the next one, and the last ones decide the rest. What were left all
+/// the same would be neither written nor parked, and counted: so nothing is committed then.
+fn refuse_undecided(t: &Attempt<'_>) -> Result<(), ApplyError> {
+    let undecided = t.candidates.iter().find(|candidate| {
+        candidate.is_open() && matches!(candidate.source(), CandidateSource::Batch(_))
+    });
+    let Some(candidate) = undecided else {
+        return Ok(());
+    };
+    let message = "nothing has decided what becomes of the document: this is a fault of Leafcutter, please report it";
+    let table = t.model.table(candidate.row().table).state_name.clone();
+    let reason = Reason::new(Stage::Apply, "undecided", message).at(table, None);
+    Err(ApplyError::Again(Some(Box::new(reason))))
 }

@@ -92,6 +92,9 @@ async fn take_blocked(t: &mut Attempt<'_>, root: TableId) -> Result<(), ApplyErr
         let mut taken = false;
         for (index, check) in sql.references.iter().enumerate() {
             let blocker = Blocker::Parent(ReferenceId(index));
+            if t.parents_known && t.loading.has(root, ReferenceId(index)) {
+                continue;
+            }
             taken |= take(t, &check.take_missing, blocker).await?;
         }
         for (index, check) in sql.unique.iter().enumerate() {
@@ -148,7 +151,7 @@ async fn take_unknown(
 }
 
 /// What was written is not deleted, held or gone with a parent any more, and its dead letters are closed.
-async fn after_write(
+pub(super) async fn after_write(
     t: &mut Attempt<'_>,
     root: TableId,
     written: &[DocumentId],

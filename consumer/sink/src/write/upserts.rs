@@ -4,7 +4,8 @@
 //! rounds; documents that want each other's values are written together ([`super::unique_cycles`]).
 
 use super::{
-    attempt::Attempt, candidate::Blocker, direct_copy, look_up, round::write_round, unique_cycles,
+    attempt::Attempt, candidate::Blocker, direct_copy, loading, look_up, round::write_round,
+    unique_cycles,
 };
 use crate::{
     change::Outcome,
@@ -23,9 +24,39 @@ pub(crate) async fn upsert_documents(t: &mut Attempt<'_>, root: TableId) -> Resu
     let documents = t
         .candidates
         .open(root, |mutation| mutation.rows().is_some());
-    if direct_copy::write_direct(t, root, &documents).await? {
+    let (documents, others) = loading::divide(t, root, documents);
+    t.parents_known = t.loading.concerns(t.model, root);
+    let left = direct_copy::write_direct(t, root, &documents).await?;
+    let written = write_compared(t, root, left).await;
+    t.parents_known = false;
+    written?;
+    loading::note_written(t, root, &documents);
+    write_looking(t, root, others).await
+}
+
+/// Writes documents whose parents are looked for first, since there is no foreign key that would tell.
+async fn write_looking(
+    t: &mut Attempt<'_>,
+    root: TableId,
+    documents: Vec<DocumentId>,
+) -> Result<(), ApplyError> {
+    if documents.is_empty() {
         return Ok(());
     }
+    let precheck = std::mem::replace(&mut t.precheck, true);
+    let written = write_compared(t, root, documents.clone()).await;
+    t.precheck = precheck;
+    written?;
+    loading::note_parents(t, &documents);
+    Ok(())
+}
+
+/// Writes these documents after a comparison with what is stored.
+pub(crate) async fn write_compared(
+    t: &mut Attempt<'_>,
+    root: TableId,
+    documents: Vec<DocumentId>,
+) -> Result<(), ApplyError> {
     let documents = without_deleted(t, root, documents).await?;
     write_rounds(t, root, documents).await
 }

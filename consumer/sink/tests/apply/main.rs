@@ -40,6 +40,7 @@ mod equality;
 mod existing;
 mod existing_types;
 mod links;
+mod loading;
 mod looked_up;
 mod several;
 mod shared;

@@ -423,12 +423,17 @@ async fn rows_that_others_point_to() {
         world.rows(rows).await,
         rows![{ token_version: "t2", uses: "t", parked: 0, held: 0 }]
     );
-    // Deleted, it is held; another document takes the row over.
+    // Deleted, it is held; another document takes the row over, though its version is lower.
     let outcomes = world.each(&[delete_by("tokens", 3, 1)]).await;
     assert_eq!(outcomes, [Outcome::Held]);
     assert_eq!(
         world.rows(rows).await,
         rows![{ token_version: "t2", uses: "t", parked: 0, held: 1 }]
+    );
+    assert_eq!(world.each(&[token(1, 2, "t")]).await, [Outcome::Applied]);
+    assert_eq!(
+        world.rows(rows).await,
+        rows![{ token_version: "t1", uses: "t", parked: 0, held: 0 }]
     );
     world.each(&[token(4, 2, "t")]).await;
     assert_eq!(

@@ -20,6 +20,9 @@ async fn highest_version_wins_whatever_the_order() {
         delete("learners", 7, 1),
         learner(7, 1, "seven"),
         learner(9, 1, "nine"),
+        // The version rises though the content is the same.
+        learner(11, 1, "nine"),
+        learner(10, 1, "ten"),
     ];
     let outcomes = world.each(&records).await;
     assert_eq!(
@@ -34,11 +37,13 @@ async fn highest_version_wins_whatever_the_order() {
             Outcome::Unchanged,
             Outcome::Applied,
             Outcome::Applied,
+            Outcome::Applied,
+            Outcome::Stale,
         ]
     );
     assert_eq!(
         world.rows(EMAILS).await,
-        rows![{ email: "nine", lc_version: 9 }]
+        rows![{ email: "nine", lc_version: 11 }]
     );
     assert_eq!(world.count("leafcutter.tombstones").await, 0);
 }
@@ -291,6 +296,11 @@ async fn deleted_parent_is_held_until_the_last_child_goes() {
     assert_eq!(
         world.rows(EMAILS).await,
         rows![{ email: "a", lc_version: 1 }]
+    );
+    // Its row is older than a delete that comes late; its tombstone is not.
+    assert_eq!(
+        world.each(&[delete("learners", 4, 1)]).await,
+        [Outcome::Stale]
     );
     assert_eq!(world.settle().await.let_go, 0);
     world

@@ -248,3 +248,22 @@ async fn a_letter_gives_up_its_own_record_only() {
         rows![{ state: "waiting", is_new: true }]
     );
 }
+
+/// Two groups may write into one database, each into tables of its own, and a mapping may lose a table for which
+/// something waits. That is not ours to try, however much of it there is.
+#[tokio::test]
+async fn what_waits_for_tables_of_others_takes_nobodys_turn() {
+    let mut world = World::with(MAPPING).await;
+    let leaf = put("leaves", 1, doc! { "_id": 7, "node": 1 });
+    // All of them are due at once, and those that came first are looked at first.
+    world
+        .execute(
+            "insert into leafcutter.parked (table_name, row_key, version, as_of, reason, wait_table, wait_key, \
+             consumer_group, topic, partition, \"offset\", record_key, record_value, parked_at, tried_at) \
+             select 'elsewhere', int8send(n), 1, 1, 'parent', 'nowhere', int8send(n), 'another', 't', 0, n, '', '', \
+             now() - interval '1 day', now() - interval '1 day' from generate_series(1, 600) n",
+        )
+        .await;
+    world.apply(&[leaf]).await.unwrap();
+    assert_eq!(world.settle_at(1_000).await.decided, 1);
+}

@@ -43,6 +43,10 @@ const LAYOUT_4: [&str; 4] = [
 
 /// Back to layout 4, with what only it had.
 const BACK_TO_4: &str = "
+    drop table leafcutter.deferred_constraints;
+    drop table leafcutter.stagings;
+    alter table leafcutter.dead_letters drop column staged_in;
+    alter table leafcutter.dead_letters add primary key (topic, partition, \"offset\");
     drop table leafcutter.undo;
     drop table leafcutter.origins;
     drop function leafcutter.keep_for_undo;

@@ -59,9 +59,17 @@ impl World {
         Self::prepared(mapping, "").await
     }
 
+    /// A database whose tables get their foreign keys when they are filled.
+    pub(crate) async fn loading(mapping: &str) -> Self {
+        Self::on(Database::loading("apply", mapping).await)
+    }
+
     /// A database in which this was done before the tables of the mapping were added.
     pub(crate) async fn prepared(mapping: &str, before: &str) -> Self {
-        let database = Database::create("apply", mapping, before).await;
+        Self::on(Database::create("apply", mapping, before).await)
+    }
+
+    fn on(database: Database) -> Self {
         let (model, config) = (Arc::clone(&database.model), database.config.clone());
         let (writer, settler) = consumer(&config, "g", &model);
         Self {

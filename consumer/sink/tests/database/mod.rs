@@ -34,6 +34,19 @@ pub(crate) struct Database {
 impl Database {
     /// One in which `before` was done before the tables of the mapping were added.
     pub(crate) async fn create(suite: &str, mapping: &str, before: &str) -> Self {
+        Self::started(suite, mapping, before, START).await
+    }
+
+    /// One whose tables get their foreign keys when they are filled.
+    pub(crate) async fn loading(suite: &str, mapping: &str) -> Self {
+        let start = target::Start {
+            defer: true,
+            ..START
+        };
+        Self::started(suite, mapping, "", start).await
+    }
+
+    async fn started(suite: &str, mapping: &str, before: &str, start: target::Start<'_>) -> Self {
         let (stack, name) = (Stack::from_env().unwrap(), own_name(suite));
         let target = Target::create(stack, &name).await.unwrap();
         let uri = Secret::new(target.stack.postgres_uri.clone());
@@ -41,7 +54,7 @@ impl Database {
         let model = model(mapping);
         let mut session = Session::open(&config, "test").await.unwrap();
         session.batch(before).await.unwrap();
-        target::migrate(&mut session, &model, START).await.unwrap();
+        target::migrate(&mut session, &model, start).await.unwrap();
         Self {
             model,
             config,
@@ -56,6 +69,7 @@ pub(crate) const START: target::Start<'_> = target::Start {
     group: "of the tables",
     program: "test",
     create: true,
+    defer: false,
 };
 
 /// What a mapping says.

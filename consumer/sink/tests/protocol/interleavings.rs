@@ -13,7 +13,7 @@ use leafcutter_schemas::operation::Operation;
 use std::{collections::BTreeSet, ops::Range};
 
 /// Runs that share a database at a time.
-const PACK: usize = 500;
+pub(crate) const PACK: usize = 500;
 /// Partitions of each topic: see [`partition`].
 const PARTITIONS: i32 = 8;
 
@@ -22,7 +22,7 @@ const Q: Key = Key::Q;
 const C: Key = Key::C;
 
 /// What a parent and its child can do.
-const PLAIN: [Op; 4] = [
+pub(crate) const PLAIN: [Op; 4] = [
     Op::Put(P, None),
     Op::Delete(P),
     Op::Put(C, Some(P)),
@@ -30,7 +30,7 @@ const PLAIN: [Op; 4] = [
 ];
 
 /// Documents that leave their tables' filters and enter them again.
-const FILTERED: [Op; 6] = [
+pub(crate) const FILTERED: [Op; 6] = [
     Op::Put(P, None),
     Op::Leave(P),
     Op::Delete(P),
@@ -51,7 +51,7 @@ const MOVES: [Op; 7] = [
 ];
 
 /// A grandparent, a parent and a child in one table.
-const CHAIN: [Op; 6] = [
+pub(crate) const CHAIN: [Op; 6] = [
     Op::Put(Q, None),
     Op::Delete(Q),
     Op::Put(P, Some(Q)),
@@ -61,7 +61,7 @@ const CHAIN: [Op; 6] = [
 ];
 
 /// The same, with documents that leave the filter.
-const NESTED: [Op; 5] = [
+pub(crate) const NESTED: [Op; 5] = [
     Op::Put(Q, None),
     Op::Delete(Q),
     Op::Put(P, Some(Q)),
@@ -70,7 +70,7 @@ const NESTED: [Op; 5] = [
 ];
 
 /// Documents of one table that point to each other, or each to itself.
-const CYCLE: [Op; 5] = [
+pub(crate) const CYCLE: [Op; 5] = [
     Op::Put(P, Some(C)),
     Op::Delete(P),
     Op::Put(C, Some(P)),
@@ -90,11 +90,17 @@ struct Run {
 
 /// All runs of some scripts, without repetition.
 #[derive(Default)]
-struct Runs(Vec<Run>);
+pub(crate) struct Runs(Vec<Run>);
 
 impl Runs {
     /// The scripts' own orders and up to so many late copies, with a snapshot row or without.
-    fn add(&mut self, layout: Layout, scripts: &[Script], copies: usize, snapshot: bool) {
+    pub(crate) fn add(
+        &mut self,
+        layout: Layout,
+        scripts: &[Script],
+        copies: usize,
+        snapshot: bool,
+    ) {
         for script in scripts {
             let mut orders: BTreeSet<_> = script.orders().into_iter().collect();
             if snapshot {
@@ -199,12 +205,27 @@ fn partition(record: &Record, before: bool, step: usize) -> i32 {
 }
 
 /// Applies a pack of runs side by side, settles, and checks all of them.
-async fn run_pack(world: &World, consumer: &mut Consumer, runs: &[Run]) -> Result<(), String> {
+async fn run_pack(
+    world: &World,
+    consumer: &mut Consumer,
+    runs: &[Run],
+    keys: Keys,
+) -> Result<(), String> {
     reset(world, consumer).await;
     let mut deleted: BTreeSet<(usize, Table)> = BTreeSet::new();
     let steps = runs.iter().map(|run| run.records.len().div_ceil(run.batch));
     let steps = steps.max().unwrap_or(0);
-    apply_steps(world, consumer, runs, 0..steps, &mut deleted).await?;
+    let filled = match keys {
+        Keys::FromTheStart => 0,
+        Keys::Halfway => steps / 2,
+        Keys::AtTheEnd => steps,
+    };
+    if keys != Keys::FromTheStart {
+        *consumer = without_keys(world).await;
+    }
+    apply_steps(world, consumer, runs, 0..filled, &mut deleted).await?;
+    world.add_foreign_keys().await?;
+    apply_steps(world, consumer, runs, filled..steps, &mut deleted).await?;
     let stored = Stored::read(world).await;
     for (index, run) in runs.iter().enumerate() {
         let ids = |key| id(index, key);
@@ -263,6 +284,43 @@ async fn apply_steps(
     settled.map_err(|error| format!("settling: {error:?}"))
 }
 
+/// When the tables get their foreign keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keys {
+    FromTheStart,
+    /// After half of the records.
+    Halfway,
+    /// When all of them were applied.
+    AtTheEnd,
+}
+
+/// Takes the foreign keys away that may come later, as if the tables had just been made; gives a consumer that
+/// knows of no row.
+async fn without_keys(world: &World) -> Consumer {
+    world
+        .execute(
+            "do $$ declare k record; begin for k in select c.conrelid::regclass as of, c.conname, \
+             a.attname, c.confrelid::regclass as parent, b.attname as other from pg_constraint c \
+             join pg_attribute a on a.attrelid = c.conrelid and array[a.attnum] = c.conkey \
+             join pg_attribute b on b.attrelid = c.confrelid and array[b.attnum] = c.confkey \
+             where c.contype = 'f' and c.connamespace = 'public'::regnamespace \
+             and c.confrelid <> all (array['days', 'tickets']::regclass[]) loop \
+             execute format('alter table %s drop constraint %I', k.of, k.conname); \
+             insert into leafcutter.deferred_constraints \
+             (table_name, name, kind, column_names, parent_table, parent_columns) \
+             values (format('\"public\".\"%s\"', k.of), k.conname, 'key', array[k.attname::text], \
+             format('\"public\".\"%s\"', k.parent), array[k.other::text]); end loop; end $$",
+        )
+        .await;
+    let mut consumer = world.consumer("c1");
+    for table in Table::ALL {
+        for partition in 0..PARTITIONS {
+            consumer.trust(table, partition, 1, 0);
+        }
+    }
+    consumer
+}
+
 async fn reset(world: &World, consumer: &mut Consumer) {
     world
         .execute(
@@ -288,17 +346,21 @@ async fn reset(world: &World, consumer: &mut Consumer) {
     }
 }
 
-async fn run_all(name: &str, mut runs: Runs, pack: usize) {
+async fn run_all(name: &str, runs: Runs, pack: usize) {
+    run_with(name, runs, pack, Keys::FromTheStart).await;
+}
+
+pub(crate) async fn run_with(name: &str, mut runs: Runs, pack: usize, keys: Keys) {
     runs.add_batches(6);
     let world = World::new().await;
     let mut consumer = world.consumer("c1");
     let started = std::time::Instant::now();
     for mut runs in runs.0.chunks(pack) {
         // Of a pack that fails, the halves are run again until one run is left.
-        while let Err(what) = run_pack(&world, &mut consumer, runs).await {
+        while let Err(what) = run_pack(&world, &mut consumer, runs, keys).await {
             let (first, second) = runs.split_at(runs.len() / 2);
             assert!(!first.is_empty(), "{what}\nafter {runs:#?}");
-            let fails = run_pack(&world, &mut consumer, first).await.is_err();
+            let fails = run_pack(&world, &mut consumer, first, keys).await.is_err();
             runs = if fails { first } else { second };
         }
     }

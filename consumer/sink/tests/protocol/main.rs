@@ -12,6 +12,7 @@ mod database;
 mod world;
 mod script;
 mod oracle;
+mod filled;
 mod interleavings;
 mod twins;
 mod rules;

@@ -26,6 +26,14 @@ pub(crate) fn rounds(record: impl Fn(i64) -> Made) -> Vec<Vec<Made>> {
     (0..ROUNDS).map(round).collect()
 }
 
+/// Owners of both tables, with all parents there.
+async fn families(world: &World) -> (Consumer, Consumer) {
+    let mut parents = owner(world, "one", Table::Parents, 0).await;
+    let all = at(0, (0..DOCUMENTS).map(|id| parent(1, id)));
+    parents.apply(&all).await.unwrap();
+    (parents, owner(world, "other", Table::Children, 0).await)
+}
+
 /// Applies a batch whenever everyone is ready for the next one.
 pub(crate) fn run(
     mut consumer: Consumer,
@@ -104,10 +112,7 @@ async fn parent_and_child_written_at_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn parent_deleted_while_its_child_comes() {
     let world = World::new().await;
-    let mut parents = owner(&world, "one", Table::Parents, 0).await;
-    let children = owner(&world, "other", Table::Children, 0).await;
-    let all = at(0, (0..DOCUMENTS).map(|id| parent(1, id)));
-    parents.apply(&all).await.unwrap();
+    let (parents, children) = families(&world).await;
     race(
         &world,
         (parents, rounds(|id| delete(Table::Parents, 3, id))),
@@ -134,6 +139,85 @@ async fn parent_deleted_while_its_child_comes() {
     let expected = format!("{held}|{held}|{DOCUMENTS}");
     assert_eq!(world.text(rows).await, expected);
     world.accounts(3 * DOCUMENTS).await.unwrap();
+}
+
+/// The same while the tables have no foreign keys: the parents are held, whether their children are seen or not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn parent_deleted_while_its_child_comes_and_the_tables_are_filled() {
+    let world = World::loading().await;
+    let (parents, children) = families(&world).await;
+    race(
+        &world,
+        (parents, rounds(|id| delete(Table::Parents, 3, id))),
+        (children, rounds(|id| child(2, id, id))),
+    )
+    .await;
+    let rows = "select (select count(*) from parents), (select count(*) from children), \
+        (select count(*) from leafcutter.held), (select count(*) from leafcutter.tombstones)";
+    let all = format!("{DOCUMENTS}|{DOCUMENTS}|{DOCUMENTS}|{DOCUMENTS}");
+    assert_eq!(world.text(rows).await, all);
+    // Every foreign key holds. Then what nothing points to may go.
+    world.add_foreign_keys().await.unwrap();
+    let mut children = owner(&world, "third", Table::Children, 0).await;
+    let gone = at(
+        0,
+        (0..DOCUMENTS / 2).map(|id| delete(Table::Children, 4, id)),
+    );
+    children.apply(&gone).await.unwrap();
+    children.settle(&world).await.unwrap();
+    let half = DOCUMENTS / 2;
+    let counts = "select (select count(*) from parents), (select count(*) from children)";
+    assert_eq!(world.text(counts).await, format!("{half}|{half}"));
+}
+
+/// Foreign keys are added while both sides write.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn foreign_keys_come_while_parents_are_deleted_and_children_come() {
+    let world = World::loading().await;
+    let (parents, children) = families(&world).await;
+    let start = Arc::new(Barrier::new(3));
+    let deletes = run(
+        parents,
+        0,
+        rounds(|id| delete(Table::Parents, 3, id)),
+        &start,
+    );
+    let inserts = run(children, 0, rounds(|id| child(2, id, id)), &start);
+    for round in 0..ROUNDS {
+        if round == ROUNDS / 2 {
+            let (added, _) = tokio::join!(insisting(&world), start.wait());
+            added.unwrap();
+        } else {
+            start.wait().await;
+        }
+    }
+    let (mut one, _) = deletes.await.unwrap();
+    let (mut other, _) = inserts.await.unwrap();
+    one.settle(&world).await.unwrap();
+    other.settle(&world).await.unwrap();
+    let lost = world.number(
+        "select count(*) from children c where not exists (select 1 from parents p where p.id = c.parent_id)",
+    );
+    assert_eq!(lost.await, 0);
+    let deferred = world.number("select count(*) from leafcutter.deferred_constraints");
+    assert_eq!(deferred.await, 0);
+    let kept = "select count(*) = (select count(*) from children) from parents";
+    assert_eq!(
+        world.text(kept).await,
+        "t",
+        "a parent without a child is gone"
+    );
+    world.accounts(3 * DOCUMENTS).await.unwrap();
+}
+
+/// Adds the foreign keys; where a lock does not come in time, once more.
+async fn insisting(world: &World) -> Result<(), String> {
+    loop {
+        match world.add_foreign_keys().await {
+            Err(why) if why.contains("55P03") || why.contains("40P01") => {}
+            done => return done,
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,9 +11,10 @@ use leafcutter_sink::{
     ids::{CollectionId, Partition},
     model::Model,
     orphan::Progress,
-    session::{self, Config},
+    session::{self, Config, Session},
     settle::{OrphanPolicy, Settled, Settler},
-    state::offsets::Position,
+    state::{deferred_constraints, offsets::Position},
+    target::deferred,
     transform::Rows,
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -21,6 +22,7 @@ use tokio_postgres::{Client, error::SqlState};
 
 pub(crate) use leafcutter_harness::record::Made;
 
+const MAPPING: &str = include_str!("mapping.yaml");
 /// The group of every consumer here.
 pub(crate) const GROUP: &str = "g";
 /// Attempts that the writer gives a batch whose target changes under it.
@@ -91,7 +93,15 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn new() -> Self {
-        let database = Database::create("protocol", include_str!("mapping.yaml"), "").await;
+        Self::on(Database::create("protocol", MAPPING, "").await).await
+    }
+
+    /// One whose tables get their foreign keys later.
+    pub(crate) async fn loading() -> Self {
+        Self::on(Database::loading("protocol", MAPPING).await).await
+    }
+
+    async fn on(database: Database) -> Self {
         let mut config = database.config.clone();
         // A server that stops is not what these tests are about.
         config.options("-c synchronous_commit=off");
@@ -101,6 +111,19 @@ impl World {
             config,
             client,
             _database: database,
+        }
+    }
+
+    /// Adds the foreign keys that are not there yet, and proves them.
+    pub(crate) async fn add_foreign_keys(&self) -> Result<(), String> {
+        let mut session = Session::open(&self.config, "test").await.unwrap();
+        loop {
+            let rows = deferred_constraints::rows(&mut session).await.unwrap();
+            let Some(row) = rows.first() else {
+                return Ok(());
+            };
+            let done = deferred::step(&mut session, row).await;
+            done.map_err(|error| format!("{} {}: {error:?}", row.table, row.name))?;
         }
     }
 

@@ -81,7 +81,8 @@ pub(super) fn acls(model: &Model, settings: &CheckSettings) -> Vec<Acl> {
             OPERATOR,
             &all,
             &["Read"],
-            "leafcutter joins no group. For resnapshot and verify --repair it needs what the producer may.",
+            "leafcutter joins no group. For resnapshot and verify --repair it needs what the producer may; for \
+             replay --into what the consumers may, as group GROUP-into-SCHEMA.",
         ),
     ]
 }

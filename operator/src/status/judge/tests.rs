@@ -6,7 +6,10 @@ use leafcutter_schemas::control::{Control, Heartbeat, SnapshotComplete, Snapshot
 use leafcutter_sink::{
     change::Counts,
     ids::Generation,
-    state::{consumers::ConsumerRow, dead_letters::CountedDeadLetters, mappings::MappingRow},
+    state::{
+        consumers::ConsumerRow, dead_letters::CountedDeadLetters,
+        deferred_constraints::DeferredRow, mappings::MappingRow,
+    },
 };
 
 /// The second at which the tests look.
@@ -118,6 +121,7 @@ fn facts(control: Vec<Control>, offsets: Vec<OffsetRow>) -> Facts {
         unfinished: Vec::new(),
         in_force: Some(in_force("m")),
         older: Vec::new(),
+        deferred: Vec::new(),
         consumers: vec![consumer],
         control: Ok(view),
     }
@@ -288,6 +292,22 @@ fn a_gate_tells_how_much_of_its_parents_is_applied() {
     facts.offsets[0] = applied("parents", 0, 2, 900);
     let gate = &look(&facts).collections[1].gate_waits_for;
     assert_eq!(gate_words(gate), "parents 50 %");
+    // All of it is applied, and parents wait for each other.
+    let mut waits = settled();
+    waits.gates.clear();
+    for (orphan, documents) in [(false, 4_088), (true, 7)] {
+        waits.waiting.push(WaitingDocuments {
+            topic: "lc.shop.parents".to_owned(),
+            unique: false,
+            orphan,
+            wait_table: "parents".to_owned(),
+            documents,
+        });
+    }
+    assert_eq!(
+        gate_words(&look(&waits).collections[1].gate_waits_for),
+        "parents 100 % with 4,088 waiting"
+    );
     // Not complete: the estimate counts, and it is never the whole.
     facts.control = Ok(ControlView::default());
     if let Ok(control) = &mut facts.control {
@@ -371,4 +391,31 @@ fn a_wrong_group_is_told_first() {
     facts.groups = vec!["other".to_owned()];
     let report = look(&facts);
     assert!(report.not_ready_because[0].contains("--group may be: other"));
+}
+
+#[test]
+fn constraints_that_are_to_come_are_waited_for_and_those_that_are_refused_are_told() {
+    let row = |name: &str, problem: Option<&str>| DeferredRow {
+        table: "\"public\".\"children\"".to_owned(),
+        name: name.to_owned(),
+        columns: vec!["parent_id".to_owned()],
+        parent: Some(("\"public\".\"parents\"".to_owned(), vec!["id".to_owned()])),
+        is_added: problem.is_some(),
+        problem: problem.map(str::to_owned),
+    };
+    let mut facts = settled();
+    facts.deferred = vec![row("a", None), row("b", None)];
+    let report = look(&facts);
+    let why = &report.not_ready_because;
+    assert!(
+        why.len() == 1 && why[0].starts_with("2 constraints still to be added"),
+        "{why:?}"
+    );
+    facts.deferred.push(row("c", Some("a key is not present")));
+    let report = look(&facts);
+    let why = &report.not_ready_because;
+    assert!(
+        why.len() == 1 && why[0].contains("a key is not present"),
+        "{why:?}"
+    );
 }

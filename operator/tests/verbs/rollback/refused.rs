@@ -34,6 +34,9 @@ async fn write(world: &mut World) {
     world.applied().await;
     let there = "select count(*) from books where title = 'theirs'";
     world.wait_for(there, "2").await;
+    // A foreign key between tables that a consumer has made comes at the end.
+    let to_come = "select count(*) from leafcutter.deferred_constraints";
+    world.wait_for(to_come, "0").await;
     world.stop();
 }
 

@@ -57,6 +57,9 @@ pub(crate) const PARTITIONS: i32 = 2;
 pub(crate) const BACK_TO_13: &str = "\
     drop function leafcutter.keep_for_undo cascade; \
     drop table leafcutter.undo, leafcutter.origins, leafcutter.mappings, leafcutter.older_rows; \
+    drop table leafcutter.stagings, leafcutter.deferred_constraints; \
+    alter table leafcutter.dead_letters drop column staged_in; \
+    alter table leafcutter.dead_letters add primary key (topic, partition, \"offset\"); \
     alter table leafcutter.offsets drop column last_record; \
     update leafcutter.meta set layout = 13";
 
@@ -112,6 +115,7 @@ impl World {
             group: "g",
             program: "test",
             create: true,
+            defer: false,
         };
         target::migrate(&mut session, &model, start).await.unwrap();
     }
@@ -174,6 +178,16 @@ impl World {
         let whole: i64 = self.ends.values().flatten().sum();
         let sum = "select coalesce(sum(next_offset), 0)::text from leafcutter.offsets";
         self.wait_for(sum, &whole.to_string()).await;
+    }
+
+    /// Waits until everything sent is taken by this group, where there are several.
+    pub(crate) async fn applied_by(&self, group: &str) {
+        let whole: i64 = self.ends.values().flatten().sum();
+        let sum = format!(
+            "select coalesce(sum(next_offset), 0)::text from leafcutter.offsets \
+             where consumer_group = '{group}'"
+        );
+        self.wait_for(&sum, &whole.to_string()).await;
     }
 
     /// Waits until a query gives this text.

@@ -67,9 +67,9 @@ pub struct Filter {
     pub ids: Option<Vec<Origin>>,
 }
 
-/// What the filter's conditions look at, by its parameters `$1` to `$11`.
+/// What the filter's conditions look at, by its parameters `$1` to `$11`: dead letters of the tables in use.
 pub(super) const FILTER: &str = "\
-    ($1::text is null or topic = $1) and ($2::text is null or reason = $2) \
+    staged_in = '' and ($1::text is null or topic = $1) and ($2::text is null or reason = $2) \
     and ($3::text is null or state = $3) and ($4::text[] is null or exists \
     (select 1 from unnest($4, $5::int[], $6::bigint[]) as k(t, p, o) \
     where k.t = d.topic and k.p = d.partition and k.o = d.\"offset\")) \
@@ -227,7 +227,7 @@ pub async fn count_by_reason(
     states: &[&str],
 ) -> Result<Vec<CountedDeadLetters>, Error> {
     const COUNT: &str = "\
-        select topic, reason, count(*) from leafcutter.dead_letters where state = any($1) \
+        select topic, reason, count(*) from leafcutter.dead_letters where state = any($1) and staged_in = '' \
         group by 1, 2 order by 3 desc, 1, 2";
     let rows = session.query(COUNT, &[&states]).await?;
     let read = |row: &Row| CountedDeadLetters {

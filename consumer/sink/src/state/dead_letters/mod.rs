@@ -51,6 +51,9 @@ pub struct ToList<'a> {
     pub group: &'a str,
     /// The mapping's hash.
     pub mapping: &'a str,
+    /// The schema of the tables that refuse it, where they are being filled beside those in use
+    /// ([`super::stagings`]); empty otherwise.
+    pub staged_in: &'a str,
 }
 
 /// Open dead letters of these tables that were listed under the keys of rows are listed under those of
@@ -73,9 +76,10 @@ pub async fn adopt(session: &mut Session, tables: &[&str]) -> Result<(), Error> 
 pub async fn list(session: &mut Session, letter: &ToList<'_>) -> Result<(), Error> {
     const LIST: &str = "\
         insert into leafcutter.dead_letters as d (topic, partition, \"offset\", table_name, row_key, \
-        source_key, version, stage, reason, column_name, path, sqlstate, message, consumer_group, mapping) \
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
-        on conflict (topic, partition, \"offset\") do update set state = 'open', \
+        source_key, version, stage, reason, column_name, path, sqlstate, message, consumer_group, mapping, \
+        staged_in) \
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
+        on conflict (topic, partition, \"offset\", staged_in) do update set state = 'open', \
         reason = excluded.reason, column_name = excluded.column_name, path = excluded.path, \
         sqlstate = excluded.sqlstate, message = excluded.message, stage = excluded.stage, \
         mapping = excluded.mapping, created_at = now() \
@@ -102,6 +106,7 @@ pub async fn list(session: &mut Session, letter: &ToList<'_>) -> Result<(), Erro
                 &reason.message,
                 &letter.group,
                 &letter.mapping,
+                &letter.staged_in,
             ],
         )
         .await
@@ -178,13 +183,15 @@ pub enum Closed {
 /// As [`list`].
 pub async fn close(
     session: &mut Session,
+    staged_in: &str,
     records: &Origins<'_>,
     closed: Closed,
 ) -> Result<(), Error> {
     const CLOSE: &str = "\
         update leafcutter.dead_letters d set state = $4 \
         from unnest($1::text[], $2::int[], $3::bigint[]) as k(t, p, o) \
-        where d.topic = k.t and d.partition = k.p and d.\"offset\" = k.o and d.state not in ('retried', 'discarded')";
+        where d.topic = k.t and d.partition = k.p and d.\"offset\" = k.o and d.staged_in = $5 \
+        and d.state not in ('retried', 'discarded')";
     if records.is_empty() {
         return Ok(());
     }
@@ -200,6 +207,7 @@ pub async fn close(
                 &records.partitions,
                 &records.offsets,
                 &state,
+                &staged_in,
             ],
         )
         .await
@@ -212,17 +220,23 @@ pub async fn close(
 /// As [`list`].
 pub async fn lock_open(
     session: &mut Session,
+    staged_in: &str,
     records: &Origins<'_>,
 ) -> Result<Vec<(String, i32, i64)>, Error> {
     const LOCK: &str = "\
         select d.topic, d.partition, d.\"offset\" from leafcutter.dead_letters d \
         join unnest($1::text[], $2::int[], $3::bigint[]) as k(t, p, o) \
         on d.topic = k.t and d.partition = k.p and d.\"offset\" = k.o \
-        where d.state = 'open' order by 1, 2, 3 for update of d";
+        where d.state = 'open' and d.staged_in = $4 order by 1, 2, 3 for update of d";
     let rows = session
         .query(
             LOCK,
-            &[&records.topics, &records.partitions, &records.offsets],
+            &[
+                &records.topics,
+                &records.partitions,
+                &records.offsets,
+                &staged_in,
+            ],
         )
         .await?;
     Ok(rows
@@ -238,6 +252,7 @@ pub async fn lock_open(
 /// As [`list`].
 pub async fn correct(
     session: &mut Session,
+    staged_in: &str,
     records: &Origins<'_>,
     reasons: &[&Reason],
 ) -> Result<(), Error> {
@@ -246,6 +261,7 @@ pub async fn correct(
         from unnest($1::text[], $2::int[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[]) \
         as k(t, p, o, r, c, a, m) \
         where d.topic = k.t and d.partition = k.p and d.\"offset\" = k.o and d.state = 'open' and d.stage = $8 \
+        and d.staged_in = $9 \
         and (d.reason, d.column_name) is distinct from (k.r, k.c)";
     let each = |part: fn(&Reason) -> Option<&str>| -> Vec<Option<&str>> {
         reasons.iter().map(|reason| part(reason)).collect()
@@ -262,6 +278,7 @@ pub async fn correct(
                 &each(|reason| reason.path.as_deref()),
                 &each(|reason| Some(&reason.message)),
                 &Stage::Settle.as_str(),
+                &staged_in,
             ],
         )
         .await
@@ -275,6 +292,7 @@ pub async fn correct(
 /// As [`list`].
 pub async fn give_reason(
     session: &mut Session,
+    staged_in: &str,
     (topic, partition, offset): (&str, i32, i64),
     reason: &Reason,
     mapping: Option<&str>,
@@ -282,7 +300,7 @@ pub async fn give_reason(
     const REASON: &str = "\
         update leafcutter.dead_letters set state = 'open', stage = $4, reason = $5, column_name = $6, path = $7, \
         sqlstate = $8, message = $9, mapping = coalesce($10, mapping) \
-        where topic = $1 and partition = $2 and \"offset\" = $3";
+        where topic = $1 and partition = $2 and \"offset\" = $3 and staged_in = $11";
     session
         .execute(
             REASON,
@@ -297,6 +315,7 @@ pub async fn give_reason(
                 &reason.sqlstate,
                 &reason.message,
                 &mapping,
+                &staged_in,
             ],
         )
         .await

@@ -34,7 +34,8 @@ pub async fn of_documents(
 ) -> Result<Vec<DocumentLetter>, Error> {
     const LETTERS: &str = "\
         select source_key, version, stage, reason, column_name, mapping, state = 'discarded' \
-        from leafcutter.dead_letters where state in ('open', 'discarded') and topic = $1 and source_key = any($2)";
+        from leafcutter.dead_letters where staged_in = '' and state in ('open', 'discarded') and topic = $1 \
+        and source_key = any($2)";
     if keys.is_empty() {
         return Ok(Vec::new());
     }

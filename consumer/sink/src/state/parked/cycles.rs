@@ -51,21 +51,28 @@ pub async fn lock_cycles(
     if cyclic.is_empty() {
         return Ok(Vec::new());
     }
+    // Apart, each is found by its index.
+    let parked = |key: &str| {
+        format!(
+            "select q.wait_table, q.wait_key, q.reason, q.state from leafcutter.parked q \
+             where q.table_name = k.state and {key}"
+        )
+    };
+    let by_row = parked(&is_key("q.row_key", "w.wait_key"));
+    let by_wanted = parked("q.wanted_key = w.wait_key");
     let sql = format!(
         "with recursive walk (table_name, row_key, wanted_key, wait_table, wait_key) as (\
          select p.table_name, p.row_key, p.wanted_key, p.wait_table, p.wait_key \
          from leafcutter.parked p where p.table_name = any($1) and p.reason = 'parent' and p.state <> 'refused' \
          union select w.table_name, w.row_key, w.wanted_key, q.wait_table, q.wait_key from walk w \
-         join {NAMED} on k.named = w.wait_table join leafcutter.parked q \
-         on q.table_name = k.state and ({} or q.wanted_key = w.wait_key) \
-         where q.reason = 'parent' and q.state <> 'refused') \
+         join {NAMED} on k.named = w.wait_table cross join lateral (\
+         {by_row} union all {by_wanted}) q where q.reason = 'parent' and q.state <> 'refused') \
          select p.table_name, p.row_key, p.wanted_key, p.wait_table, p.wait_key, \
          p.tried_at < now() - {PAUSE}, octet_length(p.record_value)::bigint from leafcutter.parked p \
          where (p.table_name, p.row_key) in (select w.table_name, w.row_key from walk w join {NAMED} \
          on k.named = w.wait_table where k.state = w.table_name \
          and w.wait_key in (w.row_key, w.wanted_key)) \
-         order by p.tried_at, 1, 2 limit {RELEASED_MAX}",
-        is_key("q.row_key", "w.wait_key")
+         order by p.tried_at, 1, 2 limit {RELEASED_MAX}"
     );
     let found = session
         .query(&sql, &[&cyclic, &tables.names, &tables.state_names])

@@ -21,7 +21,7 @@ pub use write::{
     GivenUp, ToPark, WaitsFor, adopt, give_up, mark_orphan, park_retained, remove, touch, write,
 };
 
-use super::tombstones;
+use super::{stagings, tombstones};
 use crate::session::Session;
 use leafcutter_schemas::version::Version;
 use tokio_postgres::{Error, Row};
@@ -152,13 +152,15 @@ pub async fn of_documents(
     topic: &str,
     record_keys: &[&[u8]],
 ) -> Result<Vec<ParkedDocument>, Error> {
-    const PARKED: &str = "\
-        select record_key, version, state, reason = 'unique', wait_table, incomplete \
-        from leafcutter.parked where topic = $1 and record_key = any($2)";
+    let sql = format!(
+        "select record_key, version, state, reason = 'unique', wait_table, incomplete \
+         from leafcutter.parked where topic = $1 and record_key = any($2) and {}",
+        stagings::of_live("consumer_group")
+    );
     if record_keys.is_empty() {
         return Ok(Vec::new());
     }
-    let rows = session.query(PARKED, &[&topic, &record_keys]).await?;
+    let rows = session.query(&sql, &[&topic, &record_keys]).await?;
     let read = |row: &Row| ParkedDocument {
         record_key: row.get(0),
         version: row.get(1),
@@ -175,10 +177,12 @@ pub async fn of_documents(
 /// # Errors
 /// When PostgreSQL is lost.
 pub async fn count(session: &mut Session) -> Result<Vec<WaitingDocuments>, Error> {
-    const COUNT: &str = "\
-        select topic, reason = 'unique', state = 'orphan', wait_table, count(*) \
-        from leafcutter.parked where state <> 'refused' group by 1, 2, 3, 4 order by 1, 2, 3, 4";
-    let rows = session.query(COUNT, &[]).await?;
+    let sql = format!(
+        "select topic, reason = 'unique', state = 'orphan', wait_table, count(*) \
+         from leafcutter.parked where state <> 'refused' and {} group by 1, 2, 3, 4 order by 1, 2, 3, 4",
+        stagings::of_live("consumer_group")
+    );
+    let rows = session.query(&sql, &[]).await?;
     let read = |row: &Row| WaitingDocuments {
         topic: row.get(0),
         unique: row.get(1),
@@ -187,4 +191,14 @@ pub async fn count(session: &mut Session) -> Result<Vec<WaitingDocuments>, Error
         documents: row.get(4),
     };
     Ok(rows.iter().map(read).collect())
+}
+
+/// How many documents wait that a group has parked.
+///
+/// # Errors
+/// When PostgreSQL is lost.
+pub async fn of_group(session: &mut Session, group: &str) -> Result<i64, Error> {
+    const COUNT: &str = "\
+        select count(*) from leafcutter.parked where state = 'waiting' and consumer_group = $1";
+    Ok(session.query_one(COUNT, &[&group]).await?.get(0))
 }

@@ -38,9 +38,18 @@ pub struct WaitTables<'a> {
     pub state_names: Vec<&'a str>,
 }
 
+impl WaitTables<'_> {
+    /// Those that are not busy, as the state names them.
+    fn free(&self, busy: &[&str]) -> Vec<&str> {
+        let names = self.state_names.iter().copied();
+        names.filter(|name| !busy.contains(name)).collect()
+    }
+}
+
 /// Locks and returns documents that wait for nothing that is parked: what they wait for is there by
 /// now, or missing. Those that were not tried for longest, since more may wait than one round holds.
-/// Not those of the tables `busy`.
+/// Of these tables only, and not of those that are `busy`: what another group has parked, or a mapping of before,
+/// is not ours to try, and would take the places of what is.
 ///
 /// # Errors
 /// When PostgreSQL is lost; so for all of these.
@@ -49,15 +58,21 @@ pub async fn lock_free(
     tables: &WaitTables<'_>,
     busy: &[&str],
 ) -> Result<Vec<ParkedRow>, Error> {
+    let is_parked = |key: &str| {
+        format!(
+            "exists (select 1 from {NAMED} join leafcutter.parked q on q.table_name = k.state and {key} \
+             and q.state = 'waiting' and not q.incomplete where k.named = p.wait_table \
+             and (q.table_name, q.row_key) <> (p.table_name, p.row_key))"
+        )
+    };
+    // Apart, each is found by its index; in one condition all that is parked would be read for each.
     let condition = format!(
-        "p.tried_at < now() - {PAUSE} \
-         and not (p.reason = 'parent' and exists (select 1 from {NAMED} join leafcutter.parked q \
-         on q.table_name = k.state and ({} or q.wanted_key = p.wait_key) \
-         and q.state = 'waiting' and not q.incomplete where k.named = p.wait_table \
-         and (q.table_name, q.row_key) <> (p.table_name, p.row_key)))",
-        is_key("q.row_key", "p.wait_key")
+        "p.tried_at < now() - {PAUSE} and not (p.reason = 'parent' and ({} or {}))",
+        is_parked(&is_key("q.row_key", "p.wait_key")),
+        is_parked("q.wanted_key = p.wait_key"),
     );
-    let parameters: &[&(dyn ToSql + Sync)] = &[&busy, &tables.names, &tables.state_names];
+    let free = tables.free(busy);
+    let parameters: &[&(dyn ToSql + Sync)] = &[&free, &tables.names, &tables.state_names];
     lock_some(session, &condition, TRIED_MAX, parameters).await
 }
 
@@ -77,14 +92,14 @@ pub struct AwaitedKey {
 /// Longest key that is looked for: no index has longer ones, unless they compress well.
 const KEY_BYTES_MAX: usize = 8_000;
 
-/// So many of the rows that anything waits for, of these tables, those behind `after` (table and key) in the
-/// order of the index.
+/// So many of the rows of these tables that anything waits for, or what the state names so, those behind `after`
+/// (table and key) in the order of the index.
 ///
 /// # Errors
 /// As [`lock_free`].
 pub async fn awaited(
     session: &mut Session,
-    tables: &[String],
+    (tables, waiting): (&[String], Option<&[&str]>),
     after: &(String, Vec<u8>),
     most: usize,
 ) -> Result<Vec<AwaitedKey>, Error> {
@@ -93,12 +108,15 @@ pub async fn awaited(
          from leafcutter.parked p \
          where p.reason = 'parent' and p.state <> 'refused' and p.wait_table = any($1) \
          and octet_length(p.wait_key) <= {KEY_BYTES_MAX} \
+         and ($4::text[] is null or p.table_name = any($4)) \
          and (p.wait_table, {own}) > ($2, {last}) \
          group by 1, {own}, 2, 3, 4 order by 1, {own} limit {most}",
         own = index_key("p.wait_key"),
         last = index_key("$3::bytea"),
     );
-    let rows = session.query(&sql, &[&tables, &after.0, &after.1]).await?;
+    let rows = session
+        .query(&sql, &[&tables, &after.0, &after.1, &waiting])
+        .await?;
     let read = |row: &Row| AwaitedKey {
         wait_table: row.get(0),
         wait_key: row.get(1),
@@ -113,9 +131,14 @@ pub async fn awaited(
 ///
 /// # Errors
 /// As [`lock_free`].
-pub async fn lock_rest(session: &mut Session, busy: &[&str]) -> Result<Vec<ParkedRow>, Error> {
+pub async fn lock_rest(
+    session: &mut Session,
+    tables: &WaitTables<'_>,
+    busy: &[&str],
+) -> Result<Vec<ParkedRow>, Error> {
     let condition = format!("p.tried_at < now() - greatest({PAUSE}, interval '10 s')");
-    lock_some(session, &condition, TRIED_MAX / 5, &[&busy]).await
+    let free = tables.free(busy);
+    lock_some(session, &condition, TRIED_MAX / 5, &[&free]).await
 }
 
 async fn lock_some(
@@ -126,7 +149,7 @@ async fn lock_some(
 ) -> Result<Vec<ParkedRow>, Error> {
     let some = format!(
         "select * from leafcutter.parked p \
-         where p.table_name <> all($1) and p.state <> 'refused' and {condition} \
+         where p.table_name = any($1) and p.state <> 'refused' and {condition} \
          order by p.tried_at limit {most} for update skip locked"
     );
     let fits = format!("p.total <= {TAKEN_BYTES_MAX} or p.total = p.bytes");

@@ -19,7 +19,12 @@ use super::{
 };
 use crate::{
     model::{Model, TableModel},
+    names::qualified,
     session::Session,
+    state::{
+        deferred_constraints,
+        schema::{self, LAYOUT},
+    },
 };
 use leafcutter_schemas::mapping::TableName;
 
@@ -44,7 +49,17 @@ pub async fn read(
 ) -> Result<Catalogue, tokio_postgres::Error> {
     let tables = ddl::tables(model);
     let names: Vec<&TableName> = tables.iter().map(|entry| &entry.table.name).collect();
-    catalogue::read(session, &names).await
+    let mut there = catalogue::read(session, &names).await?;
+    if schema::layout(session).await? == LAYOUT {
+        for row in deferred_constraints::rows(session).await? {
+            let mut tables = there.tables.iter_mut();
+            let of = tables.find(|(name, _)| qualified(name) == row.table);
+            if let Some((_, table)) = of {
+                table.deferred.push(row);
+            }
+        }
+    }
+    Ok(there)
 }
 
 /// Compares the mapping's tables with those that are there.

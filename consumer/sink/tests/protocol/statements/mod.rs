@@ -8,7 +8,7 @@ use crate::{
     world::{Consumer, Made, Table, World, at, child, delete, parent, put},
 };
 use bson::doc;
-use leafcutter_sink::change::Outcome;
+use leafcutter_sink::{ApplyError, change::Outcome};
 use std::time::{Duration, Instant};
 
 /// The owner of the parents, and the owner of the children.
@@ -66,6 +66,51 @@ const CHILDREN: &str = "select id, lc_version from children order by 1";
 const PARENTS: &str = "select id, lc_version from parents order by 1";
 const PARKED: &str =
     "select version from leafcutter.parked where table_name = 'children' order by 1";
+
+/// The same as [`applying`], of the second partition, as often as it takes.
+async fn applying_beside(mut consumer: Consumer, record: Made) {
+    let (records, begun) = (at(1, [record]), Instant::now());
+    while let Err(error) = consumer.apply(&records).await {
+        let again = matches!(error, ApplyError::Again(None)) && begun.elapsed() < DEADLINE;
+        assert!(again, "{error:?}");
+    }
+}
+
+/// Parents of which one has this image; then two who write it, as where a dead letter is tried again: the older
+/// record is compared with what is stored while the newer one, at which its transaction stops, is not committed.
+async fn written_by_two(stored: Option<Made>, newer: Made, older: Made) -> World {
+    let world = World::new().await;
+    let (mut one, mut other) = (world.consumer("one"), world.consumer("other"));
+    one.take_over(Table::Parents, 0).await;
+    other.take_over(Table::Parents, 1).await;
+    if let Some(stored) = stored {
+        apply(&mut one, stored).await;
+    }
+    let pause = Pause::new(&world).await;
+    let newer = pause.stopped(&world, applying(one, newer)).await;
+    let older = pause.beside(&world, applying_beside(other, older)).await;
+    pause.end().await;
+    newer.await.unwrap();
+    older.await.unwrap();
+    world
+}
+
+/// G1: an older state that is written while a newer one is.
+#[tokio::test]
+async fn older_state_written_while_a_newer_one_is() {
+    let world = written_by_two(None, stopping_parent(5, 1), parent(3, 1)).await;
+    assert_eq!(world.text(PARENTS).await, "1|5");
+}
+
+/// G1: the same of deletes.
+#[tokio::test]
+async fn older_delete_written_while_a_newer_one_is() {
+    let stored = Some(stopping_parent(1, 1));
+    let world = written_by_two(stored, no_parent(5, 1), no_parent(3, 1)).await;
+    assert_eq!(world.text(PARENTS).await, "");
+    let deleted = "select version from leafcutter.tombstones";
+    assert_eq!(world.text(deleted).await, "5");
+}
 
 /// S1: the parent is not committed when the child looks for it, and its batch has looked for
 /// children before.
