@@ -147,6 +147,7 @@ impl Poll {
                         offset,
                         and_before,
                         generation,
+                        since: Instant::now(),
                     });
                 }
                 Ok(Command::Hold(partition)) => self.hold(partition),

@@ -2,8 +2,9 @@
 //!
 //! Kafka may not have what is to be read: librdkafka then gives the partition up with one error that does not
 //! name it, and seeks no more in it. It may also give nothing without any error: a partition that has brought
-//! nothing for a while is compared with its end, and begun anew where there is more. Both begin it where it
-//! stands, so that nothing is read twice or left out.
+//! nothing for a while is compared with its end, and begun anew where there is more. And it may refuse to seek:
+//! where that lasts, the partition is begun anew, too. All begin it where it stands, so that nothing is read twice
+//! or left out.
 
 use super::{
     event::{Event, Expired},
@@ -11,7 +12,11 @@ use super::{
 };
 use crate::metrics;
 use leafcutter_sink::ids::Partition;
-use rdkafka::{Offset, consumer::Consumer, error::KafkaResult};
+use rdkafka::{
+    Offset,
+    consumer::Consumer,
+    error::{KafkaError, KafkaResult},
+};
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
@@ -33,6 +38,8 @@ pub(super) struct Seek {
     pub(super) offset: i64,
     pub(super) and_before: bool,
     pub(super) generation: u64,
+    /// When it was asked for, or last told that it cannot be read.
+    pub(super) since: Instant,
 }
 
 /// Where the partitions stand that are ours.
@@ -186,10 +193,9 @@ impl Poll {
             // Looked for beforehand: an error would not say which partition it is, and comes once.
             let from = match self.bounds(partition) {
                 Err(error) => {
-                    tracing::debug!(error = %error, "cannot look where a partition begins, trying again");
                     // The others would wait for an answer as long; a poll is due before.
                     self.seeks.extend(seeks);
-                    self.seeks.push(seek);
+                    self.cannot_begin(seek, &error);
                     break;
                 }
                 Ok((first, _)) if offset < first => {
@@ -210,17 +216,33 @@ impl Poll {
                 Ok((first, _)) if seek.and_before && first < offset => offset - 1,
                 Ok(_) => offset,
             };
-            // Right after the assignment the partition may not be ready for a seek.
-            if self.seek(partition, from).is_ok() {
-                self.positions.read(partition, from);
-                if !self.send(Event::Ready(partition, seek.generation)) {
-                    return false;
+            match self.seek(partition, from) {
+                Ok(()) => {
+                    self.positions.read(partition, from);
+                    if !self.send(Event::Ready(partition, seek.generation)) {
+                        return false;
+                    }
                 }
-            } else {
-                self.seeks.push(seek);
+                // Right after the assignment the partition may not be ready for it.
+                Err(error) => self.cannot_begin(seek, &error),
             }
         }
         true
+    }
+
+    /// A partition cannot be read yet: it is tried again, and begun anew where that stays so.
+    fn cannot_begin(&mut self, mut seek: Seek, error: &KafkaError) {
+        let partition = seek.partition;
+        let (topic, number) = (self.name(partition), partition.number);
+        if seek.since.elapsed() < self.positions.quiet {
+            tracing::debug!(error = %error, topic, partition = number, "a partition cannot be read yet");
+        } else {
+            tracing::warn!(error = %error, topic, partition = number, "a partition cannot be read, beginning it anew");
+            metrics::partition_begun_anew();
+            seek.since = Instant::now();
+            self.positions.set_given_up(partition, true);
+        }
+        self.seeks.push(seek);
     }
 
     /// What comes of it all the same is dropped by the assembler.
@@ -256,7 +278,10 @@ impl Poll {
         list.set_all_offsets(Offset::Offset(offset))?;
         let assigned = self.positions.assigned.get(&partition);
         if assigned.is_some_and(|assigned| assigned.given_up) {
-            self.consumer.incremental_unassign(&self.list(partition))?;
+            // Where librdkafka does not have it, there is nothing to take away, and that is what is wrong.
+            if let Err(error) = self.consumer.incremental_unassign(&self.list(partition)) {
+                tracing::debug!(error = %error, "could not give a partition up before it is begun anew");
+            }
             self.consumer.incremental_assign(&list)?;
             self.positions.set_given_up(partition, false);
             return self.consumer.resume(&self.list(partition));

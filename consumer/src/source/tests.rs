@@ -150,6 +150,18 @@ fn a_silent_partition_is_begun_anew_where_it_stands() {
     place.expect(3, 7);
 }
 
+/// librdkafka has lost what the group gave us: every seek is refused.
+#[test]
+fn a_partition_that_cannot_be_sought_is_begun_anew() {
+    let mut place = Place::new(3);
+    place.quiet(Duration::from_millis(100));
+    let list = place.poll.list(PARTITION);
+    let consumer = &place.poll.consumer;
+    consumer.incremental_unassign(&list).expect("taken away");
+    place.read(1);
+    place.expect(1, 3);
+}
+
 /// The error comes once, to whoever polls; here, to who only serves the group.
 #[test]
 fn a_partition_that_is_given_up_while_there_is_no_room_is_begun_anew() {
