@@ -43,7 +43,10 @@ impl Said {
     #[track_caller]
     pub(crate) fn ends_with(self, code: i32) -> Self {
         assert_eq!(self.code, code, "{}\n{}", self.out, self.err);
-        for line in self.out.lines().chain(self.err.lines()) {
+        // One JSON value is laid out for programs; its strings are as long as they are.
+        let is_json = serde_json::from_str::<serde_json::Value>(&self.out).is_ok();
+        let out = self.out.lines().filter(|_| !is_json);
+        for line in out.chain(self.err.lines()) {
             let whole = line.starts_with('{') || line.contains('/') || line.contains("\".\"");
             let fits = line.chars().count() <= 80 || whole;
             assert!(fits, "longer than 80 columns: {line}");
