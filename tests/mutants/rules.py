@@ -43,6 +43,7 @@ RETRY = SINK + "retry.rs"
 GATE = "consumer/src/gate.rs"
 PARTITIONS = "consumer/src/assemble/partitions.rs"
 CONNECTION = SINK + "connection.rs"
+SESSION = SINK + "session.rs"
 MAPPINGS = SINK + "state/mappings.rs"
 MERGE = "producer/src/source/merge.rs"
 HOLD = "producer/src/source/hold.rs"
@@ -578,6 +579,20 @@ MUTANTS = [
         [(MAPPINGS, "begin; lock table leafcutter.mappings in row share mode", "begin")],
         PROTOCOL,
         ["mapping::"],
+    ),
+    mutant(
+        "F13",
+        "nothing counts as committed whose last statement has failed",
+        [(SESSION, "        last.and(committed)", "        committed")],
+        PROTOCOL,
+        ["session::"],
+    ),
+    mutant(
+        "F13s",
+        "what was emptied in a transaction that is taken back is emptied again",
+        [(SESSION, "            staged.holds = true;\n        }\n        self", "            let _ = staged;\n        }\n        self")],
+        PROTOCOL,
+        ["session::"],
     ),
     mutant(
         "E1",

@@ -14,7 +14,7 @@ use crate::{
     ids::{CollectionId, Partition, TableId},
     metrics,
     state::{
-        Origins,
+        Origins, StateFlags,
         breakers::BreakerRow,
         dead_letters::{self, Closed, ToList},
         offsets::{self, Counted, Passed},
@@ -185,19 +185,19 @@ impl BatchWriter {
         let breaker = self.breaker;
         let (mut begun, mut took_part) = (false, false);
         let steps = async |t: &mut Attempt<'_>| {
-            if !pass(t, fences).await? {
+            let Some(flags) = pass(t, fences).await? else {
                 return Ok(Applied {
                     committed_before: true,
                     ..Applied::default()
                 });
-            }
+            };
             // Counted before anything is written: who dies in the middle has said it.
             metrics::records_begun(records.len());
             begun = true;
             t.precheck = precheck || !enforced::is_enforced(t.session, t.model).await?;
             t.releases = others;
             t.follows_apart = !others;
-            let applied = apply(t, breaker).await;
+            let applied = apply(t, flags, breaker).await;
             took_part = others && t.records.any_of_others();
             applied
         };
@@ -221,8 +221,8 @@ fn is_too_many(error: &ApplyError) -> bool {
     matches!(error, ApplyError::TooMany { .. })
 }
 
-/// Moves the positions; false where this very batch was committed before.
-async fn pass(t: &mut Attempt<'_>, fences: &[Fence]) -> Result<bool, ApplyError> {
+/// Moves the positions, and looks at the state; none where this very batch was committed before.
+async fn pass(t: &mut Attempt<'_>, fences: &[Fence]) -> Result<Option<StateFlags>, ApplyError> {
     let model = t.model;
     let named = fences.iter().map(|fence| offsets::Fence {
         topic: &model.collection(fence.partition.collection).topic,
@@ -234,11 +234,15 @@ async fn pass(t: &mut Attempt<'_>, fences: &[Fence]) -> Result<bool, ApplyError>
     });
     let named: Vec<_> = named.collect();
     match offsets::pass(t.session, t.group, &named).await? {
-        Passed::Committed => Ok(false),
-        Passed::Open { tombstones, events } => {
+        Passed::Committed => Ok(None),
+        Passed::Open {
+            tombstones,
+            events,
+            flags,
+        } => {
             t.tombstones = tombstones;
             t.snapshot_only = !tombstones && !events;
-            Ok(true)
+            Ok(Some(flags))
         }
         Passed::Lost(lost) => {
             let partitions = lost.into_iter().filter_map(|(topic, number)| {
@@ -250,9 +254,13 @@ async fn pass(t: &mut Attempt<'_>, fences: &[Fence]) -> Result<bool, ApplyError>
     }
 }
 
-async fn apply(t: &mut Attempt<'_>, breaker: u32) -> Result<Applied, ApplyError> {
+async fn apply(
+    t: &mut Attempt<'_>,
+    flags: StateFlags,
+    breaker: u32,
+) -> Result<Applied, ApplyError> {
     let records = t.records.batch();
-    t.look_at_state().await?;
+    t.go_by(flags).await?;
     let mut outcomes = collect(records, &mut t.candidates);
     loading::fill(t).await?;
     look_for_cascaded(t).await?;
@@ -275,7 +283,7 @@ async fn apply(t: &mut Attempt<'_>, breaker: u32) -> Result<Applied, ApplyError>
     let placed = t.candidates.iter().filter(|c| park::is_placed(t, c));
     let released = u64::try_from(placed.count()).unwrap_or(0);
     let failures = failures::count(t, &outcomes, breaker).await?;
-    let counts = count(t, &outcomes).await?;
+    let counts = count(t, &outcomes);
     Ok(Applied {
         counts,
         failures,
@@ -387,11 +395,8 @@ async fn close_superseded(t: &mut Attempt<'_>) -> Result<(), ApplyError> {
     Ok(())
 }
 
-/// Adds the outcomes of the records to the counters of their partitions.
-async fn count(
-    t: &mut Attempt<'_>,
-    outcomes: &[Option<Outcome>],
-) -> Result<BTreeMap<Partition, Counts>, ApplyError> {
+/// The outcomes of the records, which are added to the counters of their partitions together with the commit.
+fn count(t: &mut Attempt<'_>, outcomes: &[Option<Outcome>]) -> BTreeMap<Partition, Counts> {
     let model = t.model;
     let mut counted: BTreeMap<Partition, Counted> = BTreeMap::new();
     for (record, outcome) in t.records.batch().iter().zip(outcomes) {
@@ -408,11 +413,11 @@ async fn count(
         let topic = model.collection(partition.collection).topic.as_str();
         ((topic, partition.number), *counted)
     });
-    offsets::count(t.session, t.group, &by_topic.collect()).await?;
+    t.last = Some(offsets::count(t.group, &by_topic.collect()));
     let outcomes = counted.into_iter();
-    Ok(outcomes
+    outcomes
         .map(|(partition, counted)| (partition, counted.outcomes))
-        .collect())
+        .collect()
 }
 
 #[cfg(test)]

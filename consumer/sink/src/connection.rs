@@ -188,7 +188,7 @@ impl Connection {
         let mut session = self.take_session().await?;
         let in_force = mappings::begin(&mut session, &self.group).await?;
         if let Err(error) = self.admit(in_force) {
-            session.batch("rollback").await?;
+            session.roll_back().await?;
             self.session = Some(session);
             return Err(error);
         }
@@ -202,13 +202,15 @@ impl Connection {
             (&mut self.direct, &mut self.known),
         );
         let result = steps(&mut attempt).await;
+        let last = attempt.last.take();
         rows.reset(mark);
-        let end = match (&result, ending) {
-            (Ok(_), Ending::Commit) => "commit",
-            (Ok(_), Ending::RollBack) | (Err(_), _) => "rollback",
+        let commits = result.is_ok() && ending == Ending::Commit;
+        let ended = if commits {
+            session.commit(last).await
+        } else {
+            session.roll_back().await
         };
-        let ended = session.batch(end).await;
-        self.known.ended(ended.is_ok() && end == "commit");
+        self.known.ended(ended.is_ok() && commits);
         match (ended, result) {
             (Ok(()), result) => {
                 let spoilt = result.as_ref().is_err_and(ApplyError::spoils_session);

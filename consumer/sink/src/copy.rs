@@ -9,9 +9,9 @@ use crate::{
     transform::rows::field_length,
 };
 use bytes::{BufMut, Bytes, BytesMut};
-use futures_util::SinkExt as _;
+use futures_util::{SinkExt as _, future::join};
 use leafcutter_schemas::version::Version;
-use tokio_postgres::Error;
+use tokio_postgres::{CopyInSink, Error, Row};
 
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// The length of a field that is null.
@@ -144,11 +144,56 @@ impl CopyBuffer {
     /// Sends everything to the table of the COPY statement; gives how many rows it wrote.
     ///
     /// # Errors
-    /// When the server refuses it or is lost.
-    pub async fn send(mut self, session: &mut Session, sql: &str) -> Result<u64, Error> {
+    /// When the server refuses it or is lost; so for all of these.
+    pub async fn send(self, session: &mut Session, sql: &str) -> Result<u64, Error> {
+        let sink = session.copy_in(sql).await?;
+        self.feed(sink).await
+    }
+
+    /// Makes everything what the session's temporary table of the COPY statement holds.
+    ///
+    /// # Errors
+    /// As [`CopyBuffer::send`].
+    pub async fn stage(
+        self,
+        session: &mut Session,
+        temporary: &str,
+        sql: &str,
+    ) -> Result<(), Error> {
+        if self.count == 0 {
+            return session.empty(temporary).await;
+        }
+        let sink = session.stage(temporary, self.count, sql).await?;
+        self.feed(sink).await.map(drop)
+    }
+
+    /// The same, and looks at it with a statement that is sent together with the rows. Gives what that gives.
+    ///
+    /// # Errors
+    /// As [`CopyBuffer::send`].
+    pub async fn stage_and_look(
+        self,
+        session: &mut Session,
+        (temporary, sql): (&str, &str),
+        look: &str,
+    ) -> Result<Vec<Row>, Error> {
+        if self.count == 0 {
+            session.empty(temporary).await?;
+            return session.query(look, &[]).await;
+        }
+        // Before the COPY, which nothing but its rows may follow.
+        let look = session.prepared(look).await?;
+        let sink = session.stage(temporary, self.count, sql).await?;
+        let client = session.client();
+        // Sent in this order: what is polled first is first in the queue, whole.
+        let (rows, looked) = join(self.feed(sink), client.query(&look, &[])).await;
+        rows?;
+        looked
+    }
+
+    async fn feed(mut self, sink: CopyInSink<Bytes>) -> Result<u64, Error> {
         self.open.put_i16(-1);
         self.blocks.push(self.open.freeze());
-        let sink = session.copy_in(sql).await?;
         let mut sink = std::pin::pin!(sink);
         for block in self.blocks {
             sink.as_mut().feed(block).await?;

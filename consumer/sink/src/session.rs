@@ -8,11 +8,12 @@
 
 use crate::tls::{Tls, TlsError, take_settings};
 use bytes::Bytes;
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, future::join};
 use leafcutter_runtime::secret::Secret;
 use std::{
     collections::HashMap,
     error::Error as StdError,
+    fmt,
     ops::{Deref, DerefMut},
     time::Duration,
 };
@@ -30,14 +31,51 @@ pub struct Session {
     client: Client,
     tls: Tls,
     statements: HashMap<String, Statement>,
-    /// Rows that went through each temporary table since its file was cut.
-    filled: HashMap<String, u64>,
+    staged: HashMap<String, Staged>,
     enforced: Option<bool>,
+}
+
+/// What is known of a temporary table.
+#[derive(Debug, Default)]
+struct Staged {
+    /// Rows that went through it since its file was cut.
+    since_cut: u64,
+    /// It may hold rows.
+    holds: bool,
+}
+
+impl Staged {
+    /// What empties it, if it may hold rows. Deleting is quick for a few rows; after many the file is cut, or it
+    /// would grow for ever.
+    fn emptied(&mut self, name: &str) -> Option<String> {
+        if !std::mem::take(&mut self.holds) {
+            return None;
+        }
+        if self.since_cut > STAGED_MAX {
+            self.since_cut = 0;
+            return Some(format!("truncate {name}"));
+        }
+        Some(format!("delete from {name}"))
+    }
 }
 
 /// Rows after which a temporary table's file is cut. Cutting costs a third of a millisecond;
 /// deleted rows keep their room until then, since autovacuum leaves temporary tables alone.
-const FILLED_MAX: u64 = 2_000;
+const STAGED_MAX: u64 = 2_000;
+
+/// A statement, and what it is executed with.
+pub struct Bound {
+    /// The statement.
+    pub sql: String,
+    /// Its parameters.
+    pub parameters: Vec<Box<dyn ToSql + Sync + Send>>,
+}
+
+impl fmt::Debug for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Bound").field(&self.sql).finish()
+    }
+}
 
 /// Why no session can be had.
 #[derive(Debug, thiserror::Error)]
@@ -181,7 +219,7 @@ impl Session {
             client,
             tls: config.tls.clone(),
             statements: HashMap::new(),
-            filled: HashMap::new(),
+            staged: HashMap::new(),
             enforced: None,
         })
     }
@@ -204,7 +242,8 @@ impl Session {
         &self.client
     }
 
-    async fn prepared(&mut self, sql: &str) -> Result<Statement, Error> {
+    /// The statement of this text, prepared once.
+    pub(crate) async fn prepared(&mut self, sql: &str) -> Result<Statement, Error> {
         if let Some(statement) = self.statements.get(sql) {
             return Ok(statement.clone());
         }
@@ -244,23 +283,6 @@ impl Session {
         self.client.execute(&statement, parameters).await
     }
 
-    /// Executes a statement once for each of these parameters, all sent together, so that they cost one
-    /// round trip.
-    ///
-    /// # Errors
-    /// As [`Session::query`].
-    pub async fn execute_each(
-        &mut self,
-        sql: &str,
-        parameters: &[Parameters<'_>],
-    ) -> Result<(), Error> {
-        let statement = self.prepared(sql).await?;
-        let all = parameters
-            .iter()
-            .map(|parameters| self.client.execute(&statement, parameters));
-        futures_util::future::try_join_all(all).await.map(drop)
-    }
-
     /// Executes statements without parameters, unprepared.
     ///
     /// # Errors
@@ -282,13 +304,121 @@ impl Session {
     ) -> Result<Row, Error> {
         let statement = self.prepared(sql).await?;
         // Sent in this order: each is sent when it is first polled.
-        let done = futures_util::future::join(
+        let done = join(
             self.client.batch_execute(batch),
             self.client.query_one(&statement, parameters),
         );
         let (first, second) = done.await;
         first?;
         second
+    }
+
+    /// The rows that a statement gives, and the one row that another one gives, sent together, so that they cost one
+    /// round trip. The second begins when the first has succeeded.
+    ///
+    /// # Errors
+    /// As [`Session::query`]; the first of them that failed.
+    pub async fn query_and_one(
+        &mut self,
+        (first, parameters): (&str, Parameters<'_>),
+        second: &str,
+    ) -> Result<(Vec<Row>, Row), Error> {
+        let (first, second) = (self.prepared(first).await?, self.prepared(second).await?);
+        // Sent in this order: each is sent when it is first polled.
+        let done = join(
+            self.client.query(&first, parameters),
+            self.client.query_one(&second, &[]),
+        );
+        let (rows, row) = done.await;
+        Ok((rows?, row?))
+    }
+
+    /// Commits, after this last statement if there is one, both sent together, so that they cost one round trip.
+    ///
+    /// # Errors
+    /// As [`Session::query`]. Where the last statement has failed nothing is committed: PostgreSQL then takes
+    /// COMMIT for ROLLBACK, and says no error of it (PostgreSQL manual, COMMIT).
+    pub async fn commit(&mut self, last: Option<Bound>) -> Result<(), Error> {
+        let Some(Bound { sql, parameters }) = last else {
+            return self.batch("commit").await;
+        };
+        let statement = self.prepared(&sql).await?;
+        let parameters: Vec<&(dyn ToSql + Sync)> = parameters
+            .iter()
+            .map(|p| &**p as &(dyn ToSql + Sync))
+            .collect();
+        // Sent in this order, as above.
+        let done = join(
+            self.client.execute(&statement, &parameters),
+            self.client.batch_execute("commit"),
+        );
+        let (last, committed) = done.await;
+        last.and(committed)
+    }
+
+    /// Takes the transaction back.
+    ///
+    /// # Errors
+    /// As [`Session::query`].
+    pub async fn roll_back(&mut self) -> Result<(), Error> {
+        self.take_back("rollback").await
+    }
+
+    /// Takes back what was done since a savepoint.
+    ///
+    /// # Errors
+    /// As [`Session::query`].
+    pub async fn roll_back_to(&mut self, savepoint: &str) -> Result<(), Error> {
+        self.take_back(&format!("rollback to savepoint {savepoint}"))
+            .await
+    }
+
+    async fn take_back(&mut self, sql: &str) -> Result<(), Error> {
+        // What was emptied is as it was.
+        for staged in self.staged.values_mut() {
+            staged.holds = true;
+        }
+        self.client.batch_execute(sql).await
+    }
+
+    /// A COPY of so many rows into a temporary table, by this statement. What is in it goes: both are sent together.
+    ///
+    /// # Errors
+    /// As [`Session::query`].
+    pub async fn stage(
+        &mut self,
+        temporary: &str,
+        rows: u64,
+        sql: &str,
+    ) -> Result<CopyInSink<Bytes>, Error> {
+        let statement = self.prepared(sql).await?;
+        let staged = self.staged.entry(temporary.to_owned()).or_default();
+        let emptied = staged.emptied(temporary);
+        staged.since_cut += rows;
+        staged.holds = true;
+        let Some(empty) = emptied else {
+            return self.client.copy_in(&statement).await;
+        };
+        // Sent in this order, as above.
+        let (emptied, sink) = join(
+            self.client.batch_execute(&empty),
+            self.client.copy_in(&statement),
+        )
+        .await;
+        emptied?;
+        sink
+    }
+
+    /// Empties a temporary table.
+    ///
+    /// # Errors
+    /// As [`Session::query`].
+    pub async fn empty(&mut self, temporary: &str) -> Result<(), Error> {
+        let staged = self.staged.get_mut(temporary);
+        match staged.and_then(|staged| staged.emptied(temporary)) {
+            Some(empty) => self.client.batch_execute(&empty).await,
+            None => Ok(()),
+        }
     }
 
     /// A COPY into the table of this statement.
@@ -316,25 +446,6 @@ impl Session {
             }
         }
         Ok(())
-    }
-
-    /// Empties a temporary table through which so many rows went. Deleting is quick for a few rows;
-    /// after many the file is cut, or it would grow for ever.
-    ///
-    /// # Errors
-    /// As [`Session::query`].
-    pub async fn empty(&mut self, temporary: &str, rows: u64) -> Result<(), Error> {
-        let filled = self.filled.entry(temporary.to_owned()).or_default();
-        *filled += rows;
-        let verb = if *filled > FILLED_MAX {
-            *filled = 0;
-            "truncate"
-        } else {
-            "delete from"
-        };
-        self.client
-            .batch_execute(&format!("{verb} {temporary}"))
-            .await
     }
 
     /// What this session has found out about the database's own constraints, if it has asked.

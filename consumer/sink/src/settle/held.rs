@@ -21,8 +21,7 @@ use crate::{
     state::held,
     transform::Rows,
     write::{
-        attempt::Attempt, cascade::CascadeHorizon, deletes, row_to_delete::RowToDelete, stage,
-        table_lock,
+        attempt::Attempt, cascade::CascadeHorizon, deletes, row_to_delete::RowToDelete, table_lock,
     },
 };
 use leafcutter_schemas::{dead_letter::Reason, version::Version};
@@ -232,7 +231,6 @@ async fn settle_table(
     let gone = staged.iter().filter(|row| gone.contains(&row.document));
     let keys: Vec<&[u8]> = gone.map(|row| row.key.as_slice()).collect();
     held::remove(t.session, name, &keys).await?;
-    stage::empty_keys(t, root, found.count()).await?;
     let stays = |row: &&RowToDelete| kept.contains(&row.document);
     deletes::disown(t, root, still.iter().filter(stays)).await?;
     Ok(deleted.rows)

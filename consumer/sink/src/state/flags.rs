@@ -2,11 +2,11 @@
 
 use super::{breakers, cascaded_rows, dead_letters, deferred_constraints, held, parked};
 use crate::session::Session;
-use tokio_postgres::Error;
+use tokio_postgres::{Error, Row};
 
 /// Which of the rarely used tables hold anything, as this transaction sees it. A row that another
 /// transaction is taking away is still seen, so "nothing" is safe to act on.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StateFlags {
     /// Something is parked.
     pub parked: bool,
@@ -28,6 +28,12 @@ impl StateFlags {
     /// # Errors
     /// When PostgreSQL is lost.
     pub async fn read(session: &mut Session) -> Result<Self, Error> {
+        let row = session.query_one(&Self::sql(), &[]).await?;
+        Ok(Self::of(&row))
+    }
+
+    /// The question, which gives one row.
+    pub(super) fn sql() -> String {
         let any = [
             parked::ANY,
             held::ANY,
@@ -36,16 +42,18 @@ impl StateFlags {
             breakers::ANY,
             deferred_constraints::ANY,
         ];
-        let row = session
-            .query_one(&format!("select {}", any.join(", ")), &[])
-            .await?;
-        Ok(Self {
+        format!("select {}", any.join(", "))
+    }
+
+    /// The answer.
+    pub(super) fn of(row: &Row) -> Self {
+        Self {
             parked: row.get(0),
             held: row.get(1),
             dead_letters: row.get(2),
             cascaded: row.get(3),
             failures: row.get(4),
             deferred: row.get(5),
-        })
+        }
     }
 }

@@ -11,10 +11,11 @@ mod again;
 
 pub use again::{expect_deletes, pass_by};
 
+use super::StateFlags;
 use crate::{
     change::{Counts, Outcome},
     orphan::Progress,
-    session::Session,
+    session::{Bound, Session},
 };
 use std::collections::BTreeMap;
 use tokio_postgres::{Error, Row, error::SqlState, types::ToSql};
@@ -64,6 +65,8 @@ pub enum Passed {
         tombstones: bool,
         /// Events, not only snapshot rows, were applied from these partitions before.
         events: bool,
+        /// Which of the rarely used tables hold anything.
+        flags: StateFlags,
     },
     /// This very batch was committed before; its answer was lost.
     Committed,
@@ -85,7 +88,8 @@ const LOOK: &str = "\
     where consumer_group = $1 and (topic, partition) in \
     (select * from unnest($2::text[], $3::int[]))";
 
-/// Moves the positions of all partitions of a batch, or tells why not.
+/// Moves the positions of all partitions of a batch, or tells why not. What the transaction has to know of the rest of
+/// the state is asked in the same round trip.
 ///
 /// # Errors
 /// When PostgreSQL refuses or is lost; so for all of these.
@@ -102,24 +106,23 @@ pub async fn pass(
     let expected: Vec<i64> = sorted.iter().map(|f| f.expected).collect();
     let next: Vec<i64> = sorted.iter().map(|f| f.next).collect();
     let last: Vec<i64> = sorted.iter().map(|f| f.last).collect();
-    let moved = session
-        .query(
-            MOVE,
-            &[
-                &group,
-                &topics,
-                &partitions,
-                &epochs,
-                &expected,
-                &next,
-                &last,
-            ],
-        )
+    let parameters: &[&(dyn ToSql + Sync)] = &[
+        &group,
+        &topics,
+        &partitions,
+        &epochs,
+        &expected,
+        &next,
+        &last,
+    ];
+    let (moved, flags) = session
+        .query_and_one((MOVE, parameters), &StateFlags::sql())
         .await?;
     if moved.len() == fences.len() {
         return Ok(Passed::Open {
             tombstones: moved.iter().any(|row| row.get(0)),
             events: moved.iter().any(|row| row.get(1)),
+            flags: StateFlags::of(&flags),
         });
     }
     if !moved.is_empty() {
@@ -243,45 +246,46 @@ pub struct Counted {
     pub source_time: i64,
 }
 
-/// Adds to the counters of these partitions (topic, number).
-///
-/// # Errors
-/// As [`pass`].
-pub async fn count(
-    session: &mut Session,
-    group: &str,
-    counted: &BTreeMap<(&str, i32), Counted>,
-) -> Result<(), Error> {
-    let adds = Outcome::ALL.iter().enumerate().map(|(index, outcome)| {
-        let column = outcome.column();
-        format!("{column} = {column} + ${}", 7 + index)
-    });
-    let add = format!(
-        "update leafcutter.offsets set {}, has_events = has_events or $4, \
-         has_tombstones = has_tombstones or $5, source_time = greatest(source_time, $6) \
-         where consumer_group = $1 and topic = $2 and partition = $3",
-        adds.collect::<Vec<_>>().join(", ")
+/// What adds to the counters of these partitions (topic, number), as the last statement of their transaction.
+pub fn count(group: &str, counted: &BTreeMap<(&str, i32), Counted>) -> Bound {
+    let outcomes = Outcome::ALL.map(Outcome::column);
+    let adds = outcomes.map(|column| format!("{column} = o.{column} + n.{column}"));
+    let arrays = (7..).take(outcomes.len());
+    let arrays: Vec<String> = arrays
+        .map(|number| format!("${number}::bigint[]"))
+        .collect();
+    let sql = format!(
+        "update leafcutter.offsets o set {}, has_events = o.has_events or n.has_events, \
+         has_tombstones = o.has_tombstones or n.has_tombstones, \
+         source_time = greatest(o.source_time, n.source_time) \
+         from unnest($2::text[], $3::int[], $4::boolean[], $5::boolean[], $6::bigint[], {}) \
+         as n(topic, partition, has_events, has_tombstones, source_time, {}) \
+         where o.consumer_group = $1 and o.topic = n.topic and o.partition = n.partition",
+        adds.join(", "),
+        arrays.join(", "),
+        outcomes.join(", "),
     );
-    let numbers: Vec<_> = counted
+    let topics: Vec<String> = counted.keys().map(|key| key.0.to_owned()).collect();
+    let partitions: Vec<i32> = counted.keys().map(|key| key.1).collect();
+    let events: Vec<bool> = counted.values().map(|counted| counted.events).collect();
+    let deletes: Vec<bool> = counted.values().map(|counted| counted.deletes).collect();
+    let times: Vec<i64> = counted
         .values()
-        .map(|counted| Outcome::ALL.map(|outcome| counted.outcomes.of(outcome)))
+        .map(|counted| counted.source_time)
         .collect();
-    let parameters: Vec<Vec<&(dyn ToSql + Sync)>> = counted
-        .iter()
-        .zip(&numbers)
-        .map(|(((topic, partition), counted), numbers)| {
-            let mut all: Vec<&(dyn ToSql + Sync)> = vec![&group, topic, partition];
-            all.extend([
-                &counted.events as &(dyn ToSql + Sync),
-                &counted.deletes,
-                &counted.source_time,
-            ]);
-            all.extend(numbers.iter().map(|number| number as &(dyn ToSql + Sync)));
-            all
-        })
-        .collect();
-    let parameters: Vec<_> = parameters.iter().map(Vec::as_slice).collect();
-    session.execute_each(&add, &parameters).await
+    let mut parameters: Vec<Box<dyn ToSql + Sync + Send>> = vec![
+        Box::new(group.to_owned()),
+        Box::new(topics),
+        Box::new(partitions),
+        Box::new(events),
+        Box::new(deletes),
+        Box::new(times),
+    ];
+    for outcome in Outcome::ALL {
+        let numbers = counted.values().map(|counted| counted.outcomes.of(outcome));
+        parameters.push(Box::new(numbers.collect::<Vec<i64>>()));
+    }
+    Bound { sql, parameters }
 }
 
 /// Epoch and position of every partition of a group.

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     ids::{RowIndex, TableId},
     model::Model,
-    session::Session,
+    session::{Bound, Session},
     state::{StateFlags, deferred_constraints},
     transform::Rows,
 };
@@ -58,6 +58,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) parents_known: bool,
     /// The parents that are known to be there.
     pub(crate) known: &'a mut KnownParents,
+    /// What is executed together with the commit.
+    pub(crate) last: Option<Bound>,
 }
 
 impl<'a> Attempt<'a> {
@@ -92,13 +94,20 @@ impl<'a> Attempt<'a> {
             loading: Loading::default(),
             parents_known: false,
             known,
+            last: None,
         }
     }
 
     /// Looks which of the rarely used tables of the state hold anything, and which foreign keys are not there yet.
     pub(crate) async fn look_at_state(&mut self) -> Result<(), Error> {
-        self.flags = StateFlags::read(self.session).await?;
-        if self.flags.deferred {
+        let flags = StateFlags::read(self.session).await?;
+        self.go_by(flags).await
+    }
+
+    /// Goes by what was seen of the state.
+    pub(crate) async fn go_by(&mut self, flags: StateFlags) -> Result<(), Error> {
+        self.flags = flags;
+        if flags.deferred {
             let rows = deferred_constraints::rows(self.session).await?;
             self.loading = Loading::of(self.model, &rows);
         }

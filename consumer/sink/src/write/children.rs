@@ -5,7 +5,7 @@
 use super::{
     attempt::Attempt,
     missing_parents::set_null,
-    stage::{copy_rows, empty, take_out},
+    stage::{copy_rows, take_out},
     suppressed,
     waiting::Blocker,
 };
@@ -54,7 +54,6 @@ pub(crate) async fn write_children(
     for (&child, count) in children.iter().zip(counts) {
         if count > 0 {
             suppressed::upsert_children(t, child).await?;
-            empty(t, child, count).await?;
         }
     }
     Ok(())
@@ -71,7 +70,7 @@ pub(crate) async fn complete(
         return Ok(());
     }
     let entry = t.model.table(root);
-    let count = copy_rows(t, root, &documents).await?;
+    copy_rows(t, root, &documents).await?;
     let rows = t.session.query(&entry.sql.lock_same, &[]).await?;
     let same: BTreeSet<DocumentId> = rows.iter().map(|row| row.get(0)).collect();
     let (same, changed): (Vec<DocumentId>, Vec<DocumentId>) =
@@ -85,7 +84,7 @@ pub(crate) async fn complete(
         let placed = t.candidates.keys_and_done(complete);
         dead_letters::supersede(t.session, &entry.state_name, &placed).await?;
     }
-    empty(t, root, count).await
+    Ok(())
 }
 
 /// Notes the child rows that were left out since a parent has no key yet.

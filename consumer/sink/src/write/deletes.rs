@@ -18,7 +18,7 @@ use super::{
     attempt::Attempt,
     cascade::{self, CascadeHorizon},
     row_to_delete::RowToDelete,
-    stage::{copy_keys, documents as documents_of, documents_and_versions, empty_keys},
+    stage::{copy_keys, documents as documents_of, documents_and_versions},
     suppressed,
 };
 use crate::{
@@ -74,7 +74,7 @@ pub(crate) async fn delete_documents(t: &mut Attempt<'_>, root: TableId) -> Resu
                 }
             }
         }
-        return empty_keys(t, root, found.count).await;
+        return Ok(());
     }
     for document in remove(t, root, &rows, &found, alive).await? {
         t.candidates.get_mut(document).decide(Outcome::Held);
@@ -148,7 +148,6 @@ pub(crate) struct Found {
     locked: BTreeSet<DocumentId>,
     /// Those that are there, and their versions.
     there: BTreeMap<DocumentId, Stored>,
-    count: u64,
 }
 
 impl Found {
@@ -164,11 +163,6 @@ impl Found {
     pub(crate) fn is_locked(&self, document: DocumentId) -> bool {
         self.locked.contains(&document)
     }
-
-    /// Rows that were staged.
-    pub(crate) fn count(&self) -> u64 {
-        self.count
-    }
 }
 
 /// Stages rows that are to be deleted, and locks them, but for those that another session works on.
@@ -178,10 +172,13 @@ pub(crate) async fn look(
     rows: &[RowToDelete],
 ) -> Result<Found, ApplyError> {
     let sql = &t.model.table(root).sql;
-    let count = copy_keys(t, root, rows).await?;
-    let locked = documents_of(t, &sql.try_lock_deletes).await?;
-    // Versions are read again below the locks.
-    let mut there = documents_and_versions(t, &sql.see_deletes).await?;
+    copy_keys(t, root, rows).await?;
+    // The versions below the locks: FOR UPDATE gives a row as it is once it is locked (PostgreSQL manual, 13.3.2).
+    let mut there = documents_and_versions(t, &sql.try_lock_deletes).await?;
+    let locked = there.keys().copied().collect();
+    if there.len() < rows.len() {
+        there = documents_and_versions(t, &sql.see_deletes).await?;
+    }
     if t.model.table(root).keeps_document {
         // Where it is not known whose a row is, one delete is enough.
         let mut keys = BTreeSet::new();
@@ -192,11 +189,7 @@ pub(crate) async fn look(
         keep(t, root, &again).await?;
         there.retain(|document, _| !again.contains(document));
     }
-    Ok(Found {
-        locked: locked.into_iter().collect(),
-        there,
-        count,
-    })
+    Ok(Found { locked, there })
 }
 
 /// Deletes those of these rows that are `alive`, with their children. Gives those that are held: what
@@ -229,7 +222,6 @@ pub(crate) async fn remove(
     for (document, table) in delete_rows(t, root, &free).await?.left {
         t.candidates.get_mut(document).suppress(table);
     }
-    empty_keys(t, root, found.count).await?;
     let locked = |row: &&RowToDelete| held.contains(&row.document) && found.is_locked(row.document);
     disown(t, root, rows.iter().filter(locked)).await?;
     Ok(held)
@@ -249,9 +241,9 @@ pub(crate) async fn disown<'r>(
     if rows.is_empty() {
         return Ok(());
     }
-    let count = copy_keys(t, root, &rows).await?;
+    copy_keys(t, root, &rows).await?;
     t.session.execute(sql, &[]).await?;
-    empty_keys(t, root, count).await
+    Ok(())
 }
 
 /// Takes the staged rows that have to stay out of those to be deleted, and gives them: other rows point

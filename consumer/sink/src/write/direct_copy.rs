@@ -10,7 +10,7 @@ use super::{
     attempt::Attempt,
     round::after_write,
     row_to_delete::RowToDelete,
-    stage::{copy_keys, documents_and_versions, empty_keys},
+    stage::{copy_keys, documents_and_versions},
 };
 use crate::{
     change::Outcome,
@@ -63,7 +63,7 @@ pub(crate) async fn write_direct(
     };
     t.direct.note(root, succeeded);
     if !succeeded {
-        t.session.batch("rollback to savepoint direct").await?;
+        t.session.roll_back_to("direct").await?;
         return Ok([documents, left].concat());
     }
     after_write(t, root, &documents).await?;
@@ -102,10 +102,9 @@ async fn new_ones(
         .iter()
         .map(|&document| RowToDelete::of(t.candidates.get(document), document));
     let staged: Vec<RowToDelete> = staged.collect();
-    let count = copy_keys(t, root, &staged).await?;
+    copy_keys(t, root, &staged).await?;
     let see = &t.model.table(root).sql.see_deletes;
     let there = documents_and_versions(t, see).await?;
-    empty_keys(t, root, count).await?;
     let mut deleted = BTreeMap::new();
     if t.tombstones {
         let keys: Vec<&[u8]> = staged.iter().map(RowToDelete::guard_key).collect();

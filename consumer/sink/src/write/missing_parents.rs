@@ -7,6 +7,17 @@ use crate::{
 };
 use leafcutter_schemas::mapping::OnMissing;
 
+/// Those of these documents for which that is decided.
+pub(crate) fn to_set_null(
+    t: &Attempt<'_>,
+    table: TableId,
+    documents: &[DocumentId],
+) -> Vec<DocumentId> {
+    let is_root = t.model.table(table).above.is_empty();
+    let decided = |d: &DocumentId| t.probes || t.candidates.get(*d).leaves_out_parents(is_root);
+    documents.iter().copied().filter(decided).collect()
+}
+
 /// Sets them to null in a temporary table, of those documents for which that is decided.
 pub(crate) async fn set_null(
     t: &mut Attempt<'_>,
@@ -14,13 +25,8 @@ pub(crate) async fn set_null(
     documents: &[DocumentId],
 ) -> Result<(), ApplyError> {
     let entry = t.model.table(table);
-    let is_root = entry.above.is_empty();
     let probes = t.probes;
-    let decided: Vec<DocumentId> = documents
-        .iter()
-        .copied()
-        .filter(|&d| probes || t.candidates.get(d).leaves_out_parents(is_root))
-        .collect();
+    let decided = to_set_null(t, table, documents);
     if decided.is_empty() {
         return Ok(());
     }

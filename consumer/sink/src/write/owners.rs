@@ -27,9 +27,8 @@ pub(crate) async fn owner_of(
             owner: None,
             version: Version::ZERO,
         };
-        let count = stage::copy_keys(t, root, std::slice::from_ref(&row)).await?;
+        stage::copy_keys(t, root, std::slice::from_ref(&row)).await?;
         let found = t.session.query(sql, &[]).await?;
-        stage::empty_keys(t, root, count).await?;
         collection = found.first().and_then(|row| row.get(2));
         found.first().map(|row| row.get(1))
     } else if entry.natural_key {

@@ -11,8 +11,8 @@ use super::{
     attempt::Attempt,
     candidate::Blocker,
     children,
-    missing_parents::set_null,
-    stage::{copy_rows, documents as documents_of, empty, take_out},
+    missing_parents::{set_null, to_set_null},
+    stage::{copy_rows, copy_rows_and_look, documents as documents_of, take_out},
     suppressed,
 };
 use crate::{
@@ -22,6 +22,7 @@ use crate::{
     state::{KeyVersion, cascaded_rows, dead_letters, held, tombstones},
     statement::UniqueCheck,
 };
+use tokio_postgres::Row;
 
 /// Writes these documents of one root table, or blocks them.
 pub(crate) async fn write_round(
@@ -31,17 +32,22 @@ pub(crate) async fn write_round(
 ) -> Result<(), ApplyError> {
     let model = t.model;
     let sql = &model.table(root).sql;
-    let copied = copy_rows(t, root, documents).await?;
-    set_null(t, root, documents).await?;
-    if let Some(take_foreign) = &sql.take_foreign {
-        let blocker = if model.table(root).keeps_document {
-            Blocker::OtherDocument
-        } else {
-            Blocker::OtherCollection
-        };
-        take(t, take_foreign, blocker).await?;
-    }
-    let incomplete = classify(t, root).await?;
+    let found = if sql.take_foreign.is_none() && to_set_null(t, root, documents).is_empty() {
+        copy_rows_and_look(t, root, documents, &sql.classify).await?
+    } else {
+        copy_rows(t, root, documents).await?;
+        set_null(t, root, documents).await?;
+        if let Some(take_foreign) = &sql.take_foreign {
+            let blocker = if model.table(root).keeps_document {
+                Blocker::OtherDocument
+            } else {
+                Blocker::OtherCollection
+            };
+            take(t, take_foreign, blocker).await?;
+        }
+        t.session.query(&sql.classify, &[]).await?
+    };
+    let incomplete = classify(t, root, found).await?;
     take_unknown(t, root, documents).await?;
     if t.precheck {
         take_blocked(t, root).await?;
@@ -57,16 +63,18 @@ pub(crate) async fn write_round(
             t.candidates.get_mut(document).decide(Outcome::Applied);
         }
     }
-    empty(t, root, copied).await?;
     children::complete(t, root, incomplete).await
 }
 
-/// Takes out what is stale or the same; gives those of the same that may lack child rows.
-async fn classify(t: &mut Attempt<'_>, root: TableId) -> Result<Vec<DocumentId>, ApplyError> {
-    let sql = &t.model.table(root).sql;
+/// Takes out what was found to be stale or the same; gives those of the same that may lack child rows.
+async fn classify(
+    t: &mut Attempt<'_>,
+    root: TableId,
+    found: Vec<Row>,
+) -> Result<Vec<DocumentId>, ApplyError> {
     let mut incomplete = Vec::new();
     let mut taken = Vec::new();
-    for row in t.session.query(&sql.classify, &[]).await? {
+    for row in found {
         let document: DocumentId = row.get(0);
         let candidate = t.candidates.get_mut(document);
         let stale: bool = row.get(1);
@@ -117,9 +125,7 @@ async fn free_held(t: &mut Attempt<'_>, check: &UniqueCheck) -> Result<(), Apply
     t.session.batch("savepoint held").await?;
     match t.session.execute(sql, &[]).await.map_err(ApplyError::from) {
         Ok(_) => Ok(t.session.batch("release savepoint held").await?),
-        Err(error) if error.is_of_rows() => {
-            Ok(t.session.batch("rollback to savepoint held").await?)
-        }
+        Err(error) if error.is_of_rows() => Ok(t.session.roll_back_to("held").await?),
         Err(error) => Err(error),
     }
 }

@@ -1,4 +1,5 @@
-//! Rows and keys on their way through the session's temporary tables.
+//! Rows and keys on their way through the session's temporary tables. What is staged stays there until something
+//! else is, in this transaction or in a later one.
 
 use super::{attempt::Attempt, row_to_delete::RowToDelete};
 use crate::{
@@ -8,13 +9,35 @@ use crate::{
     ids::{DocumentId, TableId},
 };
 use std::collections::BTreeMap;
+use tokio_postgres::Row;
 
-/// Copies the rows that these documents have in `table`; gives how many.
+/// Copies the rows that these documents have in `table`; gives how many. What was there before goes.
 pub(crate) async fn copy_rows(
     t: &mut Attempt<'_>,
     table: TableId,
     documents: &[DocumentId],
 ) -> Result<u64, ApplyError> {
+    let copy = rows_of(t, table, documents);
+    let count = copy.count;
+    let sql = &t.model.table(table).sql;
+    copy.stage(t.session, &sql.temp, &sql.copy).await?;
+    Ok(count)
+}
+
+/// The same, and looks at them with a statement that is sent together with them. Gives what that gives.
+pub(crate) async fn copy_rows_and_look(
+    t: &mut Attempt<'_>,
+    table: TableId,
+    documents: &[DocumentId],
+    look: &str,
+) -> Result<Vec<Row>, ApplyError> {
+    let copy = rows_of(t, table, documents);
+    let sql = &t.model.table(table).sql;
+    let place = (sql.temp.as_str(), sql.copy.as_str());
+    Ok(copy.stage_and_look(t.session, place, look).await?)
+}
+
+fn rows_of(t: &Attempt<'_>, table: TableId, documents: &[DocumentId]) -> CopyBuffer {
     let entry = t.model.table(table);
     let columns = entry.table.columns.len();
     let mut copy = CopyBuffer::new();
@@ -38,11 +61,7 @@ pub(crate) async fn copy_rows(
             }
         }
     }
-    let count = copy.count;
-    if count > 0 {
-        copy.send(t.session, &entry.sql.copy).await?;
-    }
-    Ok(count)
+    copy
 }
 
 /// Takes documents out of a root's temporary table.
@@ -58,22 +77,12 @@ pub(crate) async fn take_out(
     Ok(())
 }
 
-/// Empties a temporary table through which so many rows went.
-pub(crate) async fn empty(
-    t: &mut Attempt<'_>,
-    table: TableId,
-    rows: u64,
-) -> Result<(), ApplyError> {
-    let temp = &t.model.table(table).sql.temp;
-    Ok(t.session.empty(temp, rows).await?)
-}
-
-/// Copies the keys of rows that are to be deleted, or looked for; gives how many.
+/// Copies the keys of rows that are to be deleted, or looked for; what was there before goes.
 pub(crate) async fn copy_keys(
     t: &mut Attempt<'_>,
     root: TableId,
     rows: &[RowToDelete],
-) -> Result<u64, ApplyError> {
+) -> Result<(), ApplyError> {
     let entry = t.model.table(root);
     let columns = entry.table.key.len();
     let mut copy = CopyBuffer::new();
@@ -81,19 +90,8 @@ pub(crate) async fn copy_keys(
         let owner = entry.keeps_document.then_some(row.owner.as_deref());
         copy.key((columns, &row.key), row.version, row.document, owner);
     }
-    let count = copy.count;
-    copy.send(t.session, &entry.sql.copy_deletes).await?;
-    Ok(count)
-}
-
-/// Empties a temporary table of keys.
-pub(crate) async fn empty_keys(
-    t: &mut Attempt<'_>,
-    root: TableId,
-    rows: u64,
-) -> Result<(), ApplyError> {
-    let temp = &t.model.table(root).sql.temp_deletes;
-    Ok(t.session.empty(temp, rows).await?)
+    let (temp, sql) = (&entry.sql.temp_deletes, &entry.sql.copy_deletes);
+    Ok(copy.stage(t.session, temp, sql).await?)
 }
 
 /// What a query gives as `lc_doc` and version.

@@ -49,9 +49,8 @@ async fn of_rows(
         .enumerate()
         .map(|(index, (_, candidate))| RowToDelete::of(candidate, DocumentId::new(index)))
         .collect();
-    let count = stage::copy_keys(t, root, &rows).await?;
+    stage::copy_keys(t, root, &rows).await?;
     let there = stage::documents_and_versions(t, &entry.sql.lock_deletes).await?;
-    stage::empty_keys(t, root, count).await?;
     let keys: Vec<&[u8]> = rows.iter().map(RowToDelete::guard_key).collect();
     let tombstones = tombstones::of_keys(t.session, &entry.state_name, &keys).await?;
     Ok(rows

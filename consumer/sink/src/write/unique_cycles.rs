@@ -3,12 +3,7 @@
 //!
 //! The source went through other values meanwhile, but a look-up sees only the end.
 
-use super::{
-    attempt::Attempt,
-    candidate::Blocker,
-    round::write_round,
-    stage::{copy_rows, empty},
-};
+use super::{attempt::Attempt, candidate::Blocker, round::write_round, stage::copy_rows};
 use crate::{
     change::Outcome,
     error::ApplyError,
@@ -34,9 +29,8 @@ pub(crate) async fn write_cycles(
         if waiting.len() < 2 {
             continue;
         }
-        let count = copy_rows(t, root, &waiting).await?;
+        copy_rows(t, root, &waiting).await?;
         let pairs = t.session.query(&check.owners, &[]).await?;
-        empty(t, root, count).await?;
         let owners = pairs.iter().map(|row| (row.get(0), row.get(1)));
         let cycle = in_cycles(owners.collect());
         if cycle.is_empty() {
@@ -51,7 +45,7 @@ pub(crate) async fn write_cycles(
             Err(error) => return Err(error),
         };
         if !written {
-            t.session.batch("rollback to savepoint cycle").await?;
+            t.session.roll_back_to("cycle").await?;
             for document in cycle {
                 t.candidates.get_mut(document).block(blocker);
             }
@@ -66,9 +60,8 @@ async fn break_cycle(
     cycle: &[DocumentId],
     set_placeholders: &str,
 ) -> Result<(), ApplyError> {
-    let count = copy_rows(t, root, cycle).await?;
+    copy_rows(t, root, cycle).await?;
     t.session.execute(set_placeholders, &[]).await?;
-    empty(t, root, count).await?;
     for &document in cycle {
         t.candidates.get_mut(document).reopen();
     }

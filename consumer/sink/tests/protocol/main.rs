@@ -24,3 +24,4 @@ mod keys;
 mod mapping;
 mod proxy;
 mod fence;
+mod session;

@@ -193,7 +193,7 @@ async fn write_claims(
         match write_apart(t, root, document).await {
             Ok(()) => t.session.batch("release savepoint follows").await?,
             Err(error) if error.is_of_rows() => {
-                t.session.batch("rollback to savepoint follows").await?;
+                t.session.roll_back_to("follows").await?;
                 t.candidates.get_mut(document).block(Blocker::OtherDocument);
             }
             Err(error) => return Err(error),
