@@ -63,7 +63,7 @@ pub fn begun_anew() {
     counter!("leafcutter_begun_anew_total").increment(1);
 }
 
-/// A partition that brought nothing though Kafka has records was begun anew.
+/// A partition that brought nothing though Kafka has records, or could not be sought, was begun anew.
 pub fn partition_begun_anew() {
     counter!("leafcutter_partitions_begun_anew_total").increment(1);
 }

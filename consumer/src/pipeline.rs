@@ -204,7 +204,7 @@ impl Pipeline {
             Err(TaskFailure {
                 cause: Cause::Failed(TaskError::Client(lost)),
                 ..
-            }) => Ok(Ended::ClientLost(lost)),
+            }) if !lost.is_replaced() => Ok(Ended::ClientLost(lost)),
             Err(failure) => Err(failure.into_failure(|error| explain(&self.model, error))),
         }
     }
@@ -396,9 +396,15 @@ impl Pipeline {
 fn explain(model: &Model, error: TaskError) -> Failure {
     let why = error.to_string();
     match error {
+        // What else befalls a client is mended with a new one.
         TaskError::Client(_) => Failure::one(
-            Exit::Preflight,
-            Fault::new("could not go on reading", "Kafka", why, "Start again."),
+            Exit::Settings,
+            Fault::new(
+                "could not go on in the consumer group",
+                "Kafka",
+                why,
+                "Another consumer has come with the same `group.instance.id`: give each its own, or none.",
+            ),
         ),
         TaskError::Assemble(AssembleError::Breaker(open))
         | TaskError::Write(WriteError::Breaker(open)) => breaker::failure(model, &open),

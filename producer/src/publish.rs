@@ -15,7 +15,7 @@ use crate::{
     metrics,
     source::{Change, Collection, Outlet},
 };
-use leafcutter_runtime::kafka::{AcknowledgedOffsets, KafkaSettings, Reach, context};
+use leafcutter_runtime::kafka::{AcknowledgedOffsets, GivenUp, KafkaSettings, Reach, context};
 use leafcutter_schemas::{
     dead_letter::{DeadLetter, Origin, Reason, Stage},
     envelope::AGAIN,
@@ -129,6 +129,10 @@ pub struct Publisher {
 impl Reach for Publisher {
     fn reaches(&self, topic: &str, answer: Duration) -> bool {
         self.client.reaches(topic, answer)
+    }
+
+    fn given_up(&self) -> Option<GivenUp> {
+        self.client.given_up()
     }
 }
 

@@ -22,7 +22,7 @@ mod settings;
 pub mod unreached;
 
 pub use acknowledged::AcknowledgedOffsets;
-pub use clients::{ClientLost, ClientsWatch, Reach};
+pub use clients::{ClientLost, ClientsWatch, GivenUp, Reach};
 pub use compacted::{CompactedReader, ReadError, read_compacted};
 pub use context::{LogContext, log_error, log_event};
 pub use settings::KafkaSettings;

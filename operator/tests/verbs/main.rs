@@ -17,6 +17,7 @@ mod letters;
 mod list;
 mod live;
 mod lost;
+mod outages;
 mod pause;
 mod plan;
 mod replay;

@@ -7,7 +7,7 @@
 use crate::error::Error;
 use leafcutter_runtime::{
     exit::Exit,
-    kafka::{KafkaSettings, LogContext, Reach},
+    kafka::{GivenUp, KafkaSettings, LogContext, Reach},
     report::Fault,
 };
 use rdkafka::{
@@ -38,6 +38,10 @@ pub struct EndOffsets {
 impl Reach for EndOffsets {
     fn reaches(&self, topic: &str, answer: Duration) -> bool {
         self.client.reaches(topic, answer)
+    }
+
+    fn given_up(&self) -> Option<GivenUp> {
+        self.client.given_up()
     }
 }
 

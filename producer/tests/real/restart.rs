@@ -218,6 +218,15 @@ async fn forge(
 ) {
     let mut stream = checkpoints(world).stream().expect("a checkpoint").clone();
     change(&mut stream);
+    write_over(world, stream, Checkpoint::value).await;
+}
+
+/// Writes something in a checkpoint's place.
+async fn write_over(
+    world: &World,
+    stream: leafcutter_producer::checkpoint::StreamCheckpoint,
+    value: impl FnOnce(&Checkpoint) -> serde_json::Result<Vec<u8>>,
+) {
     let topic = leafcutter_schemas::name::checkpoints_topic(&world.prefix);
     let publisher = Publisher::open(&world.kafka, "prodtest").expect("a client");
     let checkpoint = Checkpoint::Stream(stream);
@@ -226,8 +235,9 @@ async fn forge(
         .send_and_wait(&topic, key.as_bytes(), None)
         .await
         .expect("forgotten");
+    let value = value(&checkpoint).expect("a value");
     publisher
-        .send_and_wait(&topic, key.as_bytes(), Some(&checkpoint.value().unwrap()))
+        .send_and_wait(&topic, key.as_bytes(), Some(&value))
         .await
         .expect("written");
 }
@@ -298,7 +308,14 @@ async fn lost_history_and_foreign_state_have_codes_of_their_own() {
     let failure = world.start("run").ended().await.expect_err("a restore");
     assert_eq!(failure.exit, Exit::StateMismatch, "{failure}");
     assert!(failure.to_string().contains("another history"), "{failure}");
-    forge(&world, |stream| *stream = good.clone()).await;
+
+    write_over(&world, good.clone(), |_| Ok(b"\xff{".to_vec())).await;
+    let failure = world.start("run").ended().await.expect_err("no checkpoint");
+    assert_eq!(failure.exit, Exit::StateMismatch, "{failure}");
+    let said = failure.to_string();
+    assert!(said.contains("could not read a checkpoint"), "{said}");
+
+    write_over(&world, good, Checkpoint::value).await;
     world.catch_up(&[]).await;
     world.end().await;
 }

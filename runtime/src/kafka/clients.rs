@@ -1,4 +1,7 @@
-//! Clients that have lost their brokers for good.
+//! Clients that have lost their brokers for good, or have given themselves up.
+//!
+//! Where going on could break an order, or another consumer has taken its place, librdkafka gives a client up: every
+//! call fails from then on (`rd_kafka_fatal_error`), whatever Kafka does. Its owner begins anew.
 //!
 //! A broker that has just started may answer a metadata request with topics and no brokers. librdkafka 2.12 and
 //! 2.13 then drop every broker they know, and look for none again (librdkafka issue 5301): the client waits for
@@ -12,6 +15,7 @@ use crate::shutdown::Shutdown;
 use rdkafka::{
     ClientContext,
     consumer::{BaseConsumer, Consumer, ConsumerContext},
+    error::RDKafkaErrorCode,
     producer::{
         FutureProducer, Producer, ProducerContext, ThreadedProducer,
         future_producer::FutureProducerContext,
@@ -32,21 +36,35 @@ const FIRST_ANSWER: Duration = Duration::from_secs(5);
 /// last. librdkafka waits for 10 s at most between two attempts to connect.
 const MISSED_MAX: u32 = 3;
 
+/// Why librdkafka has given a client up.
+pub type GivenUp = (RDKafkaErrorCode, String);
+
 /// A client that can be asked whether it reaches Kafka.
 pub trait Reach: Send + Sync {
     /// Whether Kafka answers it.
     fn reaches(&self, topic: &str, answer: Duration) -> bool;
+
+    /// Why it is of no use any more, whether or not Kafka answers it.
+    fn given_up(&self) -> Option<GivenUp>;
 }
 
 impl<C: ConsumerContext> Reach for BaseConsumer<C> {
     fn reaches(&self, topic: &str, answer: Duration) -> bool {
         self.fetch_metadata(Some(topic), answer).is_ok()
     }
+
+    fn given_up(&self) -> Option<GivenUp> {
+        self.client().fatal_error()
+    }
 }
 
 impl<C: ProducerContext + 'static> Reach for ThreadedProducer<C> {
     fn reaches(&self, topic: &str, answer: Duration) -> bool {
         self.client().fetch_metadata(Some(topic), answer).is_ok()
+    }
+
+    fn given_up(&self) -> Option<GivenUp> {
+        self.client().fatal_error()
     }
 }
 
@@ -57,12 +75,37 @@ where
     fn reaches(&self, topic: &str, answer: Duration) -> bool {
         self.client().fetch_metadata(Some(topic), answer).is_ok()
     }
+
+    fn given_up(&self) -> Option<GivenUp> {
+        self.client().fatal_error()
+    }
 }
 
 /// A client is lost, though Kafka is there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the Kafka client of the {0} has lost its brokers, though Kafka answers")]
-pub struct ClientLost(&'static str);
+pub enum ClientLost {
+    /// It does not reach what others reach.
+    #[error("the Kafka client of the {0} has lost its brokers, though Kafka answers")]
+    Brokers(&'static str),
+    /// librdkafka has given it up.
+    #[error("the Kafka client of the {of} is of no use any more: {why}")]
+    GivenUp {
+        /// What it is of.
+        of: &'static str,
+        /// The error.
+        code: RDKafkaErrorCode,
+        /// In librdkafka's words.
+        why: String,
+    },
+}
+
+impl ClientLost {
+    /// Whether another consumer has its `group.instance.id` (KIP-345): a new client would take its place in turn.
+    pub fn is_replaced(&self) -> bool {
+        let replaced = RDKafkaErrorCode::FencedInstanceId;
+        matches!(self, Self::GivenUp { code, .. } if *code == replaced)
+    }
+}
 
 /// The watch over the clients of a program; [`ClientsWatch::run`] is the body of a thread.
 pub struct ClientsWatch {
@@ -84,6 +127,9 @@ impl ClientsWatch {
     pub fn run(self) -> Result<(), ClientLost> {
         let mut missed = vec![0; self.clients.len()];
         while self.pause() {
+            if let Some(lost) = self.given_up() {
+                return Err(lost);
+            }
             // A stop does not wait until each of them has been asked in vain.
             let reaches = |client: &Arc<dyn Reach>| {
                 self.shutdown.is_triggered() || client.reaches(&self.topic, ANSWER)
@@ -91,10 +137,17 @@ impl ClientsWatch {
             let reached: Vec<bool> = self.clients.iter().map(|(_, c)| reaches(c)).collect();
             let is_there = reached.iter().all(|reached| *reached) || self.is_there();
             if let Some(lost) = count(&mut missed, &reached, is_there) {
-                return Err(ClientLost(self.clients[lost].0));
+                return Err(ClientLost::Brokers(self.clients[lost].0));
             }
         }
         Ok(())
+    }
+
+    fn given_up(&self) -> Option<ClientLost> {
+        self.clients.iter().find_map(|&(of, ref client)| {
+            let (code, why) = client.given_up()?;
+            Some(ClientLost::GivenUp { of, code, why })
+        })
     }
 
     /// Whether Kafka answers a new client.
@@ -130,7 +183,12 @@ fn count(missed: &mut [u32], reached: &[bool], is_there: bool) -> Option<usize> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rdkafka::{config::ClientConfig, mocking::MockCluster};
+    use rdkafka::{
+        config::ClientConfig,
+        mocking::MockCluster,
+        producer::{BaseRecord, DefaultProducerContext},
+        types::{RDKafkaApiKey, RDKafkaRespErr},
+    };
 
     #[test]
     fn a_client_is_lost_that_never_reaches_what_others_reach() {
@@ -150,6 +208,38 @@ mod tests {
             assert_eq!(look([true, false], true), None);
         }
         assert_eq!(look([true, false], true), Some(1));
+    }
+
+    /// Kafka has another's records where this client's should be: it cannot know what is there.
+    #[test]
+    fn a_client_that_has_given_itself_up_is_lost() {
+        let cluster = MockCluster::new(1).expect("a mock cluster");
+        cluster.create_topic("t", 1, 1).expect("a topic");
+        let kafka = KafkaSettings::new(cluster.bootstrap_servers());
+        let config = kafka.producer_config("test").expect("a config");
+        let producer: ThreadedProducer<DefaultProducerContext> =
+            config.create().expect("a producer");
+        let producer = Arc::new(producer);
+        let watch = ClientsWatch {
+            kafka,
+            topic: "t".to_owned(),
+            clients: vec![("records", Arc::clone(&producer) as Arc<dyn Reach>)],
+            shutdown: Shutdown::new(),
+        };
+        assert_eq!(watch.given_up(), None);
+        let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+        cluster.request_errors(RDKafkaApiKey::Produce, &[refusal]);
+        let record = BaseRecord::<(), str>::to("t").payload("x");
+        producer.send(record).expect("room in the queue");
+        let started = Instant::now();
+        while watch.given_up().is_none() {
+            assert!(started.elapsed() < Duration::from_secs(30), "not given up");
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+        assert!(producer.reaches("t", FIRST_ANSWER));
+        let lost = watch.run().expect_err("lost");
+        assert!(!lost.is_replaced());
+        assert!(lost.to_string().contains("of no use"), "{lost}");
     }
 
     /// A client whose brokers are elsewhere stands for one that has lost them.

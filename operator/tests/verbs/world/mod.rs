@@ -133,6 +133,24 @@ impl World {
         Session::open(&config, name).await.unwrap()
     }
 
+    /// A role that owns the database, and is no superuser.
+    pub(crate) async fn role(&self) -> String {
+        let role = format!("{}_owner", self.prefix);
+        let database = self.text("select current_database()").await;
+        self.execute_beside(&format!(
+            "create role \"{role}\" login password 'owner'; alter database \"{database}\" owner to \"{role}\""
+        ))
+        .await;
+        role
+    }
+
+    /// Takes such a role away again.
+    pub(crate) async fn drop_role(&self, role: &str) {
+        self.text(&format!("reassign owned by \"{role}\" to current_user"))
+            .await;
+        self.execute_beside(&format!("drop role \"{role}\"")).await;
+    }
+
     /// Where PostgreSQL is.
     pub(crate) fn uri(&self) -> &str {
         &self.target.stack.postgres_uri

@@ -30,6 +30,31 @@ impl World {
         sent.offset
     }
 
+    /// Sends bytes that no producer makes.
+    pub(crate) async fn send_bytes(&mut self, collection: &str, partition: i32, bytes: &[u8]) {
+        let topic = self.topic(collection);
+        let record = FutureRecord::to(&topic).partition(partition).key("k");
+        let sent = self
+            .producer
+            .send(record.payload(bytes), Duration::from_secs(20))
+            .await
+            .unwrap();
+        let end = &mut self.ends.get_mut(&topic).unwrap()[usize::try_from(partition).unwrap()];
+        *end = sent.offset + 1;
+    }
+
+    /// Sends such bytes where the producer speaks to the consumers.
+    pub(crate) async fn control_bytes(&self, bytes: &[u8]) {
+        let topic = name::control_topic(&self.prefix);
+        for key in [bytes, b"heartbeat"] {
+            let record = FutureRecord::to(&topic).key(key).payload(bytes);
+            self.producer
+                .send(record, Duration::from_secs(20))
+                .await
+                .unwrap();
+        }
+    }
+
     /// Says that every snapshot is complete and that everything up to now is in Kafka.
     pub(crate) async fn complete(&self) {
         for collection in ["authors", "books"] {

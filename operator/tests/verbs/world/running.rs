@@ -110,6 +110,17 @@ impl World {
 
     /// Starts a consumer with these flags beside the world's own.
     pub(crate) fn run_with(&self, mapping: &str, flags: &[&str]) -> Running {
+        self.run_at(self.uri(), mapping, flags)
+    }
+
+    /// Starts one that connects to PostgreSQL as this role, beside the world's own.
+    pub(crate) fn run_as(&self, role: &str, mapping: &str) -> Running {
+        let (scheme, rest) = self.uri().split_once("://").unwrap();
+        let (_, place) = rest.split_once('@').unwrap();
+        self.run_at(&format!("{scheme}://{role}:owner@{place}"), mapping, &[])
+    }
+
+    fn run_at(&self, uri: &str, mapping: &str, flags: &[&str]) -> Running {
         let shutdown = Shutdown::new();
         // Free a moment ago.
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -127,7 +138,7 @@ impl World {
             "--kafka-brokers",
             self.brokers(),
             "--postgres-uri",
-            self.uri(),
+            uri,
             "--admin",
             &admin_flag,
             "--mapping",
