@@ -18,6 +18,7 @@ pub mod preflight;
 pub mod pipeline;
 pub mod source;
 pub mod assemble;
+pub mod handover;
 pub mod control;
 pub mod topics;
 pub mod retention;

@@ -17,6 +17,7 @@ use crate::{
     dead_letter::DeadLetters,
     drift::{DriftTask, SharedDrift},
     gate::Gate,
+    handover::handover,
     mapping, metrics,
     preflight::{self, Checked},
     presence::Presence,
@@ -50,7 +51,7 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 /// Events between the poll thread and the assembler: 4 MiB, or as many large records. The writer
-/// has a batch in work and one waiting; what is read ahead of the next one is memory and no speed.
+/// has a batch in work, and the next one is assembled meanwhile; what is read ahead of that is memory and no speed.
 const EVENTS_MAX: usize = 8;
 /// How old a component's last sign of life may be. A statement may take two minutes.
 const BEAT_AGE: Duration = Duration::from_secs(150);
@@ -238,7 +239,7 @@ impl Pipeline {
     ) -> Result<Arc<dyn Reach>, Failure> {
         let (events_in, events) = mpsc::channel(EVENTS_MAX);
         let (commands, commands_out) = std_mpsc::channel();
-        let (batches_in, batches) = mpsc::channel(1);
+        let (batches_in, batches) = handover();
         // Unbounded, but at most one message per batch is under way.
         let (written_in, written) = mpsc::unbounded_channel();
         let settings = &self.settings;

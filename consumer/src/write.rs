@@ -11,6 +11,7 @@ use crate::{
     assemble::{Batch, WriterEvent},
     breaker::Breaker,
     dead_letter::{Acknowledged, DeadLetters},
+    handover::Taker,
     metrics,
 };
 use leafcutter_runtime::{
@@ -48,7 +49,7 @@ pub struct Writer {
     health: Health,
     breaker: Breaker,
     acknowledged: Acknowledged,
-    batches_in: mpsc::Receiver<Batch>,
+    batches_in: Taker<Batch>,
     /// Taken from the channel already.
     next: Option<Batch>,
 }
@@ -106,7 +107,7 @@ impl Writer {
     )]
     pub fn new(
         model: Arc<Model>,
-        batches_in: mpsc::Receiver<Batch>,
+        batches_in: Taker<Batch>,
         batches: BatchWriter,
         dead_letters: DeadLetters,
         events: mpsc::UnboundedSender<WriterEvent>,
@@ -141,7 +142,7 @@ impl Writer {
             let batch = match self.next.take() {
                 Some(batch) => batch,
                 None => {
-                    let next = self.batches_in.recv();
+                    let next = self.batches_in.take();
                     match tokio::time::timeout(Duration::from_secs(1), next).await {
                         Err(_) => continue,
                         Ok(None) => return Ok(()),
@@ -239,7 +240,7 @@ impl Writer {
     /// under another epoch may begin elsewhere (F5).
     fn has_next(&mut self, batch: &Batch) -> bool {
         if self.next.is_none() {
-            self.next = self.batches_in.try_recv().ok();
+            self.next = self.batches_in.try_take();
         }
         self.next.as_ref().is_some_and(|next| {
             let mut epochs = next.epochs.iter();

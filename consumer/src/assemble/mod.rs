@@ -4,8 +4,8 @@
 //! its collection, is read from the offset that PostgreSQL has, and only then delivers
 //! ([`partitions`]). Everything else that arrives for it is dropped here: offsets must follow each
 //! other without a gap (F5).
-//! A batch is whatever has arrived, up to a limit, so that it is small when little comes and large
-//! when much does; its documents become rows here, while the writer is busy with the batch before.
+//! A batch is whatever has arrived when the writer is free, up to a limit, so that it is small when little comes and
+//! large when much does; its documents become rows here, while the writer is busy with the batch before.
 
 mod partitions;
 
@@ -14,6 +14,7 @@ use self::partitions::{Next, Partitions};
 use crate::{
     drift::SharedDrift,
     gate::Gate,
+    handover::Giver,
     metrics,
     pause::Pauses,
     source::event::{Command, Event},
@@ -221,7 +222,7 @@ impl Assembler {
     pub async fn run(
         mut self,
         mut events: mpsc::Receiver<Event>,
-        batches: mpsc::Sender<Batch>,
+        batches: Giver<Batch>,
         mut writer: mpsc::UnboundedReceiver<WriterEvent>,
         shutdown: Shutdown,
         positions: SharedPositions,
@@ -229,7 +230,8 @@ impl Assembler {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while !shutdown.is_triggered() {
-            let room = !self.batch.records.is_empty();
+            let any = !self.batch.records.is_empty();
+            let full = !self.has_room();
             tokio::select! {
                 biased;
                 () = shutdown.wait() => break,
@@ -239,18 +241,19 @@ impl Assembler {
                     self.maintain().await?;
                     positions.set(self.partitions.positions());
                 }
-                permit = batches.reserve(), if room => match permit {
-                    Ok(permit) => {
+                // What has come goes along.
+                event = events.recv(), if !full => match event {
+                    Some(event) => self.event(event)?,
+                    None => break,
+                },
+                permit = batches.time(full), if any => match permit {
+                    Some(permit) => {
                         self.bytes = 0;
                         let next = Batch::sized_like(&self.batch);
                         let mut batch = std::mem::replace(&mut self.batch, next);
                         self.drift.add(batch.rows.take_unmapped());
                         permit.send(batch);
                     }
-                    Err(_) => break,
-                },
-                event = events.recv(), if self.has_room() => match event {
-                    Some(event) => self.event(event)?,
                     None => break,
                 },
             }
