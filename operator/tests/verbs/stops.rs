@@ -163,6 +163,29 @@ async fn a_dead_letter_that_is_too_large_for_its_topic_waits_and_says_so() {
     world.end().await;
 }
 
+/// The topic of dead letters is taken away while a consumer runs, and made again.
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_wait_for_a_topic_that_is_gone() {
+    let mut world = World::new().await;
+    world.complete().await;
+    let running = world.run("strict.yaml");
+    running.until_ready_says(200, "ready").await;
+    let name = dead_letter_topic(&world.topic("authors"));
+    topic::delete(world.kafka(), &[&name]).await.unwrap();
+    world.send(0, &author(1, 10, 7)).await;
+    world.send(0, &author(2, 10, "Ada")).await;
+    running.until_ready_says(503, "dead letters").await;
+    assert_eq!(world.text("select count(*) from authors").await, "0");
+    let again = topic::new(&name, 2);
+    topic::create(world.kafka(), &[again]).await.unwrap();
+    world.applied().await;
+    running.until_ready_says(200, "ready").await;
+    assert_eq!(letters_in_topic(&world), 1);
+    assert_eq!(world.text(LETTERS).await, "1");
+    running.stop();
+    world.end().await;
+}
+
 /// A constraint that refuses everything: it stops after so many, at every start, until a person resumes.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_breaker_stays_open_until_a_person_resumes() {
