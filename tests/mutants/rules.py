@@ -44,6 +44,7 @@ GATE = "consumer/src/gate.rs"
 PARTITIONS = "consumer/src/assemble/partitions.rs"
 CONNECTION = SINK + "connection.rs"
 SESSION = SINK + "session.rs"
+CLIENTS = "runtime/src/kafka/clients.rs"
 MAPPINGS = SINK + "state/mappings.rs"
 MERGE = "producer/src/source/merge.rs"
 HOLD = "producer/src/source/hold.rs"
@@ -593,6 +594,13 @@ MUTANTS = [
         [(SESSION, "            staged.holds = true;\n        }\n        self", "            let _ = staged;\n        }\n        self")],
         PROTOCOL,
         ["session::"],
+    ),
+    mutant(
+        "F14",
+        "a Kafka client that was given up is replaced",
+        [(CLIENTS, "            if let Some(lost) = self.given_up() {", "            if let Some(lost) = self.given_up().filter(|_| false) {")],
+        VERBS,
+        ["outages::who_has_lost"],
     ),
     mutant(
         "E1",

@@ -50,9 +50,12 @@ async fn bytes_that_are_no_record_harm_nobody() {
         world.send(0, &author(id, 10, "Ada")).await;
         world.control_bytes(bytes).await;
     }
+    // Books are read when all authors are: what the producer says in between is taken.
+    world.send(0, &book(1, 10, "Notes", 3)).await;
     world.complete().await;
     world.applied().await;
-    world.wait_for("select count(*) from authors", "4").await;
+    let rows = "select (select count(*) from authors), (select count(*) from books)";
+    assert_eq!(world.text(rows).await, "4|1");
     let letters = "select string_agg(distinct reason || ' ' || stage, ', ') || ' ' || count(*) \
                    from leafcutter.dead_letters where state = 'open'";
     assert_eq!(world.text(letters).await, "malformed decode 4");
