@@ -40,16 +40,16 @@ pub fn load(settings: &KafkaSettings, topic: &str, producer: &str) -> Result<Sto
         Err(error) => return Err(fault(error.into())),
     };
     let mut stored = Stored::default();
+    let mut damaged = BTreeMap::new();
     let mut moved = Instant::now();
     while !reader.caught_up() {
         if let Some((key, value)) = reader.poll(Duration::from_millis(100)) {
             moved = Instant::now();
-            stored
-                .take(producer, &key, value.as_deref())
-                .map_err(|error| {
-                    let key = String::from_utf8_lossy(&key);
-                    unreadable(topic, &key, error.to_string())
-                })?;
+            match stored.take(producer, &key, value.as_deref()) {
+                // Whatever was written over it counts, though Kafka still has it.
+                Ok(()) => drop(damaged.remove(&key)),
+                Err(error) => drop(damaged.insert(key, error.to_string())),
+            }
         } else if moved.elapsed() > STALL {
             return Err(fault(Fault::new(
                 "could not read the checkpoints",
@@ -58,6 +58,9 @@ pub fn load(settings: &KafkaSettings, topic: &str, producer: &str) -> Result<Sto
                 "Check that the brokers are up and that this user may read the topic.",
             )));
         }
+    }
+    if let Some((key, why)) = damaged.pop_first() {
+        return Err(unreadable(topic, &String::from_utf8_lossy(&key), why));
     }
     Ok(stored)
 }
