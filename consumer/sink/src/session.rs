@@ -8,13 +8,14 @@
 
 use crate::tls::{Tls, TlsError, take_settings};
 use bytes::Bytes;
-use futures_util::{StreamExt as _, future::join};
+use futures_util::{StreamExt as _, future::join, poll};
 use leafcutter_runtime::secret::Secret;
 use std::{
     collections::HashMap,
     error::Error as StdError,
     fmt,
     ops::{Deref, DerefMut},
+    task::Poll,
     time::Duration,
 };
 use tokio_postgres::{
@@ -336,8 +337,8 @@ impl Session {
     /// Commits, after this last statement if there is one, both sent together, so that they cost one round trip.
     ///
     /// # Errors
-    /// As [`Session::query`]. Where the last statement has failed nothing is committed: PostgreSQL then takes
-    /// COMMIT for ROLLBACK, and says no error of it (PostgreSQL manual, COMMIT).
+    /// As [`Session::query`]. Where the last statement has failed nothing is committed: PostgreSQL then takes COMMIT
+    /// for ROLLBACK, and says no error of it (PostgreSQL manual, COMMIT). Nor where it could not be sent.
     pub async fn commit(&mut self, last: Option<Bound>) -> Result<(), Error> {
         let Some(Bound { sql, parameters }) = last else {
             return self.batch("commit").await;
@@ -347,12 +348,14 @@ impl Session {
             .iter()
             .map(|p| &**p as &(dyn ToSql + Sync))
             .collect();
-        // Sent in this order, as above.
-        let done = join(
-            self.client.execute(&statement, &parameters),
-            self.client.batch_execute("commit"),
-        );
-        let (last, committed) = done.await;
+        // Sent in this order, as above. What fails before it is sent is no failure of the transaction: COMMIT would
+        // succeed without it.
+        let mut last = std::pin::pin!(self.client.execute(&statement, &parameters));
+        if let Poll::Ready(done) = poll!(last.as_mut()) {
+            done?;
+            return self.client.batch_execute("commit").await;
+        }
+        let (last, committed) = join(last, self.client.batch_execute("commit")).await;
         last.and(committed)
     }
 

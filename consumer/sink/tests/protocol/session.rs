@@ -54,6 +54,24 @@ async fn nothing_is_committed_whose_last_statement_fails() {
     }
 }
 
+/// What cannot be sent is no error to PostgreSQL, which would commit the rest.
+#[tokio::test]
+async fn nothing_is_committed_whose_last_statement_cannot_be_sent() {
+    let world = World::new().await;
+    let mut session = open(&world).await;
+    let begun = "begin; insert into written values (1)";
+    session.batch(begun).await.unwrap();
+    let last = Bound {
+        sql: "insert into written values ($1::bigint)".to_owned(),
+        parameters: vec![Box::new("no number")],
+    };
+    let done = session.commit(Some(last)).await;
+    assert!(done.is_err_and(|error| error.as_db_error().is_none()));
+    drop(session);
+    let there = "select count(*) from written";
+    assert_eq!(world.text(there).await, "0");
+}
+
 /// Each way in which a temporary table may come to hold rows that are not to be seen.
 #[tokio::test]
 async fn what_is_staged_stands_there_alone() {
