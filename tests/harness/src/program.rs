@@ -152,11 +152,23 @@ impl Program {
     pub async fn stop(mut self, deadline: Duration) -> Result<()> {
         self.peak_kib();
         self.signal("TERM")?;
+        self.until_done("after SIGTERM", deadline).await
+    }
+
+    /// Waits until it has done what it was started for.
+    ///
+    /// # Errors
+    /// When it takes too long or does not end with 0.
+    pub async fn finish(self, deadline: Duration) -> Result<()> {
+        self.until_done("by itself", deadline).await
+    }
+
+    async fn until_done(mut self, how: &str, deadline: Duration) -> Result<()> {
         let name = format!("the end of {}", self.name);
         let status = probe::until(deadline, &name, async || Ok(self.child.try_wait()?)).await;
         match status {
             Ok(status) if status.success() => Ok(()),
-            Ok(status) => Err(self.failure(&format!("ended badly after SIGTERM ({status})"))),
+            Ok(status) => Err(self.failure(&format!("ended badly {how} ({status})"))),
             Err(late) => Err(self.failure(&late.to_string())),
         }
     }
