@@ -1,7 +1,7 @@
 //! How late single writes are: from the acknowledgement of a majority write in MongoDB to the
 //! commit of its row in PostgreSQL.
 //!
-//! Writes are sent at fixed times whatever becomes of the earlier ones, each to a learner of its
+//! Writes are sent at fixed times whatever becomes of the earlier ones, each to a document of its
 //! own, so each is one record. When a write is acknowledged the clock is read. When its record's
 //! position is seen to have moved, its row is committed ([`super::observe`]); which position that
 //! is, the topic says afterwards. One clock, one machine. The result is never too small: the
@@ -11,13 +11,13 @@
 
 use super::{
     figures::{Latency, Spread},
-    learner::{id, number_of_key},
     migration::Migration,
     observe::{Observer, Seen},
-    population::{COLLECTION, Population},
     process,
+    servers::Meter,
+    workload::{Workload, Write},
 };
-use bson::{RawDocumentBuf, doc};
+use bson::{RawDocumentBuf, doc, oid::ObjectId};
 use hdrhistogram::Histogram;
 use leafcutter_harness::{
     failure::{Attempt, Failure, Result},
@@ -58,8 +58,8 @@ pub struct Plan {
 
 /// An acknowledged write.
 #[derive(Debug, Clone, Copy)]
-struct Write {
-    number: u32,
+struct Done {
+    id: ObjectId,
     sent: Instant,
     acknowledged: Instant,
 }
@@ -76,91 +76,103 @@ struct Place {
 ///
 /// # Errors
 /// When a write fails or is not found in the topic, or a program ends.
-pub async fn measure(
+pub async fn measure<W: Workload>(
     plan: Plan,
     world: &World,
     watch: &Watch,
-    population: &mut Population,
+    workload: &mut W,
     migration: &mut Migration,
 ) -> Result<Latency> {
-    let topic = world.place.topic(COLLECTION)?;
-    let count = plan.rate * plan.seconds;
-    if u64::from(count) > u64::try_from(population.count())? {
-        return Err(Failure::new(
-            "each write needs a learner of its own: more --documents",
-        ));
-    }
+    let topic = world.place.topic(workload.written())?;
+    let topics = [topic.clone()];
+    // Each write needs a document of its own.
+    let most = u32::try_from(workload.writes_max()).unwrap_or(u32::MAX);
+    let count = (plan.rate * plan.seconds).min(most);
     let begin = watch.look().await?.next.remove(&topic).unwrap_or_default();
     let load = process::load();
     migration.begin_phase()?;
-    let observer = Observer::start(&world.place.stack, &world.group, &topic, LOOK).await?;
+    let meter = Meter::start(world).await?;
+    let observer = Observer::start(&world.place.stack, &world.group, &topics, LOOK).await?;
     // The same moment on both clocks.
     let (clock, wall) = (Instant::now(), SystemTime::now());
-    let writes = write(&world.place.stack, world.source.name(), plan, population).await?;
+    let writes = write(world, plan.rate, count, workload).await?;
     let until = now(&world.source).await?;
     migration
-        .until_applied(world, watch, until, plan.deadline)
+        .until_applied(&topics, watch, until, plan.deadline)
         .await?;
     let seen = observer.finish().await?;
-    let used = migration.used()?;
+    let (used, spent) = (migration.used()?, meter.spent(world).await?);
     let stack = world.place.stack.clone();
-    let read = move || read_topic(&stack, &topic, &begin, usize::try_from(count)?);
+    let name = topic.clone();
+    let read = move || read_topic(&stack, &name, &begin, usize::try_from(count)?);
     let places = tokio::task::spawn_blocking(read)
         .await
         .attempt("read the topic")??;
     let wall = i64::try_from(wall.duration_since(UNIX_EPOCH)?.as_millis())?;
-    let mut latency = judge(&writes, &places, &seen, (clock, wall))?;
-    (latency.rate, latency.load, latency.used) = (plan.rate, load, used);
-    Ok(latency)
+    let judged = judge(&writes, &places, (&topic, &seen), (clock, wall))?;
+    Ok(Latency {
+        rate: plan.rate,
+        load,
+        used,
+        servers: spent.servers,
+        ..judged
+    })
 }
 
 /// Sends the writes at their times.
-async fn write(
-    stack: &Stack,
-    database: &str,
-    plan: Plan,
-    population: &mut Population,
-) -> Result<Vec<Write>> {
-    let mut options = mongodb::options::ClientOptions::parse(&stack.mongodb_uri)
+async fn write<W: Workload>(
+    world: &World,
+    rate: u32,
+    count: u32,
+    workload: &mut W,
+) -> Result<Vec<Done>> {
+    let mut options = mongodb::options::ClientOptions::parse(&world.place.stack.mongodb_uri)
         .await
         .attempt("read LEAFCUTTER_MONGODB_URI")?;
     options.max_pool_size = Some(CONNECTIONS);
     options.min_pool_size = Some(CONNECTIONS / 4);
     let client = mongodb::Client::with_options(options).attempt("connect to MongoDB")?;
-    let collection: Collection<RawDocumentBuf> = client.database(database).collection(COLLECTION);
-    let count = plan.rate * plan.seconds;
+    let database = client.database(world.source.name());
+    let collection: Collection<RawDocumentBuf> = database.collection(workload.written());
     let (mut tasks, begin) = (JoinSet::new(), Instant::now());
     let mut tick = tokio::time::interval(Duration::from_millis(1));
     let mut sent = 0;
     while sent < count {
         tick.tick().await;
-        let due = begin.elapsed().as_micros() * u128::from(plan.rate) / 1_000_000;
+        let due = begin.elapsed().as_micros() * u128::from(rate) / 1_000_000;
         while sent < count && u128::from(sent) < due {
-            let (number, learner) = population.next_update();
-            let collection = collection.clone();
-            tasks.spawn(async move {
-                let sent = Instant::now();
-                let update = collection
-                    .update_one(doc! { "_id": id(number) }, learner.update())
-                    .write_concern(WriteConcern::majority());
-                let done = update.await.attempt("update a learner")?;
-                let acknowledged = Instant::now();
-                if done.modified_count == 1 {
-                    Ok(Write {
-                        number,
-                        sent,
-                        acknowledged,
-                    })
-                } else {
-                    Err(Failure::new(format!(
-                        "learner {number} was not there to be updated"
-                    )))
-                }
-            });
+            let next = workload.next_write();
+            tasks.spawn(send(collection.clone(), next));
             sent += 1;
         }
     }
     tasks.join_all().await.into_iter().collect()
+}
+
+async fn send(collection: Collection<RawDocumentBuf>, write: Write) -> Result<Done> {
+    let id = write.id;
+    let sent = Instant::now();
+    let update = collection
+        .update_one(doc! { "_id": id }, write.update)
+        .write_concern(WriteConcern::majority());
+    let done = update.await.attempt("update a document")?;
+    let acknowledged = Instant::now();
+    if done.modified_count == 1 {
+        return Ok(Done {
+            id,
+            sent,
+            acknowledged,
+        });
+    }
+    Err(Failure::new(format!(
+        "document {id} was not there to be changed"
+    )))
+}
+
+/// The `_id` in the canonical text of it, a record's key.
+fn id_of_key(key: &[u8]) -> Option<ObjectId> {
+    let hex = std::str::from_utf8(key).ok()?.strip_prefix("objectId:")?;
+    ObjectId::parse_str(hex).ok()
 }
 
 /// Where the records of the writes are: everything from `begin` on.
@@ -169,7 +181,7 @@ fn read_topic(
     topic: &str,
     begin: &HashMap<i32, i64>,
     count: usize,
-) -> Result<HashMap<u32, Place>> {
+) -> Result<HashMap<ObjectId, Place>> {
     let config = stack.kafka().reader_config("leafcutter-bench");
     let reader: BaseConsumer = config
         .map_err(|fault| Failure::new(fault.to_string()))?
@@ -186,9 +198,9 @@ fn read_topic(
         };
         let message = message.attempt("read the topic")?;
         moved = Instant::now();
-        if let Some(number) = message.key().and_then(number_of_key) {
+        if let Some(id) = message.key().and_then(id_of_key) {
             places.insert(
-                number,
+                id,
                 Place {
                     partition: message.partition(),
                     offset: message.offset(),
@@ -201,9 +213,9 @@ fn read_topic(
 }
 
 fn judge(
-    writes: &[Write],
-    places: &HashMap<u32, Place>,
-    seen: &Seen,
+    writes: &[Done],
+    places: &HashMap<ObjectId, Place>,
+    (topic, seen): (&str, &Seen),
     (clock, wall): (Instant, i64),
 ) -> Result<Latency> {
     let histogram = || Histogram::<u64>::new(3);
@@ -212,15 +224,13 @@ fn judge(
     let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     for write in writes {
         let missing = || {
-            Failure::new(format!(
-                "the record of learner {} was not found",
-                write.number
-            ))
+            let id = write.id;
+            Failure::new(format!("the record of document {id} was not found"))
         };
-        let place = places.get(&write.number).ok_or_else(missing)?;
-        let applied = seen
-            .applied(place.partition, place.offset)
-            .ok_or_else(missing)?;
+        let place = places.get(&write.id).ok_or_else(missing)?;
+        let partition = (topic.to_owned(), place.partition);
+        let applied = seen.applied(&partition, place.offset);
+        let applied = applied.ok_or_else(missing)?;
         let made =
             clock + Duration::from_millis(u64::try_from(place.made - wall).unwrap_or_default());
         whole.record(micros(
@@ -246,5 +256,19 @@ fn judge(
         looks: Spread::of(&seen.rounds),
         load: None,
         used: Vec::new(),
+        servers: Vec::new(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::id_of_key;
+    use crate::population::id;
+
+    #[test]
+    fn the_id_is_read_back_from_a_records_key() {
+        let key = format!("objectId:{}", id(77_000_123).to_hex());
+        assert_eq!(id_of_key(key.as_bytes()), Some(id(77_000_123)));
+        assert_eq!(id_of_key(b"string:x"), None);
+    }
 }

@@ -1,10 +1,13 @@
 //! The benchmark: how fast documents and changes become rows, how late, in how much memory.
 //!
 //! - [`args`]: what is asked for.
-//! - [`learner`]: documents of 540 bytes, and the rows they must become, as functions of a number.
-//! - [`population`]: which learners there are, and the writes that change them.
-//! - [`observe`]: when positions moved in PostgreSQL; [`process`]: memory and CPU of a program.
-//! - [`course`]: the phases one after the other; [`latency`]: the one that times single writes.
+//! - [`workload`]: what is carried: documents, the writes that change them, and the rows they must become.
+//! - [`population`]: which documents of a collection there are; [`commands`]: writes of many at once.
+//! - [`observe`]: when positions moved in PostgreSQL; [`process`]: memory and CPU of a program;
+//!   [`servers`]: what MongoDB, Kafka and PostgreSQL use.
+//! - [`phases`]: what is measured of any workload; [`course`]: the workloads one after the other;
+//!   [`latency`]: the phase that times single writes; [`replay`]: the topics once more;
+//!   [`limit`]: what the servers need alone.
 //! - [`verify`]: counts and a checksum of every row after each phase.
 //! - [`figures`]: what was measured; [`table`]: the same for a person, beside the marks.
 //!
@@ -12,13 +15,17 @@
 //! slow one does not.
 
 pub mod args;
-pub mod learner;
-pub mod mapping;
+pub mod workload;
 pub mod population;
+pub mod commands;
 pub mod observe;
 pub mod process;
+pub mod servers;
 pub mod migration;
+pub mod replay;
+pub mod limit;
 pub mod latency;
+pub mod phases;
 pub mod course;
 pub mod verify;
 pub mod figures;

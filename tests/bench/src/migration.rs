@@ -6,7 +6,12 @@
 use super::{args::Settings, figures::Used, process};
 use bson::Timestamp;
 use leafcutter_harness::{
-    failure::Result, fleet::PRODUCER, probe, program::Program, watch::Watch, world::World,
+    failure::{Failure, Result},
+    fleet::PRODUCER,
+    probe,
+    program::Program,
+    watch::Watch,
+    world::World,
 };
 use leafcutter_schemas::version::Version;
 use std::time::{Duration, Instant};
@@ -112,27 +117,35 @@ impl Migration {
             .collect()
     }
 
+    /// Makes sure that all of them run.
+    ///
+    /// # Errors
+    /// When one has ended.
+    pub fn check(&mut self) -> Result<()> {
+        let mut programs = self.producer.iter_mut().chain(&mut self.consumers);
+        programs.try_for_each(|(program, _)| program.check())
+    }
+
     /// Waits until everything written before `until` is applied.
     ///
     /// # Errors
     /// When the deadline passes, or a program ends.
     pub async fn until_applied(
         &mut self,
-        world: &World,
+        topics: &[String],
         watch: &Watch,
         until: Timestamp,
         deadline: Duration,
     ) -> Result<()> {
-        let topic = world.place.topic(super::population::COLLECTION)?;
         let until = Version::from_cluster_time(until);
         let mut missing = String::new();
         let waited = probe::until(deadline, "everything to be applied", async || {
-            for (program, _) in self.producer.iter_mut().chain(&mut self.consumers) {
-                program.check()?;
-            }
+            self.check()?;
             let seen = watch.look().await?;
-            if !seen.is_snapshot_applied(&topic) {
-                missing = format!("the snapshot, {} records applied", seen.applied(&topic));
+            let mut topics = topics.iter();
+            if let Some(topic) = topics.find(|topic| !seen.is_snapshot_applied(topic)) {
+                let applied = seen.applied(topic);
+                missing = format!("the snapshot of {topic}, {applied} records applied");
                 return Ok(None);
             }
             match seen.missing(until) {
@@ -142,7 +155,6 @@ impl Migration {
             Ok(None)
         })
         .await;
-        waited
-            .map_err(|late| leafcutter_harness::failure::Failure::new(format!("{late}: {missing}")))
+        waited.map_err(|late| Failure::new(format!("{late}: {missing}")))
     }
 }

@@ -20,11 +20,14 @@ use tokio::task::JoinHandle;
 /// One step of a partition: when it was seen, and its next offset from then on.
 pub type Step = (Instant, i64);
 
+/// A topic and the number of one of its partitions.
+pub type Partition = (String, i32);
+
 /// What was seen.
 #[derive(Debug, Clone)]
 pub struct Seen {
     /// By partition, in order.
-    pub steps: BTreeMap<i32, Vec<Step>>,
+    pub steps: BTreeMap<Partition, Vec<Step>>,
     /// Time of a round, in microseconds.
     pub rounds: Histogram<u64>,
 }
@@ -41,8 +44,8 @@ impl Seen {
     }
 
     /// When the record at an offset was seen to be applied.
-    pub fn applied(&self, partition: i32, offset: i64) -> Option<Instant> {
-        let steps = self.steps.get(&partition)?;
+    pub fn applied(&self, partition: &Partition, offset: i64) -> Option<Instant> {
+        let steps = self.steps.get(partition)?;
         let at = steps.partition_point(|(_, next)| *next <= offset);
         steps.get(at).map(|(when, _)| *when)
     }
@@ -56,20 +59,25 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// Begins to look at the positions of a group in a topic, with a pause after each look. Where
+    /// Begins to look at the positions of a group in some topics, with a pause after each look. Where
     /// positions stand now is not told as a step.
     ///
     /// # Errors
     /// When PostgreSQL cannot be reached.
-    pub async fn start(stack: &Stack, group: &str, topic: &str, pause: Duration) -> Result<Self> {
+    pub async fn start(
+        stack: &Stack,
+        group: &str,
+        topics: &[String],
+        pause: Duration,
+    ) -> Result<Self> {
         let seen = Arc::new(Mutex::new(Seen {
             steps: BTreeMap::new(),
             rounds: Histogram::new(3)?,
         }));
         let client = stack.postgres().await?;
-        let (group, topic) = (group.to_owned(), topic.to_owned());
-        let known = positions(&client, &group, &topic).await?;
-        let task = tokio::spawn(look(client, group, topic, known, pause, Arc::clone(&seen)));
+        let whose = (group.to_owned(), topics.to_vec());
+        let known = positions(&client, &whose).await?;
+        let task = tokio::spawn(look(client, whose, known, pause, Arc::clone(&seen)));
         Ok(Self { seen, task })
     }
 
@@ -91,9 +99,15 @@ impl Observer {
     }
 }
 
-type Positions = BTreeMap<i32, i64>;
+type Positions = BTreeMap<Partition, i64>;
 
-async fn positions(client: &tokio_postgres::Client, group: &str, topic: &str) -> Result<Positions> {
+/// A group and the topics of which it is looked at.
+type Whose = (String, Vec<String>);
+
+const POSITIONS: &str = "select topic, partition, next_offset from leafcutter.offsets \
+    where consumer_group = $1 and topic = any($2)";
+
+async fn positions(client: &tokio_postgres::Client, (group, topics): &Whose) -> Result<Positions> {
     // The consumer makes the table, when it first starts.
     let there = "select to_regclass('leafcutter.offsets') is not null";
     let there = client
@@ -103,18 +117,17 @@ async fn positions(client: &tokio_postgres::Client, group: &str, topic: &str) ->
     if !there.get::<_, bool>(0) {
         return Ok(Positions::new());
     }
-    let sql = "select partition, next_offset from leafcutter.offsets where consumer_group = $1 and topic = $2";
     let rows = client
-        .query(sql, &[&group, &topic])
+        .query(POSITIONS, &[group, topics])
         .await
         .attempt("read positions")?;
-    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    let position = |row: &tokio_postgres::Row| ((row.get(0), row.get(1)), row.get(2));
+    Ok(rows.iter().map(position).collect())
 }
 
 async fn look(
     client: tokio_postgres::Client,
-    group: String,
-    topic: String,
+    whose: Whose,
     mut known: Positions,
     pause: Duration,
     seen: Arc<Mutex<Seen>>,
@@ -124,26 +137,27 @@ async fn look(
     loop {
         let statement = match &prepared {
             Some(statement) => statement,
-            None if positions(&client, &group, &topic).await?.is_empty() => {
+            None if positions(&client, &whose).await?.is_empty() => {
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 continue;
             }
             None => {
                 before = Instant::now();
-                let sql = "select partition, next_offset from leafcutter.offsets where consumer_group = $1 and topic = $2";
-                prepared.insert(client.prepare(sql).await?)
+                prepared.insert(client.prepare(POSITIONS).await?)
             }
         };
         let rows = client
-            .query(statement, &[&group, &topic])
+            .query(statement, &[&whose.0, &whose.1])
             .await
             .attempt("read positions")?;
         let now = Instant::now();
         {
             let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
             for row in &rows {
-                let (partition, next): (i32, i64) = (row.get(0), row.get(1));
-                if known.insert(partition, next).unwrap_or(0) != next {
+                let partition: Partition = (row.get(0), row.get(1));
+                let next: i64 = row.get(2);
+                // A replay sets positions back first: that is no step.
+                if next > known.insert(partition.clone(), next).unwrap_or(0) {
                     seen.steps.entry(partition).or_default().push((now, next));
                 }
             }

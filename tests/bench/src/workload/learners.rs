@@ -1,17 +1,25 @@
-//! A learner as a document and as the row it must become.
+//! Learners: documents of 540 bytes that become rows of 19 columns in one table, or of 1 MB.
 //!
-//! Both are made here from the same numbers, and the row by nothing of the consumer's: a field that
+//! Document and row are made here from the same numbers, and the row by nothing of the consumer's: a field that
 //! is carried wrongly shows. A learner is a function of (seed, number, revision); an update raises
 //! the revision, and with it some of the fields.
 
+use crate::{
+    population::{Documents, id},
+    verify::Table,
+};
 use bson::{DateTime, Document, RawDocumentBuf, doc, oid::ObjectId};
-use leafcutter_harness::dice::Dice;
+use leafcutter_finlit::MAPPING;
+use leafcutter_harness::{
+    dice::Dice,
+    failure::{Failure, Result},
+};
 use uuid::Uuid;
 
 /// Bytes of a document.
-pub const BYTES: usize = 540;
+const BYTES: usize = 540;
 /// Bytes of a large one, within a few hundred.
-pub const LARGE_BYTES: usize = 1_000_000;
+const LARGE_BYTES: usize = 1_000_000;
 /// A goal of a large document has so many characters.
 const LARGE_GOAL: usize = 16 * 600;
 /// 2024-01-01.
@@ -22,7 +30,7 @@ const GOALS: [&str; 4] = ["save", "invest", "travel", "a house"];
 
 /// One learner at one revision.
 #[derive(Debug)]
-pub struct Learner {
+struct Learner {
     id: ObjectId,
     email: String,
     name: String,
@@ -39,22 +47,65 @@ pub struct Learner {
     active: i64,
 }
 
-/// The `_id` of a learner: ascending, as a driver would make them.
-pub fn id(number: u32) -> ObjectId {
-    let mut bytes = [0x66, 0x5a, 0x10, 0x20, 1, 2, 3, 4, 0, 0, 0, 0];
-    bytes[8..].copy_from_slice(&number.to_be_bytes());
-    ObjectId::from_bytes(bytes)
+/// The learners of a seed.
+#[derive(Debug, Clone, Copy)]
+pub struct Learners {
+    /// Which data.
+    pub seed: u64,
+    /// Of 1 MB each.
+    pub large: bool,
 }
 
-/// The number in the canonical text of an `_id`, a record's key.
-pub fn number_of_key(key: &[u8]) -> Option<u32> {
-    let hex = std::str::from_utf8(key).ok()?.strip_prefix("objectId:")?;
-    u32::from_str_radix(hex.get(16..)?, 16).ok()
+impl Learners {
+    fn learner(&self, number: u32, revision: u32) -> Learner {
+        Learner::new(self.seed, number, revision, self.large)
+    }
+}
+
+impl Documents for Learners {
+    /// FinLit's, with nothing in it but the learners.
+    fn mapping(&self) -> Result<String> {
+        let unknown = || Failure::new("FinLit's mapping no longer begins with its learners");
+        let start = MAPPING.find("\n  learners:\n").ok_or_else(unknown)?;
+        let next = MAPPING[start + 1..].find("\n\n").ok_or_else(unknown)?;
+        Ok(MAPPING[..=start + 1 + next].to_owned())
+    }
+
+    fn collection(&self) -> &'static str {
+        "learners"
+    }
+
+    fn bytes(&self) -> usize {
+        if self.large { LARGE_BYTES } else { BYTES }
+    }
+
+    fn tables(&self) -> Vec<Table> {
+        vec![Table {
+            name: "learners",
+            row: ROW.to_owned(),
+        }]
+    }
+
+    fn document(&self, number: u32, revision: u32) -> bson::error::Result<RawDocumentBuf> {
+        self.learner(number, revision).document()
+    }
+
+    fn update(&self, number: u32, revision: u32) -> Document {
+        self.learner(number, revision).update()
+    }
+
+    fn rows(&self, number: u32, revision: u32, see: &mut dyn FnMut(usize, &str)) {
+        see(0, &self.learner(number, revision).row());
+    }
+
+    fn disturbance(&self) -> &'static str {
+        "update learners set total_xp = -1, lc_version = 0"
+    }
 }
 
 impl Learner {
     /// Learner `number` as revision `revision` has it.
-    pub fn new(seed: u64, number: u32, revision: u32, large: bool) -> Self {
+    fn new(seed: u64, number: u32, revision: u32, large: bool) -> Self {
         let mut dice = Dice::new(&[seed, u64::from(number)]);
         let words = [
             dice.pick(&["Spanish", "Tiếng Việt", "Arabic", "Português"]),
@@ -100,7 +151,7 @@ impl Learner {
     ///
     /// # Errors
     /// When it cannot be written as BSON, which the bounds of its fields exclude.
-    pub fn document(&self) -> bson::error::Result<RawDocumentBuf> {
+    fn document(&self) -> bson::error::Result<RawDocumentBuf> {
         let [language, english, status, level, zone, country, visa] = self.words;
         let mut document = doc! {
             "_id": self.id,
@@ -135,7 +186,7 @@ impl Learner {
     }
 
     /// The update that makes the revision before this one this one.
-    pub fn update(&self) -> Document {
+    fn update(&self) -> Document {
         doc! { "$set": {
             "gamification.total_xp": self.xp,
             "gamification.streak_count": self.streak,
@@ -145,7 +196,7 @@ impl Learner {
     }
 
     /// The row as [`ROW`] writes it.
-    pub fn row(&self) -> String {
+    fn row(&self) -> String {
         let key = Uuid::new_v5(&Uuid::NAMESPACE_OID, self.id.to_hex().as_bytes());
         let [language, english, status, level, zone, country, visa] = self.words;
         let goals: Vec<_> = self
@@ -175,7 +226,7 @@ impl Learner {
 }
 
 /// A row of the table `learners` as one text.
-pub const ROW: &str = "concat_ws('|', learner_id, email, display_name, native_language, \
+const ROW: &str = "concat_ws('|', learner_id, email, display_name, native_language, \
     english_proficiency, immigration_status, financial_experience_level, daily_goal_minutes, \
     timezone, streak_count, to_char(streak_last_date, 'YYYY-MM-DD'), total_xp, country_of_origin, \
     visa_type, has_ssn::text, sends_remittances::text, financial_goals::jsonb::text, \
@@ -194,7 +245,26 @@ fn large_goals(dice: &mut Dice) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{BYTES, LARGE_BYTES, Learner, id, number_of_key};
+    use super::{BYTES, LARGE_BYTES, Learner, Learners};
+    use crate::population::Documents as _;
+    use leafcutter_schemas::mapping::parse;
+
+    #[test]
+    fn only_the_learners_are_left_with_their_19_columns() {
+        let learners = Learners {
+            seed: 1,
+            large: false,
+        };
+        let mapping = parse::load(&learners.mapping().unwrap(), "mapping").unwrap();
+        let tables: Vec<_> = mapping.tables().collect();
+        assert_eq!(tables.len(), 1);
+        let (collection, table) = tables[0];
+        assert_eq!(
+            (collection.name.as_str(), table.columns.len()),
+            ("learners", 19)
+        );
+        assert_eq!(mapping.databases(), ["finlit"]);
+    }
 
     #[test]
     fn every_document_has_its_size_whatever_is_in_it() {
@@ -219,12 +289,5 @@ mod tests {
         assert_eq!(before.email, after.email);
         assert_eq!(before.row().matches('|').count(), 18);
         assert_ne!(before.row(), Learner::new(2, 5, 0, false).row());
-    }
-
-    #[test]
-    fn the_number_is_read_back_from_a_records_key() {
-        let key = format!("objectId:{}", id(77_000_123).to_hex());
-        assert_eq!(number_of_key(key.as_bytes()), Some(77_000_123));
-        assert_eq!(number_of_key(b"string:x"), None);
     }
 }
