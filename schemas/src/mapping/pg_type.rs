@@ -1,11 +1,20 @@
 //! The PostgreSQL types a column can have, and what is true of each.
 //!
 //! What the mapping's check, the SQL and the comparison with tables that exist have to know of a type
-//! stands in its [`Facts`] here, so that they ask and name no type themselves. Beside them only two places
-//! know types one by one: the check of constants, and the sink's `transform/value.rs`, which makes a
-//! value's bytes.
+//! stands here, in its [`Facts`] and beside them, so that they ask and name no type themselves. Two other
+//! files know types one by one: the sink's `transform/value.rs`, which makes a value's bytes, and the
+//! operator's `verify/column_type.rs`, which judges them by code of its own.
 
-use super::type_facts::{Facts, Kind, NUMBER, PLAIN, TEXT, TIME, whole};
+pub mod facts;
+mod element;
+mod shape;
+mod names;
+mod constant;
+
+pub use element::Element;
+
+use constant::Fits;
+use facts::{Facts, Keeps, Kind, NUMBER, PLAIN, Parameters, TEXT, TIME, whole};
 
 /// A column's type (PostgreSQL manual, chapter 8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -48,88 +57,8 @@ pub enum PgType {
     Array(Element),
 }
 
-/// The type of an array's elements: every scalar type but those that hold arrays themselves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Element {
-    /// `boolean`
-    Bool,
-    /// `smallint`
-    Int2,
-    /// `integer`
-    Int4,
-    /// `bigint`
-    Int8,
-    /// `real`
-    Float4,
-    /// `double precision`
-    Float8,
-    /// `numeric`, or `numeric(precision, scale)`
-    Numeric(Option<(u16, u16)>),
-    /// `text`
-    Text,
-    /// `varchar(n)`
-    Varchar(u32),
-    /// `uuid`
-    Uuid,
-    /// `bytea`
-    Bytea,
-    /// `date`
-    Date,
-    /// `time`
-    Time,
-    /// `timestamp`
-    Timestamp,
-    /// `timestamptz`
-    Timestamptz,
-}
-
-impl Element {
-    /// The element of an array of this type; `None` for `json`, `jsonb` and arrays.
-    pub fn of(pg_type: PgType) -> Option<Self> {
-        Some(match pg_type {
-            PgType::Bool => Self::Bool,
-            PgType::Int2 => Self::Int2,
-            PgType::Int4 => Self::Int4,
-            PgType::Int8 => Self::Int8,
-            PgType::Float4 => Self::Float4,
-            PgType::Float8 => Self::Float8,
-            PgType::Numeric(limits) => Self::Numeric(limits),
-            PgType::Text => Self::Text,
-            PgType::Varchar(length) => Self::Varchar(length),
-            PgType::Uuid => Self::Uuid,
-            PgType::Bytea => Self::Bytea,
-            PgType::Date => Self::Date,
-            PgType::Time => Self::Time,
-            PgType::Timestamp => Self::Timestamp,
-            PgType::Timestamptz => Self::Timestamptz,
-            PgType::Json | PgType::Jsonb | PgType::Array(_) => return None,
-        })
-    }
-
-    /// The type of a column that holds one element.
-    pub fn pg_type(self) -> PgType {
-        match self {
-            Self::Bool => PgType::Bool,
-            Self::Int2 => PgType::Int2,
-            Self::Int4 => PgType::Int4,
-            Self::Int8 => PgType::Int8,
-            Self::Float4 => PgType::Float4,
-            Self::Float8 => PgType::Float8,
-            Self::Numeric(limits) => PgType::Numeric(limits),
-            Self::Text => PgType::Text,
-            Self::Varchar(length) => PgType::Varchar(length),
-            Self::Uuid => PgType::Uuid,
-            Self::Bytea => PgType::Bytea,
-            Self::Date => PgType::Date,
-            Self::Time => PgType::Time,
-            Self::Timestamp => PgType::Timestamp,
-            Self::Timestamptz => PgType::Timestamptz,
-        }
-    }
-}
-
 /// Every scalar type once, those with parameters last and without them.
-pub const SCALARS: [PgType; 17] = [
+pub static SCALARS: [PgType; 17] = [
     PgType::Bool,
     PgType::Int2,
     PgType::Int4,
@@ -200,6 +129,7 @@ impl PgType {
                 oid: 700,
                 placeholder: Some("-random()"),
                 send: "float4send",
+                keeps: Keeps::Real,
                 wider: &["float8"],
                 changing: &["int2", "int4", "int8", "numeric"],
                 ..NUMBER
@@ -210,14 +140,16 @@ impl PgType {
                 oid: 701,
                 placeholder: Some("-random()"),
                 send: "float8send",
+                keeps: Keeps::Double,
                 changing: &["int2", "int4", "int8", "float4", "numeric"],
                 ..NUMBER
             },
-            Self::Numeric(_) => Facts {
+            Self::Numeric(limits) => Facts {
                 names: &["numeric", "decimal"],
                 catalogue: "numeric",
                 oid: 1700,
                 send: "numeric_send",
+                keeps: limits.map_or(Keeps::All, |(_, scale)| Keeps::Digits(scale)),
                 changing: &["int2", "int4", "int8", "float4", "float8"],
                 ..NUMBER
             },
@@ -263,6 +195,7 @@ impl PgType {
                 oid: 1082,
                 placeholder: Some("date '0001-01-01' + (random() * 3e5)::int"),
                 send: "date_send",
+                keeps: Keeps::Day,
                 one_text: true,
                 wider: &["timestamp", "timestamptz"],
                 ..TIME
@@ -272,6 +205,7 @@ impl PgType {
                 catalogue: "time",
                 oid: 1083,
                 send: "time_send",
+                keeps: Keeps::TimeOfDay,
                 parsed: true,
                 wider: &["interval", "timetz"],
                 ..PLAIN
@@ -324,51 +258,48 @@ impl PgType {
         }
     }
 
-    /// What its values are.
-    pub fn kind(self) -> Kind {
-        if self.is_array() {
-            Kind::Array
-        } else {
-            self.facts().kind
+    /// What stands in brackets behind its name, or its element's.
+    pub fn parameters(self) -> Parameters {
+        match self.scalar() {
+            Self::Varchar(length) => Parameters::Length(length),
+            Self::Numeric(limits) => Parameters::Limits(limits),
+            _ => Parameters::None,
         }
     }
 
-    /// It holds whole numbers.
-    pub fn is_whole(self) -> bool {
-        matches!(self.kind(), Kind::Whole { .. })
+    /// The same scalar type with other parameters of its kind.
+    pub(super) fn with(self, parameters: Parameters) -> Self {
+        match (self, parameters) {
+            (Self::Varchar(_), Parameters::Length(length)) => Self::Varchar(length),
+            (Self::Numeric(_), Parameters::Limits(limits)) => Self::Numeric(limits),
+            (other, _) => other,
+        }
     }
 
-    /// It is an array.
-    pub fn is_array(self) -> bool {
-        matches!(self, Self::Array(_))
-    }
-
-    /// The type that one value has: an array's element, otherwise the type itself.
-    pub fn scalar(self) -> Self {
+    /// Whether a text without NUL characters is a constant of this type.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub(super) fn takes(self, text: &str) -> Fits {
         match self {
-            Self::Array(element) => element.pg_type(),
-            other => other,
+            Self::Bool => constant::boolean(text),
+            Self::Int2 => constant::integer(text, i16::MIN.into(), i16::MAX.into()),
+            Self::Int4 => constant::integer(text, i32::MIN.into(), i32::MAX.into()),
+            Self::Int8 => constant::integer(text, i64::MIN, i64::MAX),
+            Self::Float4 => constant::float(text, text.parse::<f32>().ok().map(f64::from)),
+            Self::Float8 => constant::float(text, text.parse().ok()),
+            Self::Numeric(limits) => constant::numeric(text, limits),
+            Self::Text => Ok(()),
+            Self::Varchar(length) => constant::short(text, length),
+            Self::Uuid => constant::uuid(text),
+            Self::Bytea => constant::bytes(text),
+            Self::Date => constant::date(text),
+            Self::Time => constant::time(text),
+            Self::Timestamp => constant::timestamp(text, true),
+            Self::Timestamptz => constant::timestamp(text, false),
+            Self::Json => constant::json(text),
+            Self::Jsonb => constant::jsonb(text),
+            Self::Array(_) => constant::array(text),
         }
-    }
-
-    /// The most characters of one value.
-    pub fn length(self) -> Option<u32> {
-        match self.scalar() {
-            Self::Varchar(length) => Some(length),
-            _ => None,
-        }
-    }
-
-    /// Precision and scale of one value.
-    pub fn limits(self) -> Option<(u16, u16)> {
-        match self.scalar() {
-            Self::Numeric(limits) => limits,
-            _ => None,
-        }
-    }
-
-    /// It is written with parameters, or can be.
-    pub fn has_parameters(self) -> bool {
-        matches!(self, Self::Varchar(_) | Self::Numeric(_))
     }
 }

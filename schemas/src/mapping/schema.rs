@@ -11,7 +11,7 @@
     reason = "the fields are read by their derived schemas only"
 )]
 
-use super::parse::word;
+use super::{Element, PgType, parse::word, pg_type::SCALARS};
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, json_schema};
 use serde_json::Value;
 use std::{borrow::Cow, collections::BTreeMap};
@@ -398,16 +398,19 @@ fn words<T>(words: &[(&str, T)]) -> Schema {
 }
 
 fn types() -> Schema {
-    let parameters: Vec<&str> = word::names(true).collect();
-    // A `numeric` needs none.
-    let alone = parameters
-        .iter()
-        .copied()
-        .filter(|name| !name.contains("var"));
-    let names: Vec<&str> = word::names(false).chain(alone).collect();
+    let of = |which: &dyn Fn(PgType) -> bool| -> Vec<&str> {
+        let scalars = SCALARS.into_iter().filter(|&scalar| which(scalar));
+        scalars
+            .flat_map(|scalar| scalar.facts().names)
+            .copied()
+            .collect()
+    };
+    let parameters = of(&PgType::has_parameters);
+    // A length has to be there, limits may be.
+    let names = of(&|scalar| scalar.length().is_none());
     let with_parameters = format!("^({}) ?\\([0-9, ]+\\)$", parameters.join("|"));
-    let elements = names.iter().filter(|name| !name.starts_with("json"));
-    let arrays: Vec<String> = elements.map(|name| format!("{name}[]")).collect();
+    let elements = of(&|scalar| scalar.length().is_none() && Element::of(scalar).is_some());
+    let arrays: Vec<String> = elements.iter().map(|name| format!("{name}[]")).collect();
     let other_arrays = format!(
         "^[a-z0-9 ]+(\\([0-9, ]+\\))?({})$",
         word::ARRAY_ENDINGS

@@ -4,7 +4,7 @@ use crate::{
     ids::TableId,
     names::{list, quote},
 };
-use leafcutter_schemas::mapping::{Column, ColumnSource, PgType, Table, type_facts::Kind};
+use leafcutter_schemas::mapping::{Column, ColumnSource, PgType, Table, pg_type::facts::Kind};
 
 /// The names of a table and of its temporary tables.
 pub(super) struct Names<'a> {

@@ -8,7 +8,7 @@
 
 use super::columns::Names;
 use crate::names::{list, literal, quote};
-use leafcutter_schemas::mapping::{RowSource, type_facts::Kind};
+use leafcutter_schemas::mapping::{RowSource, pg_type::facts::Kind};
 
 impl Names<'_> {
     /// Whether a column is compared and written where its row is there already. A key is, too, where another

@@ -3,10 +3,10 @@
 //! Rows go through a temporary table that has the mapping's types, so two things have to be there: an
 //! assignment from one type to the other, and a comparison of both, by which a row is found and an
 //! unchanged one known. In the key a value has to stay what it was. Which types take which stands with
-//! the types ([`Facts`](leafcutter_schemas::mapping::type_facts::Facts)), lengths and scales are compared
+//! the types ([`Facts`](leafcutter_schemas::mapping::pg_type::facts::Facts)), lengths and scales are compared
 //! here; a test asks PostgreSQL of every pair.
 
-use leafcutter_schemas::mapping::{PgType, type_facts::Kind};
+use leafcutter_schemas::mapping::{PgType, pg_type::facts::Kind};
 
 /// A column's type as PostgreSQL's catalogue has it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,10 @@
 //! What differs in a column, and what that means for the values that are there.
 
 use super::{
-    super::{Column, Conversion, PgType, Policies, Policy, Reference, ReferenceBy, Values},
+    super::{
+        Column, Conversion, PgType, Policies, Policy, Reference, ReferenceBy, Values,
+        pg_type::facts::Kind,
+    },
     Effect,
 };
 
@@ -90,16 +93,17 @@ pub(super) fn of_column(old: &Column, new: &Column) -> Vec<(&'static str, Effect
 
 /// Whether it takes all text that it took before, and more.
 fn is_longer(old: PgType, new: PgType) -> bool {
-    match (old, new) {
-        (PgType::Varchar(before), PgType::Varchar(after)) => before < after,
-        (PgType::Varchar(_), PgType::Text) => true,
-        _ => false,
+    let text = [old, new].iter().all(|of| of.kind() == Kind::Text);
+    text && match (old.length(), new.length()) {
+        (Some(before), Some(after)) => before < after,
+        (before, None) => before.is_some(),
+        (None, Some(_)) => false,
     }
 }
 
 /// Whether what was converted before is converted as before, and more is. Text of text is the same text.
 fn converts_more(old: &Column, new: &Column) -> bool {
-    let is_text = |column: &Column| matches!(column.pg_type, PgType::Text | PgType::Varchar(_));
+    let is_text = |column: &Column| column.pg_type.kind() == Kind::Text;
     (old.conversion, new.conversion) == (Conversion::Auto, Conversion::Text)
         && is_text(old)
         && is_text(new)

@@ -7,8 +7,8 @@ use super::{
 use crate::mapping::{
     Column, ColumnSource, Conversion, Path, PgType, Policies, RowSource,
     fault::{At, Faults, Spotted, nearest},
+    pg_type::facts::Kind,
     raw::{Given, RawColumn},
-    type_facts::Kind,
 };
 
 /// Judges a column and builds it, and says what is known of it.

@@ -4,8 +4,8 @@ use super::{built::Built, constant};
 use crate::mapping::{
     ColumnSource, Elements, PgType, RowSource,
     fault::{At, Faults, Spotted, nearest},
+    pg_type::facts::Kind,
     raw::{RawColumn, RawElements, RawTable},
-    type_facts::Kind,
 };
 
 /// The sources of a table's rows; those of a child table are judged later, by [`judge`].

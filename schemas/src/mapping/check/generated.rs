@@ -8,8 +8,8 @@ use super::{built::Built, name};
 use crate::mapping::{
     ColumnSource, Identity, PgType, SameKey,
     fault::{At, Faults, Spotted},
+    pg_type::facts::Kind,
     raw::{Given, RawColumn, RawTable},
-    type_facts::Kind,
 };
 
 /// Judges the columns that PostgreSQL fills.

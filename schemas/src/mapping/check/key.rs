@@ -9,8 +9,8 @@ use super::built::{Built, positions};
 use crate::mapping::{
     ColumnSource, PgType, Table,
     fault::{At, Faults},
+    pg_type::facts::Kind,
     raw::RawTable,
-    type_facts::Kind,
 };
 
 /// Finds the key's columns and judges them; all of them become required.

@@ -4,8 +4,8 @@ use super::built::Built;
 use crate::mapping::{
     ColumnSource, Conversion, PgType, Policies, Policy,
     fault::{At, Faults, Spotted},
+    pg_type::facts::Kind,
     raw::{Given, RawColumn, RawPolicies},
-    type_facts::Kind,
 };
 
 /// What can be wrong with a value.

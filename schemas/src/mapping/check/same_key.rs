@@ -8,8 +8,8 @@ use super::built::Built;
 use crate::mapping::{
     OnDelete, PgType, SameKey,
     fault::{At, Faults, Spotted, nearest},
+    pg_type::facts::Kind,
     raw::{Given, RawTable},
-    type_facts::Kind,
 };
 
 /// Judges a root table's key and what is said of it.

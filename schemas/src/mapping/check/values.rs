@@ -4,8 +4,8 @@ use super::{built::Built, constant};
 use crate::mapping::{
     Conversion, PgType, Values,
     fault::{Faults, Spotted},
+    pg_type::facts::Kind,
     raw::{RawColumn, RawValues},
-    type_facts::Kind,
 };
 
 /// Judges the values of a column and gives them to it.

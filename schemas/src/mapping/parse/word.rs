@@ -1,8 +1,9 @@
 //! The words of the mapping language: types, conversions, policies. A type's names are its own.
 
 use crate::mapping::{
-    Conversion, Element, OnDelete, OnMissing, PgType, Policy, ReferenceBy, SameKey, fault::nearest,
-    pg_type::SCALARS,
+    Conversion, Element, OnDelete, OnMissing, PgType, Policy, ReferenceBy, SameKey,
+    fault::nearest,
+    pg_type::{SCALARS, facts::Parameters},
 };
 
 /// `convert`.
@@ -73,7 +74,7 @@ pub(in crate::mapping) fn names(parameters: bool) -> impl Iterator<Item = &'stat
 }
 
 /// PostgreSQL's limits: `MaxAttrSize` and `NUMERIC_MAX_PRECISION`.
-const VARCHAR_MAX: u32 = 10_485_760;
+const LENGTH_MAX: u32 = 10_485_760;
 const PRECISION_MAX: u16 = 1000;
 
 /// Why a type cannot be read, and what was probably meant.
@@ -133,13 +134,18 @@ fn scalar(text: &str, lower: &str) -> Result<PgType, Refused> {
         }
     };
     let mut scalars = SCALARS.into_iter();
-    match scalars.find(|scalar| scalar.facts().names.contains(&name.as_str())) {
-        Some(PgType::Varchar(_)) => varchar(&numbers),
-        Some(PgType::Numeric(_)) => numeric(&numbers),
-        Some(plain) if numbers.is_empty() => Ok(plain),
-        Some(_) => Err((format!("`{name}` takes no parameters"), Some(name))),
-        None => Err(unknown(text, &name)),
-    }
+    let Some(found) = scalars.find(|scalar| scalar.facts().names.contains(&name.as_str())) else {
+        return Err(unknown(text, &name));
+    };
+    let parameters = match found.parameters() {
+        Parameters::None if numbers.is_empty() => Parameters::None,
+        Parameters::None => {
+            return Err((format!("`{name}` takes no parameters"), Some(name)));
+        }
+        Parameters::Length(_) => Parameters::Length(length(found.facts().names[0], &numbers)?),
+        Parameters::Limits(_) => Parameters::Limits(limits(found.facts().names[0], &numbers)?),
+    };
+    Ok(found.with(parameters))
 }
 
 fn unknown(text: &str, name: &str) -> Refused {
@@ -155,31 +161,31 @@ fn unknown(text: &str, name: &str) -> Refused {
     (format!("unknown type `{text}`"), near)
 }
 
-fn varchar(numbers: &[u32]) -> Result<PgType, Refused> {
+fn length(name: &str, numbers: &[u32]) -> Result<u32, Refused> {
     match *numbers {
-        [length @ 1..=VARCHAR_MAX] => Ok(PgType::Varchar(length)),
-        [0] => Err(("a `varchar(0)` holds nothing".to_owned(), None)),
+        [length @ 1..=LENGTH_MAX] => Ok(length),
+        [0] => Err((format!("a `{name}(0)` holds nothing"), None)),
         [_] => Err((
-            format!("a varchar has at most {VARCHAR_MAX} characters"),
+            format!("a {name} has at most {LENGTH_MAX} characters"),
             Some("text".to_owned()),
         )),
         _ => Err((
-            "a varchar has one parameter, its length; without a limit it is `text`".to_owned(),
+            format!("a {name} has one parameter, its length; without a limit it is `text`"),
             None,
         )),
     }
 }
 
-fn numeric(numbers: &[u32]) -> Result<PgType, Refused> {
+fn limits(name: &str, numbers: &[u32]) -> Result<Option<(u16, u16)>, Refused> {
     let (precision, scale) = match *numbers {
-        [] => return Ok(PgType::Numeric(None)),
+        [] => return Ok(None),
         [precision] => (precision, 0),
         [precision, scale] => (precision, scale),
-        _ => return Err(("a numeric has at most two parameters".to_owned(), None)),
+        _ => return Err((format!("a {name} has at most two parameters"), None)),
     };
     match (u16::try_from(precision), u16::try_from(scale)) {
         (Ok(precision @ 1..=PRECISION_MAX), Ok(scale)) if scale <= precision => {
-            Ok(PgType::Numeric(Some((precision, scale))))
+            Ok(Some((precision, scale)))
         }
         (Ok(1..=PRECISION_MAX), _) => Err((
             format!("the scale {scale} is over the precision {precision}"),

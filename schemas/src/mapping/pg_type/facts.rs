@@ -13,6 +13,8 @@ pub struct Facts {
     pub send: &'static str,
     /// What its values are.
     pub kind: Kind,
+    /// What it keeps of the values that it takes.
+    pub keeps: Keeps,
     /// `convert: parse` reads its values from text.
     pub parsed: bool,
     /// PostgreSQL compares its values: they can be in a key and in an index.
@@ -58,6 +60,37 @@ pub enum Kind {
     Array,
 }
 
+/// What is kept of a value that is taken. Text is kept up to its length and without NUL characters, JSON
+/// without NUL characters: that is said by their kinds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keeps {
+    /// All of it.
+    All,
+    /// Of a number, so many digits behind the point.
+    Digits(u16),
+    /// Of a number, the nearest `real`.
+    Real,
+    /// Of a number, the nearest `double precision`.
+    Double,
+    /// Of a point in time, its day.
+    Day,
+    /// Of a point in time, its time of day.
+    TimeOfDay,
+    /// Of a point in time, its microseconds.
+    Micros,
+}
+
+/// What stands in brackets behind a type's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Parameters {
+    /// Nothing can stand there.
+    None,
+    /// The most characters.
+    Length(u32),
+    /// Precision and scale, or nothing.
+    Limits(Option<(u16, u16)>),
+}
+
 /// What many types have in common; names and numbers are for each to fill in.
 pub(super) const PLAIN: Facts = Facts {
     names: &[],
@@ -65,6 +98,7 @@ pub(super) const PLAIN: Facts = Facts {
     oid: 0,
     send: "",
     kind: Kind::Other,
+    keeps: Keeps::All,
     parsed: false,
     compared: true,
     one_form: true,
@@ -96,6 +130,7 @@ pub(super) const TEXT: Facts = Facts {
 /// Points in time.
 pub(super) const TIME: Facts = Facts {
     kind: Kind::Time,
+    keeps: Keeps::Micros,
     parsed: true,
     ..PLAIN
 };

@@ -1,6 +1,6 @@
 //! How PostgreSQL names a type: in DDL, in its catalogue, in temporary tables, in functions.
 
-use super::pg_type::{PgType, SCALARS};
+use super::{PgType, SCALARS, facts::Parameters};
 
 impl PgType {
     /// Its name in `pg_type`; an array's is that of its element behind a `_`.
@@ -16,12 +16,15 @@ impl PgType {
         // Lengths, precisions and scales have the bytes of a header added to them.
         let below = u32::try_from(modifier.saturating_sub(4)).ok();
         let half = |bits: u32| u16::try_from(bits & 0x7ff).unwrap_or(0);
-        Some(match found {
-            Self::Varchar(_) => below.map_or(Self::Text, Self::Varchar),
-            Self::Numeric(_) => {
-                Self::Numeric(below.map(|limits| (half(limits >> 16), half(limits))))
+        Some(match found.parameters() {
+            Parameters::None => found,
+            Parameters::Length(_) => {
+                below.map_or(Self::Text, |length| found.with(Parameters::Length(length)))
             }
-            other => other,
+            Parameters::Limits(_) => {
+                let limits = below.map(|limits| (half(limits >> 16), half(limits)));
+                found.with(Parameters::Limits(limits))
+            }
         })
     }
 
@@ -37,10 +40,11 @@ impl PgType {
     /// A column's type in a temporary table: the length and the scale were checked when the row was
     /// made. An array keeps its element's type, which its binary form names.
     pub fn staging_type(self) -> String {
-        match self {
-            Self::Varchar(_) => Self::Text.to_string(),
-            Self::Array(element) => format!("{}[]", element.pg_type().facts().names[0]),
-            other => other.facts().names[0].to_owned(),
+        let name = self.facts().names[0];
+        match self.parameters() {
+            _ if self.is_array() => format!("{name}[]"),
+            Parameters::Length(_) => Self::Text.to_string(),
+            Parameters::None | Parameters::Limits(_) => name.to_owned(),
         }
     }
 }
@@ -49,11 +53,12 @@ impl std::fmt::Display for PgType {
     /// As DDL has it.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let name = self.facts().names[0];
-        match self {
-            Self::Numeric(Some((precision, scale))) => write!(f, "{name}({precision},{scale})"),
-            Self::Varchar(length) => write!(f, "{name}({length})"),
-            Self::Array(element) => write!(f, "{}[]", element.pg_type()),
-            _ => f.write_str(name),
+        f.write_str(name)?;
+        match self.parameters() {
+            Parameters::None | Parameters::Limits(None) => {}
+            Parameters::Length(length) => write!(f, "({length})")?,
+            Parameters::Limits(Some((precision, scale))) => write!(f, "({precision},{scale})")?,
         }
+        f.write_str(if self.is_array() { "[]" } else { "" })
     }
 }
