@@ -10,7 +10,10 @@ use super::{
 };
 use bson::RawBsonRef;
 use leafcutter_schemas::{
-    mapping::{Conversion, PgType, Policy},
+    mapping::{
+        Conversion, Policy,
+        pg_type::facts::{Keeps, Kind},
+    },
     number::Number,
 };
 use uuid::Uuid;
@@ -114,62 +117,53 @@ impl Target {
 
 impl Rule {
     fn loss(&self, value: RawBsonRef<'_>, field: &[u8]) -> Result<Option<Loss>, Bad> {
-        Ok(match self.pg_type {
-            PgType::Text | PgType::Varchar(_) => {
-                let whole = text::text(self.conversion, value)?;
-                if whole.as_bytes() == field {
-                    None
-                } else if whole.replace('\0', "").as_bytes() == field {
-                    Some(Loss::Nul)
-                } else {
-                    Some(Loss::Cut)
-                }
+        let facts = self.pg_type.facts();
+        match (facts.kind, facts.keeps) {
+            (Kind::Text, _) => self.of_text(value, field),
+            (Kind::Json, _) => {
+                let removed = self.invalid.nul == Policy::Truncate && has_nul(value);
+                Ok(removed.then_some(Loss::Nul))
             }
-            PgType::Numeric(Some((_, scale))) => {
-                let number = self.number(value)?;
-                (digits_after_point(&number) > i32::from(scale)).then_some(Loss::Rounded)
-            }
-            PgType::Float4 => field.try_into().ok().and_then(|bytes| {
+            (_, Keeps::All) => Ok(None),
+            (_, Keeps::Digits(scale)) => Ok(longer(&self.number(value)?, scale)),
+            (_, Keeps::Real) => Ok(field.try_into().ok().and_then(|bytes| {
                 let kept = Number::parse(&f32::from_be_bytes(bytes).to_string());
                 self.rounded(value, kept)
-            }),
-            PgType::Float8 => field.try_into().ok().and_then(|bytes| {
+            })),
+            (_, Keeps::Double) => Ok(field.try_into().ok().and_then(|bytes| {
                 let kept = Number::shortest_of_f64(f64::from_be_bytes(bytes));
                 self.rounded(value, Some(kept))
-            }),
-            PgType::Date if self.conversion != Conversion::ObjectIdTime => {
+            })),
+            (_, Keeps::Day) if self.conversion == Conversion::ObjectIdTime => Ok(None),
+            (_, Keeps::Day) => {
                 let micros = self.micros(value)?;
-                micros
-                    .filter(|micros| micros.rem_euclid(DAY_MICROS) != 0)
-                    .map(|_| Loss::Part)
+                let part = micros.filter(|micros| micros.rem_euclid(DAY_MICROS) != 0);
+                Ok(part.map(|_| Loss::Part))
             }
-            PgType::Time => matches!(value, RawBsonRef::DateTime(_)).then_some(Loss::Part),
-            PgType::Timestamp | PgType::Timestamptz => {
-                let kept = match self.conversion {
-                    Conversion::EpochSeconds => 6,
-                    Conversion::EpochMillis => 3,
-                    Conversion::Auto
-                    | Conversion::Text
-                    | Conversion::UuidV5
-                    | Conversion::ObjectIdTime
-                    | Conversion::Parse
-                    | Conversion::ObjectId => return Ok(None),
-                };
-                let number = numbers::number(value)?;
-                (digits_after_point(&number) > kept).then_some(Loss::Rounded)
+            (_, Keeps::TimeOfDay) => {
+                Ok(matches!(value, RawBsonRef::DateTime(_)).then_some(Loss::Part))
             }
-            PgType::Json | PgType::Jsonb => {
-                (self.invalid.nul == Policy::Truncate && has_nul(value)).then_some(Loss::Nul)
-            }
-            PgType::Date
-            | PgType::Bool
-            | PgType::Int2
-            | PgType::Int4
-            | PgType::Int8
-            | PgType::Numeric(None)
-            | PgType::Uuid
-            | PgType::Bytea
-            | PgType::Array(_) => None,
+            (_, Keeps::Micros) => match self.conversion {
+                Conversion::EpochSeconds => Ok(longer(&numbers::number(value)?, 6)),
+                Conversion::EpochMillis => Ok(longer(&numbers::number(value)?, 3)),
+                Conversion::Auto
+                | Conversion::Text
+                | Conversion::UuidV5
+                | Conversion::ObjectIdTime
+                | Conversion::Parse
+                | Conversion::ObjectId => Ok(None),
+            },
+        }
+    }
+
+    fn of_text(&self, value: RawBsonRef<'_>, field: &[u8]) -> Result<Option<Loss>, Bad> {
+        let whole = text::text(self.conversion, value)?;
+        Ok(if whole.as_bytes() == field {
+            None
+        } else if whole.replace('\0', "").as_bytes() == field {
+            Some(Loss::Nul)
+        } else {
+            Some(Loss::Cut)
         })
     }
 
@@ -206,12 +200,13 @@ impl Rule {
     }
 }
 
-/// How many digits it has behind the point.
-fn digits_after_point(number: &Number) -> i32 {
-    match number {
+/// What is lost of a number with more digits behind the point than are kept.
+fn longer(number: &Number, kept: u16) -> Option<Loss> {
+    let digits = match number {
         Number::Finite(decimal) => decimal.exponent.saturating_neg().max(0),
         Number::NaN | Number::Infinity { .. } => 0,
-    }
+    };
+    (digits > i32::from(kept)).then_some(Loss::Rounded)
 }
 
 /// Whether a text, a symbol or a field's name anywhere in it has a NUL character. What is looked at became
