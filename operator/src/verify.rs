@@ -9,6 +9,7 @@
 
 pub mod expected;
 pub mod found;
+pub mod column_type;
 pub mod difference;
 pub mod select;
 pub mod work;

@@ -2,6 +2,7 @@
 //! of several documents is the row of a key.
 
 use super::{
+    column_type::Kind,
     expected::{cell::Cell, rows::Rows},
     target::Target,
     work::Work,
@@ -18,23 +19,9 @@ pub struct Known {
     entries: BTreeMap<String, BTreeMap<Vec<u8>, KeyEntry>>,
 }
 
-/// A whole number in PostgreSQL's binary form.
-fn number(bytes: &[u8]) -> Option<i64> {
-    Some(match *bytes {
-        [a, b] => i64::from(i16::from_be_bytes([a, b])),
-        [a, b, c, d] => i64::from(i32::from_be_bytes([a, b, c, d])),
-        _ => i64::from_be_bytes(bytes.try_into().ok()?),
-    })
-}
-
 /// The value of a key of one column that was numbered or brought along.
 fn value(bytes: &[u8], pg_type: PgType) -> Option<Cell> {
-    match pg_type {
-        PgType::Int2 | PgType::Int4 | PgType::Int8 => number(bytes).map(Cell::Int),
-        PgType::Text | PgType::Varchar(_) => String::from_utf8(bytes.to_vec()).ok().map(Cell::Text),
-        PgType::Uuid => uuid::Uuid::from_slice(bytes).ok().map(Cell::Uuid),
-        _ => None,
-    }
+    Kind::of_column(pg_type)?.read(bytes)
 }
 
 impl Known {

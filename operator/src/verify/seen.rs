@@ -7,8 +7,9 @@
 
 use super::{
     case::RootKey,
+    column_type::Kind,
     expected::cell::Cell,
-    found::{Kind, Raw},
+    found::Raw,
     job::Job,
     suspects::{Matter, Suspect},
     target::Target,

@@ -5,8 +5,9 @@
 //! type, so that the table's own index serves.
 
 use super::{
+    column_type::Kind,
     expected::{cell::Cell, plan::TablePlan},
-    found::{Kind, Raw},
+    found::Raw,
 };
 use leafcutter_schemas::{mapping::Table, version::Version};
 use leafcutter_sink::names::{qualified, quote};

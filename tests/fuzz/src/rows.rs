@@ -7,8 +7,8 @@ use crate::{
 use arbitrary::Unstructured;
 use bson::{RawDocument, RawDocumentBuf};
 use leafcutter_operator::verify::{
+    column_type::Kind,
     expected::{cell::Cell, rows::Refusal},
-    found::Kind,
 };
 use leafcutter_schemas::{dead_letter::Reason, mapping::PgType};
 use leafcutter_sink::{ids::RowIndex, transform::Rows};
@@ -122,20 +122,5 @@ fn same(mapped: &Mapped, position: usize, wanted: &[Vec<Cell>], rows: &Rows) -> 
 
 /// How the binary form of a type is read.
 fn kind(pg_type: PgType) -> Kind {
-    match pg_type {
-        PgType::Bool => Kind::Bool,
-        PgType::Int2 | PgType::Int4 | PgType::Int8 => Kind::Whole,
-        PgType::Float4 => Kind::Real,
-        PgType::Float8 => Kind::Double,
-        PgType::Numeric(_) => Kind::Numeric,
-        PgType::Text | PgType::Varchar(_) => Kind::Text,
-        PgType::Uuid => Kind::Uuid,
-        PgType::Bytea => Kind::Bytes,
-        PgType::Date => Kind::Date,
-        PgType::Time => Kind::Time,
-        PgType::Timestamp | PgType::Timestamptz => Kind::Moment,
-        PgType::Json => Kind::Json,
-        PgType::Jsonb => Kind::Jsonb,
-        PgType::Array(element) => Kind::List(Box::new(kind(element.pg_type()))),
-    }
+    Kind::of_column(pg_type).expect("verify reads every type")
 }

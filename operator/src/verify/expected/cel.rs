@@ -4,8 +4,8 @@
 //! it, and the limits of what it takes in, are made here from `docs/mapping.md`, "Expressions".
 
 use super::{
+    cell::Reason,
     json::{DEPTH_MAX, Form},
-    value::Reason,
 };
 use ::cel::{Context, Env, Value, objects::Key};
 use bson::{Bson, RawBsonRef, RawDocument, spec::BinarySubtype};

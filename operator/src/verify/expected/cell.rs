@@ -7,7 +7,10 @@ use super::{decimal::Decimal, json::Json, moment};
 use leafcutter_schemas::mapping::PgType;
 use uuid::Uuid;
 
-/// A value.
+/// Why a column cannot hold a value, as the dead letter says it.
+pub type Reason = &'static str;
+
+/// A value. Of a type whose values none of these is, it is the text that PostgreSQL writes.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Cell {
     /// Null.

@@ -2,10 +2,7 @@
 //!
 //! Of several fields of one name the first counts. Numbers in a path are positions in arrays.
 
-use super::{
-    decimal::Decimal,
-    value::{self, Reason},
-};
+use super::{cell::Reason, decimal::Decimal, number::number, value};
 use bson::{RawBsonRef, RawDocument, raw::RawElement};
 use leafcutter_schemas::mapping::{
     Path,
@@ -145,7 +142,7 @@ fn equals(literal: &Literal, value: RawBsonRef<'_>) -> bool {
         (Literal::Boolean(wanted), RawBsonRef::Boolean(value)) => *wanted == value,
         (Literal::Number(wanted), value) => {
             let wanted = Decimal::read(&wanted.to_string());
-            value::number(value)
+            number(value)
                 .ok()
                 .is_some_and(|number| Some(number) == wanted)
         }

@@ -1,7 +1,7 @@
 //! The tables of a collection, flattened, with what is made once for all documents: expressions, and
 //! the columns by which child rows name their document's row.
 
-use super::{cel::Program, cell::Cell, value};
+use super::{super::column_type, cel::Program, cell::Cell};
 use leafcutter_schemas::mapping::{
     Collection, Column, ColumnSource, RowSource, Table, condition::Filter,
 };
@@ -95,7 +95,7 @@ impl TablePlan {
                 ColumnSource::Constant(text) => Some(text),
                 _ => column.default.as_ref(),
             };
-            text.and_then(|text| value::constant(column.pg_type, text))
+            text.and_then(|text| column_type::constant(column.pg_type, text))
         };
         let expression = |column: &Column| match &column.source {
             ColumnSource::Expression { text, .. } => Program::read(text),
@@ -105,7 +105,7 @@ impl TablePlan {
         if let RowSource::Elements(sources) = &table.rows {
             for elements in sources {
                 let set = elements.set.iter().filter_map(|(position, text)| {
-                    let cell = value::constant(table.columns[*position].pg_type, text)?;
+                    let cell = column_type::constant(table.columns[*position].pg_type, text)?;
                     Some((*position, cell))
                 });
                 sets.push(set.collect());

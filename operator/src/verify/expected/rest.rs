@@ -1,9 +1,10 @@
 //! `rest: true`: everything of a document or an element that no other column and no child table takes.
 
 use super::{
+    cell::Reason,
     find::Source,
     json::{DEPTH_MAX, Form, Json},
-    value::{Reason, form},
+    text::form,
 };
 use bson::{RawBsonRef, RawDocument};
 use leafcutter_schemas::mapping::{Column, ColumnSource, Path, RowSource, Table};

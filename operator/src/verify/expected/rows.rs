@@ -5,12 +5,11 @@
 //! has no part in it, so that a mistake there cannot hide in the comparison. It is pure.
 
 use super::{
-    cell::Cell,
+    cell::{Cell, Reason},
     find::Source,
     key,
     plan::{Plan, TablePlan},
-    rest,
-    value::{self, Reason},
+    rest, value,
 };
 use bson::{RawBsonRef, RawDocument, RawDocumentBuf, doc};
 use leafcutter_schemas::mapping::{Column, ColumnSource, RowSource, condition::Filter};
