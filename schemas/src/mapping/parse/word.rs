@@ -67,7 +67,7 @@ const FOREIGN: [(&str, &str); 14] = [
 ];
 
 /// The types with these names, as PostgreSQL has them: those without parameters, or those with.
-pub(in crate::mapping) fn names(parameters: bool) -> impl Iterator<Item = &'static str> {
+fn names(parameters: bool) -> impl Iterator<Item = &'static str> {
     let scalars = SCALARS.into_iter();
     let scalars = scalars.filter(move |scalar| scalar.has_parameters() == parameters);
     scalars.flat_map(|scalar| scalar.facts().names).copied()
