@@ -3,7 +3,7 @@
 STACK := deploy/local/stack
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-kill soak test test-unit fuzz compose-test bench bench-compare mutants lint stack-up stack-down
+.PHONY: help demo demo-kill soak test test-unit fuzz compose-test bench bench-compare bench-rivals mutants lint stack-up stack-down
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ bench: ## measure throughput, lag, and what it costs, of four workloads: 6 minut
 
 bench-compare: ## measure BASE=commit and this one in alternation, ROUNDS=3 each; BENCH='--workload orders'
 	@deploy/local/bench-compare $(or $(BASE),$(error say BASE=commit)) --rounds $(or $(ROUNDS),3) -- $(BENCH)
+
+bench-rivals: ## the same beside Debezium and a Python script, ROUNDS=3 in alternation
+	@deploy/local/bench-rivals
 
 mutants: ## break the protocol's rules one by one and see the tests go red
 	@deploy/local/test mutants

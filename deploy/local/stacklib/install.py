@@ -231,7 +231,7 @@ def kafka():
     project = cache() / "incomplete-project"
     temporary.mkdir()
     project.mkdir()
-    (project / "pom.xml").write_text(pom())
+    (project / "pom.xml").write_text(pom(KAFKA_JARS))
     goal = "dependency:copy-dependencies"
     command = ["mvn", "-q", "-B", "-C", "-f", str(project / "pom.xml"), goal]
     fetch(f"Kafka {KAFKA}", [*command, f"-DoutputDirectory={temporary}"], log)
@@ -243,11 +243,12 @@ def kafka():
     step("kafka", f"{KAFKA} installed in {seconds_since(start)}")
 
 
-def pom():
+def pom(jars):
+    """A Maven project that needs these jars and is nothing else."""
     dependencies = "".join(
         f"    <dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId>"
         f"<version>{version}</version></dependency>\n"
-        for group, artifact, version in KAFKA_JARS
+        for group, artifact, version in jars
     )
     return (
         '<project xmlns="http://maven.apache.org/POM/4.0.0">\n'
