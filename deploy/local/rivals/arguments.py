@@ -6,6 +6,10 @@ from pathlib import Path
 
 from stacklib.common import REPOSITORY
 
+PURPOSE = (
+    "Measures Leafcutter, Debezium with its JDBC sink, and a Python script on the\n"
+    "same servers with the same documents, in alternation, and compares every row."
+)
 CONTENDERS = ("leafcutter", "debezium", "script")
 
 EXAMPLES = """\
@@ -92,12 +96,6 @@ def command_line():
     )
     add("--deadline", type=counts(1), default=900, metavar="SECS", help="gives up a phase after it (900)")
     return parser
-
-
-PURPOSE = (
-    "Measures Leafcutter, Debezium with its JDBC sink, and a Python script on the\n"
-    "same servers with the same documents, in alternation, and compares every row."
-)
 
 
 def parse():

@@ -89,9 +89,9 @@ def cell(medians, name, key, form):
 
 def line(title, unit, cells):
     """One line: a figure and a ratio for each contender; the first has no ratio."""
-    text = f"{title:<19}{unit:<7}"
+    text = f"{title:<19}{unit:<6}"
     for number, (figure, ratio) in enumerate(cells):
-        text += f"{figure:>12}" if number == 0 else f"{figure:>13} {ratio:>6}"
+        text += f"{figure:>12}" if number == 0 else f"{figure:>14} {ratio:>6}"
     return text.rstrip()
 
 
@@ -99,15 +99,13 @@ def notes(result):
     """What the figures are of, and whether the rows were right."""
     rounds = len(result["rounds"])
     load = result["rounds"][0]["load"]
-    yield (
+    asked = (
         f"{result['documents']:,} documents of {result['bytes']} bytes, {result['updates']:,} updates, "
-        f"{result['rate']:,} writes/s for {result['seconds']} s;"
+        f"{result['rate']:,} writes/s for {result['seconds']} s; {rounds} round{'s' if rounds > 1 else ''} "
+        f"in alternation; {result['processors']} processors for everything, load {load:.1f} before. "
+        "Beside a figure: how many times Leafcutter's it is."
     )
-    yield (
-        f"{rounds} round{'s' if rounds > 1 else ''} in alternation, {result['processors']} processors for "
-        f"everything, load {load:.1f} before."
-    )
-    yield "Beside a figure: how many times Leafcutter's it is."
+    yield from textwrap.wrap(asked, WIDTH)
     for fault in result["wrong"]:
         yield from textwrap.wrap(f"WRONG  {fault}", WIDTH, subsequent_indent=" " * 7)
     if not result["wrong"]:
