@@ -7,7 +7,7 @@
 //! out again.
 
 use super::{
-    columns::{deletes_table, on_root, root_key_bytes, row_key_bytes, typed},
+    columns::{among, deletes_table, on_root, root_key_bytes, row_key_bytes, typed},
     owner::is_free,
 };
 use crate::{
@@ -213,8 +213,9 @@ impl CascadeSql {
             seed: format!(
                 "insert into {rows} ({key}, lc_version, lc_doc{document}) \
                  select {x_key}, x.lc_version, d.lc_doc{} from {deletes} d join {target} x on {same} \
-                 where d.lc_doc = any($1)",
+                 where {}",
                 own.document("x."),
+                among("d.lc_doc"),
                 key = key_list(table, ""),
                 x_key = key_list(table, "x"),
                 same = same_key(table, "x", "d"),
@@ -230,7 +231,7 @@ impl CascadeSql {
             ),
             changes: Vec::new(),
             list: Vec::new(),
-            leave: format!("delete from {rows} where lc_doc = any($1)"),
+            leave: format!("delete from {rows} where {}", among("lc_doc")),
             tombstones: leave_tombstones(own, &state),
             remove_held: held::remove_all(&state, &format!("{rows} g"), &row_key_bytes(table, "g")),
             delete: own

@@ -2,7 +2,7 @@
 //! that is taken.
 
 use super::{
-    columns::{Names, row_key_bytes},
+    columns::{Names, among, row_key_bytes},
     equality,
     owner::is_free,
 };
@@ -93,10 +93,11 @@ pub(super) fn reference_checks(
                 parent = qualified(&parent.name),
             ),
             set_null: format!(
-                "update {temp} t set {name} = null where t.lc_doc = any($1) \
+                "update {temp} t set {name} = null where {among} \
                  and t.{name} is not null \
                  and not exists (select 1 from {parent} p where p.{parent_key} = t.{name}) \
                  returning t.lc_doc",
+                among = among("t.lc_doc"),
                 temp = n.temp,
                 parent = qualified(&parent.name),
             ),

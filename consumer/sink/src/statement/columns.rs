@@ -193,3 +193,11 @@ pub(crate) fn on_root(
 pub(super) fn deletes_table(id: TableId) -> String {
     format!("pg_temp.lc_{}_deletes", id.0)
 }
+
+/// Whether a position in a batch is one of those in `$1`. The time it takes grows with their number and not with its
+/// square: a generic plan compares each row with each element of `= any($1)`, since only a constant array is hashed
+/// (PostgreSQL source, `convert_saop_to_hashed_saop`). `is true` keeps it from becoming a join, whose plan would
+/// depend on what the planner believes of the sizes.
+pub(super) fn among(position: &str) -> String {
+    format!("({position} in (select unnest($1::int4[]))) is true")
+}

@@ -1,7 +1,7 @@
 //! What is deleted: rows, the rows below them, and those that a document no longer has.
 
 use super::{
-    columns::{Names, deletes_table, on_root},
+    columns::{Names, among, deletes_table, on_root},
     owner::freed,
 };
 use crate::{
@@ -113,11 +113,12 @@ pub(super) fn soft_delete(n: &Names<'_>, column: usize) -> String {
     };
     format!(
         "update {} x set {} = to_timestamp((d.lc_version >> 31)::float8), lc_version = d.lc_version{document} \
-         from {} d where {} and d.lc_doc = any($1){}",
+         from {} d where {} and {}{}",
         n.target,
         quote(&n.column(column).name),
         n.deletes,
         n.same_key("x", "d"),
+        among("d.lc_doc"),
         n.own_to_delete("x", "d"),
     )
 }
@@ -133,7 +134,8 @@ pub(super) fn delete(n: &Names<'_>, above: &[(&Table, TableId)]) -> String {
         String::new()
     };
     format!(
-        "delete from {} x using {deletes} d where {same} and d.lc_doc = any($1){own}",
+        "delete from {} x using {deletes} d where {same} and {among}{own}",
         n.target,
+        among = among("d.lc_doc"),
     )
 }

@@ -25,7 +25,7 @@ use crate::{
     names::{list, literal, qualified, quote},
 };
 use checks::{reference_checks, unique_check};
-use columns::{Names, deletes_table, typed};
+use columns::{Names, among, deletes_table, typed};
 use deletes::{delete, delete_changed, delete_vanished, referenced_deletes, soft_delete};
 use leafcutter_schemas::mapping::{RowSource, Table, TableName};
 use upserts::{classify, upsert};
@@ -154,11 +154,11 @@ impl TableSql {
                 n.target
             ),
             classify: classify(n),
-            take_out: format!("delete from {} where lc_doc = any($1)", n.temp),
+            take_out: format!("delete from {} where {}", n.temp, among("lc_doc")),
             take_foreign: owner::take_foreign(n),
             disown: owner::disown(n),
             owners: owner::owners(n),
-            take_rows_out: format!("delete from {} where lc_row = any($1)", n.temp),
+            take_rows_out: format!("delete from {} where {}", n.temp, among("lc_row")),
             lock_same: upserts::lock_same(n),
             references: reference_checks(n, tables),
             unique: table
@@ -190,7 +190,7 @@ impl TableSql {
             try_lock_deletes: deletes("for update skip locked"),
             see_deletes: deletes(""),
             referenced_deletes: referenced_deletes(n, referrers),
-            keep: format!("delete from {} where lc_doc = any($1)", n.deletes),
+            keep: format!("delete from {} where {}", n.deletes, among("lc_doc")),
             delete: delete(n, above),
             soft_delete: table.soft_delete.map(|column| soft_delete(n, column)),
             gone: is_root.then(|| swept::gone(n)).flatten(),

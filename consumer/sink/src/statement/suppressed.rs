@@ -1,7 +1,7 @@
 //! What the target swallows: a trigger that returns null, a rule, a policy for rows. No error tells of it, so
 //! these statements tell what should have been written, or be gone, and is not.
 
-use super::columns::{Names, deletes_table, on_root};
+use super::columns::{Names, among, deletes_table, on_root};
 use crate::{
     guard::sql,
     ids::TableId,
@@ -62,7 +62,8 @@ pub(super) fn delete_left(n: &Names<'_>, above: &[(&Table, TableId)]) -> String 
         String::new()
     };
     format!(
-        "select distinct d.lc_doc from {} x join {deletes} d on {same} where d.lc_doc = any($1){own}",
-        n.target
+        "select distinct d.lc_doc from {} x join {deletes} d on {same} where {among}{own}",
+        n.target,
+        among = among("d.lc_doc"),
     )
 }
