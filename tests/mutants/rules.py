@@ -212,6 +212,20 @@ MUTANTS = [
         ["interleavings::parent_and_child"],
     ),
     mutant(
+        "T12",
+        "rows that are written at once are counted",
+        [(ROUND, "usize::try_from(count) == Ok(documents.len())", "usize::try_from(count).is_ok()")],
+        APPLYING,
+        ["rules::"],
+    ),
+    mutant(
+        "T13",
+        "a record is at fault only after a comparison",
+        [(BATCH, "self.precheck + self.compares == 0 && error.is_of_rows()", "matches!(error, ApplyError::Again(None)) && self.precheck + self.compares == 0")],
+        APPLYING,
+        ["stale_records"],
+    ),
+    mutant(
         "R1",
         "a dead letter tried again is strictly newer, or nothing",
         [(GUARD, "    stored < Some(incoming)\n", "    stored <= Some(incoming)\n")],

@@ -104,6 +104,8 @@ pub struct BatchWriter {
     connection: Connection,
     /// Batches still to be checked for missing parents and taken values before they are written.
     precheck: u32,
+    /// Batches still to be compared with what is stored before they are written.
+    compares: u32,
     /// Parked documents are released with what they wait for, and documents follow on rows that come free
     /// together with the others: not after an attempt in which any took part has failed, until one succeeds
     /// without them. They may be at fault, and no record of the batch is judged by them (S5a).
@@ -116,12 +118,17 @@ pub struct BatchWriter {
 /// taken. Where that is rare, the constraints alone tell, and cost nothing more.
 const PRECHECKED_BATCHES: u32 = 20;
 
+/// How many batches are compared with what is stored after one of which something was there already, or newer, as
+/// where records are read again. Elsewhere the guard of the statement that writes is enough.
+const COMPARED_BATCHES: u32 = 20;
+
 impl BatchWriter {
     /// Writes through this connection.
     pub fn new(connection: Connection) -> Self {
         Self {
             connection,
             precheck: 0,
+            compares: 0,
             others: true,
             breaker: 0,
         }
@@ -152,16 +159,27 @@ impl BatchWriter {
     ) -> Result<Applied, ApplyError> {
         // Each turn but the last takes one way out that the next one has no more.
         loop {
-            let (attempted, took_part) = self.attempt(records, rows, fences).await;
+            let (attempted, course) = self.attempt(records, rows, fences).await;
+            let took_part = course.took_part;
             match &attempted {
                 Ok(_) => {
                     self.precheck = self.precheck.saturating_sub(1);
+                    self.compares = if course.found_stored {
+                        COMPARED_BATCHES
+                    } else {
+                        self.compares.saturating_sub(1)
+                    };
                     self.others = true;
                     return attempted;
                 }
                 Err(ApplyError::Fenced(_)) => return attempted,
                 Err(ApplyError::Again(Some(_))) if self.precheck == 0 => {
                     self.precheck = PRECHECKED_BATCHES;
+                }
+                // The rows that were left out are those that a comparison finds. An error may be of one of them too:
+                // constraints look at a row before it is known that another is there.
+                Err(error) if self.precheck + self.compares == 0 && error.is_of_rows() => {
+                    self.compares = COMPARED_BATCHES;
                 }
                 Err(error) if took_part && error.is_of_rows() => {
                     self.others = false;
@@ -174,16 +192,16 @@ impl BatchWriter {
         }
     }
 
-    /// One transaction; whether documents of other records took part in it, too.
+    /// One transaction, and what is to be known of it for the next.
     async fn attempt(
         &mut self,
         records: &[Record],
         rows: &mut Rows,
         fences: &[Fence],
-    ) -> (Result<Applied, ApplyError>, bool) {
-        let (precheck, others) = (self.precheck > 0, self.others);
+    ) -> (Result<Applied, ApplyError>, Course) {
+        let (precheck, compares, others) = (self.precheck > 0, self.compares > 0, self.others);
         let breaker = self.breaker;
-        let (mut begun, mut took_part) = (false, false);
+        let (mut begun, mut course) = (false, Course::default());
         let steps = async |t: &mut Attempt<'_>| {
             let Some(flags) = pass(t, fences).await? else {
                 return Ok(Applied {
@@ -195,10 +213,14 @@ impl BatchWriter {
             metrics::records_begun(records.len());
             begun = true;
             t.precheck = precheck || !enforced::is_enforced(t.session, t.model).await?;
+            t.compares = compares;
             t.releases = others;
             t.follows_apart = !others;
             let applied = apply(t, flags, breaker).await;
-            took_part = others && t.records.any_of_others();
+            course = Course {
+                took_part: others && t.records.any_of_others(),
+                found_stored: t.found_stored,
+            };
             applied
         };
         let transaction = self
@@ -213,8 +235,17 @@ impl BatchWriter {
             // Nothing was begun, or it is in doubt: the next attempt finds out.
             Err(_) => {}
         }
-        (done, took_part)
+        (done, course)
     }
+}
+
+/// What a transaction has come upon.
+#[derive(Debug, Clone, Copy, Default)]
+struct Course {
+    /// Documents of other records took part in it, too.
+    took_part: bool,
+    /// Rows were there already in the version that was to be written, or in a newer one.
+    found_stored: bool,
 }
 
 fn is_too_many(error: &ApplyError) -> bool {

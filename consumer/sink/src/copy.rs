@@ -11,7 +11,7 @@ use crate::{
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::{SinkExt as _, future::join};
 use leafcutter_schemas::version::Version;
-use tokio_postgres::{CopyInSink, Error, Row};
+use tokio_postgres::{Client, CopyInSink, Error, Row};
 
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// The length of a field that is null.
@@ -174,21 +174,45 @@ impl CopyBuffer {
     pub async fn stage_and_look(
         self,
         session: &mut Session,
-        (temporary, sql): (&str, &str),
+        place: (&str, &str),
         look: &str,
     ) -> Result<Vec<Row>, Error> {
+        let look = session.prepared(look).await?;
+        let then = async |client: &Client| client.query(&look, &[]).await;
+        self.stage_and(session, place, then).await
+    }
+
+    /// The same, and writes with a statement that is sent together with the rows. Gives how many rows that wrote.
+    ///
+    /// # Errors
+    /// As [`CopyBuffer::send`].
+    pub async fn stage_and_write(
+        self,
+        session: &mut Session,
+        place: (&str, &str),
+        write: &str,
+    ) -> Result<u64, Error> {
+        let write = session.prepared(write).await?;
+        let then = async |client: &Client| client.execute(&write, &[]).await;
+        self.stage_and(session, place, then).await
+    }
+
+    /// Stages everything and executes what is prepared already: nothing but its rows may follow a COPY.
+    async fn stage_and<T>(
+        self,
+        session: &mut Session,
+        (temporary, sql): (&str, &str),
+        then: impl AsyncFnOnce(&Client) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         if self.count == 0 {
             session.empty(temporary).await?;
-            return session.query(look, &[]).await;
+            return then(session.client()).await;
         }
-        // Before the COPY, which nothing but its rows may follow.
-        let look = session.prepared(look).await?;
         let sink = session.stage(temporary, self.count, sql).await?;
-        let client = session.client();
         // Sent in this order: what is polled first is first in the queue, whole.
-        let (rows, looked) = join(self.feed(sink), client.query(&look, &[])).await;
+        let (rows, done) = join(self.feed(sink), then(session.client())).await;
         rows?;
-        looked
+        done
     }
 
     async fn feed(mut self, sink: CopyInSink<Bytes>) -> Result<u64, Error> {

@@ -41,6 +41,11 @@ pub(crate) struct Attempt<'a> {
     pub(crate) snapshot_only: bool,
     /// Look for missing parents and taken values before writing; otherwise the constraints tell.
     pub(crate) precheck: bool,
+    /// Compare rows with what is stored before they are written; otherwise the count of those that were written tells
+    /// whether any was newer or the same.
+    pub(crate) compares: bool,
+    /// A comparison has found rows that are stale or the same.
+    pub(crate) found_stored: bool,
     /// Release what waits for the rows that are written; otherwise the settling task does.
     pub(crate) releases: bool,
     /// Documents that follow on rows that come free are written one by one, each of them taken back alone
@@ -86,6 +91,8 @@ impl<'a> Attempt<'a> {
             tombstones: true,
             snapshot_only: false,
             precheck: true,
+            compares: true,
+            found_stored: false,
             releases: true,
             follows_apart: true,
             probes: false,

@@ -18,7 +18,7 @@ use super::{
     attempt::Attempt,
     cascade::{self, CascadeHorizon},
     row_to_delete::RowToDelete,
-    stage::{copy_keys, documents as documents_of, documents_and_versions},
+    stage::{copy_keys, copy_keys_and_look, documents as documents_of, documents_and_versions},
     suppressed,
 };
 use crate::{
@@ -172,9 +172,8 @@ pub(crate) async fn look(
     rows: &[RowToDelete],
 ) -> Result<Found, ApplyError> {
     let sql = &t.model.table(root).sql;
-    copy_keys(t, root, rows).await?;
     // The versions below the locks: FOR UPDATE gives a row as it is once it is locked (PostgreSQL manual, 13.3.2).
-    let mut there = documents_and_versions(t, &sql.try_lock_deletes).await?;
+    let mut there = copy_keys_and_look(t, root, rows, &sql.try_lock_deletes).await?;
     let locked = there.keys().copied().collect();
     if there.len() < rows.len() {
         there = documents_and_versions(t, &sql.see_deletes).await?;

@@ -4,7 +4,8 @@
 //! The root row decides for the whole document: children are touched only below a root row that was
 //! written in this transaction, and its lock keeps every other writer of the document away. What is
 //! stale or the same is taken out before anything is written, so applying a record again writes
-//! nothing at all. A document whose parent is missing or whose unique value is taken is taken out
+//! nothing at all. Looking for it costs as much as writing, and mostly there is none: then the rows are written at
+//! once, and only where the statement's guard has left some out they are compared, in another transaction. A document whose parent is missing or whose unique value is taken is taken out
 //! too, to be parked.
 
 use super::{
@@ -12,7 +13,9 @@ use super::{
     candidate::Blocker,
     children,
     missing_parents::{set_null, to_set_null},
-    stage::{copy_rows, copy_rows_and_look, documents as documents_of, take_out},
+    stage::{
+        copy_rows, copy_rows_and_look, copy_rows_and_write, documents as documents_of, take_out,
+    },
     suppressed,
 };
 use crate::{
@@ -30,6 +33,68 @@ pub(crate) async fn write_round(
     root: TableId,
     documents: &[DocumentId],
 ) -> Result<(), ApplyError> {
+    let compares = t.precheck || t.compares || !goes_at_once(t, root, documents).await?;
+    let (written, incomplete) = if compares {
+        let incomplete = narrow_down(t, root, documents).await?;
+        let left = t.candidates.still_open(documents);
+        let written = if left.is_empty() {
+            left
+        } else {
+            suppressed::upsert_roots(t, root, left).await?
+        };
+        (written, incomplete)
+    } else {
+        write_at_once(t, root, documents).await?;
+        (documents.to_vec(), Vec::new())
+    };
+    if !written.is_empty() {
+        children::write_children(t, root, &written).await?;
+        after_write(t, root, &written).await?;
+        for &document in &written {
+            t.candidates.get_mut(document).decide(Outcome::Applied);
+        }
+    }
+    children::complete(t, root, incomplete).await
+}
+
+/// Whether rows of this table can be written without a comparison before: the count of those that were written says
+/// whether all were.
+async fn goes_at_once(
+    t: &mut Attempt<'_>,
+    root: TableId,
+    documents: &[DocumentId],
+) -> Result<bool, ApplyError> {
+    let entry = t.model.table(root);
+    let plain = !entry.natural_key
+        && entry.sql.take_foreign.is_none()
+        && !t.model.looks_up(root)
+        && to_set_null(t, root, documents).is_empty();
+    Ok(plain && !suppressed::may_suppress(t, root).await?)
+}
+
+/// Writes rows with nothing but the guard of the statement itself. What is stale or the same it leaves out: then
+/// nothing of this transaction stays, and the next one compares ([`crate::batch`]).
+async fn write_at_once(
+    t: &mut Attempt<'_>,
+    root: TableId,
+    documents: &[DocumentId],
+) -> Result<(), ApplyError> {
+    let sql = &t.model.table(root).sql;
+    let count = copy_rows_and_write(t, root, documents, &sql.upsert).await?;
+    if usize::try_from(count) == Ok(documents.len()) {
+        Ok(())
+    } else {
+        Err(ApplyError::Again(None))
+    }
+}
+
+/// Stages the rows, and takes out what is not to be written; gives the documents that are there in this very version
+/// and may lack child rows.
+async fn narrow_down(
+    t: &mut Attempt<'_>,
+    root: TableId,
+    documents: &[DocumentId],
+) -> Result<Vec<DocumentId>, ApplyError> {
     let model = t.model;
     let sql = &model.table(root).sql;
     let found = if sql.take_foreign.is_none() && to_set_null(t, root, documents).is_empty() {
@@ -52,18 +117,7 @@ pub(crate) async fn write_round(
     if t.precheck {
         take_blocked(t, root).await?;
     }
-    let mut written = t.candidates.still_open(documents);
-    if !written.is_empty() {
-        written = suppressed::upsert_roots(t, root, written).await?;
-    }
-    if !written.is_empty() {
-        children::write_children(t, root, &written).await?;
-        after_write(t, root, &written).await?;
-        for &document in &written {
-            t.candidates.get_mut(document).decide(Outcome::Applied);
-        }
-    }
-    children::complete(t, root, incomplete).await
+    Ok(incomplete)
 }
 
 /// Takes out what was found to be stale or the same; gives those of the same that may lack child rows.
@@ -72,6 +126,7 @@ async fn classify(
     root: TableId,
     found: Vec<Row>,
 ) -> Result<Vec<DocumentId>, ApplyError> {
+    t.found_stored |= !found.is_empty();
     let mut incomplete = Vec::new();
     let mut taken = Vec::new();
     for row in found {

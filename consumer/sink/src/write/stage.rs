@@ -37,6 +37,19 @@ pub(crate) async fn copy_rows_and_look(
     Ok(copy.stage_and_look(t.session, place, look).await?)
 }
 
+/// The same, and writes them with a statement that is sent together with them. Gives how many rows that wrote.
+pub(crate) async fn copy_rows_and_write(
+    t: &mut Attempt<'_>,
+    table: TableId,
+    documents: &[DocumentId],
+    write: &str,
+) -> Result<u64, ApplyError> {
+    let copy = rows_of(t, table, documents);
+    let sql = &t.model.table(table).sql;
+    let place = (sql.temp.as_str(), sql.copy.as_str());
+    Ok(copy.stage_and_write(t.session, place, write).await?)
+}
+
 fn rows_of(t: &Attempt<'_>, table: TableId, documents: &[DocumentId]) -> CopyBuffer {
     let entry = t.model.table(table);
     let columns = entry.table.columns.len();
@@ -83,6 +96,27 @@ pub(crate) async fn copy_keys(
     root: TableId,
     rows: &[RowToDelete],
 ) -> Result<(), ApplyError> {
+    let copy = keys_of(t, root, rows);
+    let sql = &t.model.table(root).sql;
+    let (temp, sql) = (&sql.temp_deletes, &sql.copy_deletes);
+    Ok(copy.stage(t.session, temp, sql).await?)
+}
+
+/// The same, and looks at them with a statement that is sent together with them. Gives `lc_doc` and version.
+pub(crate) async fn copy_keys_and_look(
+    t: &mut Attempt<'_>,
+    root: TableId,
+    rows: &[RowToDelete],
+    look: &str,
+) -> Result<BTreeMap<DocumentId, Stored>, ApplyError> {
+    let copy = keys_of(t, root, rows);
+    let sql = &t.model.table(root).sql;
+    let place = (sql.temp_deletes.as_str(), sql.copy_deletes.as_str());
+    let rows = copy.stage_and_look(t.session, place, look).await?;
+    Ok(versions(&rows))
+}
+
+fn keys_of(t: &Attempt<'_>, root: TableId, rows: &[RowToDelete]) -> CopyBuffer {
     let entry = t.model.table(root);
     let columns = entry.table.key.len();
     let mut copy = CopyBuffer::new();
@@ -90,8 +124,7 @@ pub(crate) async fn copy_keys(
         let owner = entry.keeps_document.then_some(row.owner.as_deref());
         copy.key((columns, &row.key), row.version, row.document, owner);
     }
-    let (temp, sql) = (&entry.sql.temp_deletes, &entry.sql.copy_deletes);
-    Ok(copy.stage(t.session, temp, sql).await?)
+    copy
 }
 
 /// What a query gives as `lc_doc` and version.
@@ -100,10 +133,13 @@ pub(crate) async fn documents_and_versions(
     sql: &str,
 ) -> Result<BTreeMap<DocumentId, Stored>, ApplyError> {
     let rows = t.session.query(sql, &[]).await?;
-    Ok(rows
-        .iter()
+    Ok(versions(&rows))
+}
+
+fn versions(rows: &[Row]) -> BTreeMap<DocumentId, Stored> {
+    rows.iter()
         .map(|row| (row.get(0), guard::stored(row.get(1))))
-        .collect())
+        .collect()
 }
 
 /// What a query gives as `lc_doc`.

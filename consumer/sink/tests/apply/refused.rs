@@ -383,3 +383,20 @@ async fn breaker_holds_for_all_consumers_together() {
     assert_eq!(world.text(BREAKER).await, "t.shop.orders|5|t");
     assert_eq!(world.text(letters).await, "2");
 }
+
+#[tokio::test]
+async fn stale_records_are_stale_whatever_a_constraint_says_of_them() {
+    let before = format!("{TABLES} alter table orders add check (total <> -1);");
+    let mut world = World::prepared(ORDERS, &before).await;
+    let (counts, _) = world.isolated(&[order(5, 1, 7), order(5, 2, 7)]).await;
+    assert_eq!(counts.of(Outcome::Applied), 2);
+    // PostgreSQL checks a row before it looks whether another has its key.
+    let records = [order(4, 1, -1), order(6, 2, 8), order(4, 3, -1)];
+    let (counts, _) = world.isolated(&records).await;
+    let of = [Outcome::Stale, Outcome::Applied, Outcome::DeadLettered];
+    assert_eq!(of.map(|outcome| counts.of(outcome)), [1, 1, 1]);
+    assert_eq!(
+        world.rows("select id, total from orders order by id").await,
+        rows![{ id: 1, total: 7 }, { id: 2, total: 8 }]
+    );
+}
