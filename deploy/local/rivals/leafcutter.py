@@ -27,7 +27,8 @@ def measure(bench):
 def measure_throughput(bench):
     """Let `leafcutter-bench` carry as many documents and updates, and compare every row."""
     options = bench.options
-    words = ["--documents", options.documents, "--updates", options.updates, "--seconds", 0]
+    words = ["--workload", "learners", "--documents", options.documents]
+    words += ["--updates", options.updates, "--seconds", 0]
     command = [bench.programs / "leafcutter-bench", *words, "--seed", options.seed, "--json"]
     told = bench.servers.work / "leafcutter-bench.json"
     with open(told, "w") as output:
@@ -52,9 +53,10 @@ def measure_throughput(bench):
 
 def figures_of(told):
     """The figures that rivals have too."""
-    speeds = {phase["name"]: phase["per_second"] for phase in told["phases"]}
+    learners = told["workloads"][0]
+    speeds = {phase["name"]: phase["per_second"] for phase in learners["phases"]}
     peaks = {}
-    for phase in told["phases"]:
+    for phase in learners["phases"]:
         for used in phase["used"]:
             peaks[used["program"]] = max(peaks.get(used["program"], 0), used["peak_kib"] * 1024)
     figures = {
