@@ -313,9 +313,13 @@ class Kafka(Server):
             return
         shutil.rmtree(self.data / "log", ignore_errors=True)  # a format that was interrupted
         tool = ["kafka.tools.StorageTool", "format", "-t", self.stack.state["kafka_cluster"]]
+        tool += ["-c", str(settings)]
+        # Of these the broker keeps what their passwords are proven by (KIP-900).
+        for name, password in (self.stack.state.get("kafka_users") or {}).items():
+            tool += ["--add-scram", f"SCRAM-SHA-512=[name={name},password={password}]"]
         run(
             "format Kafka's storage",
-            kafka_command(*tool, "-c", str(settings), options=("-XX:TieredStopAtLevel=1",)),
+            kafka_command(*tool, options=("-XX:TieredStopAtLevel=1",)),
             self.log,
         )
 
@@ -364,13 +368,16 @@ class Kafka(Server):
         if not users:
             return []
         known = " ".join(f'user_{name}="{password}"' for name, password in users.items())
-        login = "org.apache.kafka.common.security.plain.PlainLoginModule"
+        logins = "org.apache.kafka.common.security"
         return [
             "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
             "super.users=User:ANONYMOUS",
             "allow.everyone.if.no.acl.found=false",
-            "listener.name.users.sasl.enabled.mechanisms=PLAIN",
-            f"listener.name.users.plain.sasl.jaas.config={login} required {known};",
+            "listener.name.users.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512",
+            "listener.name.users.plain.sasl.jaas.config="
+            f"{logins}.plain.PlainLoginModule required {known};",
+            "listener.name.users.scram-sha-512.sasl.jaas.config="
+            f"{logins}.scram.ScramLoginModule required;",
         ]
 
     def certificate(self):

@@ -178,7 +178,7 @@ impl OwnServers {
 pub struct KafkaOfUsers {
     /// Where it takes those who have no name.
     pub brokers: String,
-    /// Where it takes users, over SASL/PLAIN.
+    /// Where it takes users, over SASL, PLAIN or SCRAM-SHA-512.
     pub brokers_of_users: String,
     // Goes before the folder does.
     _guard: Guard,

@@ -1,5 +1,5 @@
 //! What `leafcutter check --grants` prints is enough: a migration with these rights and no others, on servers that
-//! grant nothing by themselves.
+//! grant nothing by themselves. All three servers take passwords by SCRAM (RFC 5802).
 
 use crate::refused::{PASSWORD as ROOT_PASSWORD, uri, with_users};
 use bson::{Bson, Document, doc};
@@ -186,7 +186,7 @@ impl Granted {
 
     fn kafka_of(user: &str) -> String {
         format!(
-            "security.protocol=SASL_PLAINTEXT,sasl.mechanism=PLAIN,sasl.username={user},sasl.password={PASSWORD}"
+            "security.protocol=SASL_PLAINTEXT,sasl.mechanism=SCRAM-SHA-512,sasl.username={user},sasl.password={PASSWORD}"
         )
     }
 
