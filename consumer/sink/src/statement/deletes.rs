@@ -1,7 +1,7 @@
 //! What is deleted: rows, the rows below them, and those that a document no longer has.
 
 use super::{
-    columns::{Names, among, deletes_table, on_root},
+    columns::{Names, among, deletes_table, on_root, root_columns},
     owner::freed,
 };
 use crate::{
@@ -11,16 +11,58 @@ use crate::{
 use leafcutter_schemas::mapping::Table;
 use std::collections::BTreeSet;
 
-pub(super) fn delete_vanished(n: &Names<'_>, above: &[(&Table, TableId)], root: TableId) -> String {
-    format!(
+/// A delete of rows that staged ones lead to.
+#[derive(Debug, Clone)]
+pub struct DeleteSql {
+    /// Whatever the target is.
+    any: String,
+    /// Where it is a table and nothing else. The rows are found by the index of their key, one by one, and deleted
+    /// by their places (`ctid`, PostgreSQL manual, 5.5). As a join it may be, and was, planned as one that reads the
+    /// whole index for a batch of any size, since the planner takes the staged rows for a thousand.
+    plain: Option<String>,
+}
+
+impl DeleteSql {
+    /// The statement for a target that is nothing but a table, or may be anything: a view has no places, and those of
+    /// two partitions are not told apart.
+    pub fn of(&self, plain: bool) -> &str {
+        self.plain.as_ref().filter(|_| plain).unwrap_or(&self.any)
+    }
+}
+
+fn by_places(n: &Names<'_>, places: &str) -> String {
+    format!("delete from {} where ctid = any(array({places}))", n.target)
+}
+
+/// Whether the index of a child table's key finds the rows below a root row.
+fn leads_to_root(table: &Table, above: &[(&Table, TableId)]) -> bool {
+    let columns = root_columns(table, above);
+    let mut first = table.key.iter().take(columns.len());
+    !columns.is_empty() && first.all(|key| columns.iter().any(|(own, _)| own == key))
+}
+
+pub(super) fn delete_vanished(
+    n: &Names<'_>,
+    above: &[(&Table, TableId)],
+    root: TableId,
+) -> DeleteSql {
+    let (target, temp, root) = (&n.target, &n.temp, root.0);
+    let any = format!(
         "delete from {target} c using pg_temp.lc_{root} w where {same_root} \
          and not exists (select 1 from {temp} t where {same})",
-        target = n.target,
-        root = root.0,
         same_root = on_root(n.table, above, "c", "w"),
-        temp = n.temp,
         same = n.same_key("t", "c"),
-    )
+    );
+    let places = format!(
+        "select x.ctid from pg_temp.lc_{root} w cross join lateral \
+         (select x.ctid, {stored} from {target} x where {same_root} offset 0) x \
+         where (({stored}) in (select {staged} from {temp} t)) is not true",
+        stored = n.key_list("x."),
+        staged = n.key_list("t."),
+        same_root = on_root(n.table, above, "x", "w"),
+    );
+    let plain = leads_to_root(n.table, above).then(|| by_places(n, &places));
+    DeleteSql { any, plain }
 }
 
 /// The rows of a child table whose values of its further unique keys change, those below them first. No
@@ -123,7 +165,7 @@ pub(super) fn soft_delete(n: &Names<'_>, column: usize) -> String {
     )
 }
 
-pub(super) fn delete(n: &Names<'_>, above: &[(&Table, TableId)]) -> String {
+pub(super) fn delete(n: &Names<'_>, above: &[(&Table, TableId)]) -> DeleteSql {
     let (deletes, same) = match above.first() {
         None => (n.deletes.clone(), n.same_key("x", "d")),
         Some((_, root)) => (deletes_table(*root), on_root(n.table, above, "x", "d")),
@@ -133,9 +175,13 @@ pub(super) fn delete(n: &Names<'_>, above: &[(&Table, TableId)]) -> String {
     } else {
         String::new()
     };
-    format!(
-        "delete from {} x using {deletes} d where {same} and {among}{own}",
-        n.target,
-        among = among("d.lc_doc"),
-    )
+    let (target, among) = (&n.target, among("d.lc_doc"));
+    let any = format!("delete from {target} x using {deletes} d where {same} and {among}{own}");
+    let places = format!(
+        "select x.ctid from (select * from {deletes} d where {among}) d cross join lateral \
+         (select x.ctid from {target} x where {same}{own} offset 0) x"
+    );
+    let plain = above.is_empty() || leads_to_root(n.table, above);
+    let plain = plain.then(|| by_places(n, &places));
+    DeleteSql { any, plain }
 }

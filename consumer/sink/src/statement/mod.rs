@@ -19,6 +19,7 @@ mod swept;
 pub use cascade::{CascadePlace, CascadeSql, Change, Referrer, Write};
 pub use checks::{ReferenceCheck, UniqueCheck};
 pub(crate) use columns::root_columns;
+pub use deletes::DeleteSql;
 
 use crate::{
     ids::TableId,
@@ -74,7 +75,7 @@ pub struct TableSql {
     /// Returns those of the documents in `$1` of which rows are still there after `delete`.
     pub delete_left: String,
     /// For a child table: deletes the rows that the written documents no longer have.
-    pub delete_vanished: Option<String>,
+    pub delete_vanished: Option<DeleteSql>,
     /// For a child table with further unique keys: deletes the rows whose values there change, with those
     /// below them, so that rows can hand values to each other. They are written anew.
     pub delete_changed: Vec<String>,
@@ -91,7 +92,7 @@ pub struct TableSql {
     /// Takes the rows in `$1` out of those to delete.
     pub keep: String,
     /// Deletes the rows whose `lc_doc` is in `$1`; for a child table, the rows below them.
-    pub delete: String,
+    pub delete: DeleteSql,
     /// Marks the rows whose `lc_doc` is in `$1` as deleted, where they stay.
     pub soft_delete: Option<String>,
     /// Adds the rows below version `$2` that were not seen to what is gone, for the root table `$1`; none

@@ -316,7 +316,8 @@ pub(crate) async fn delete_rows(
     deleted.rows = cascade::run_cascade(t, root).await?;
     let all: Vec<DocumentId> = documents.iter().copied().collect();
     for &table in entry.children.iter().rev().chain([&root]) {
-        let rows = execute(t, &model.table(table).sql.delete, documents).await?;
+        let plain = !suppressed::may_suppress(t, table).await?;
+        let rows = execute(t, model.table(table).sql.delete.of(plain), documents).await?;
         if table == root {
             deleted.rows += rows;
         }

@@ -101,8 +101,9 @@ pub(crate) async fn delete_vanished(t: &mut Attempt<'_>, child: TableId) -> Resu
     let (Some(delete), Some(left)) = (&sql.delete_vanished, &sql.vanished_left) else {
         return Ok(());
     };
-    t.session.execute(delete, &[]).await?;
-    if may_suppress(t, child).await? {
+    let may = may_suppress(t, child).await?;
+    t.session.execute(delete.of(!may), &[]).await?;
+    if may {
         let left = documents_of(t, left).await?;
         note(t, child, left);
     }

@@ -106,11 +106,12 @@ async fn the_judgement_of_types_is_postgresqls() {
         let sql = &entry.sql;
         let mut prepared = Ok(());
         for sql in [
-            &sql.classify,
+            sql.classify.as_str(),
             &sql.upsert,
             &sql.lock_same,
             &sql.lock_deletes,
-            &sql.delete,
+            sql.delete.of(true),
+            sql.delete.of(false),
         ] {
             if prepared.is_ok() {
                 prepared = session.client().prepare(sql).await.map(|_| ());
