@@ -75,6 +75,12 @@ pub(super) fn reference_checks(
         } else {
             String::new()
         };
+        // Not opened for its offset: each row's parent is found by its key's index. As a join that was planned while the
+        // parent's table was empty it read the whole of it for each batch, until somebody analysed the table.
+        let found = format!(
+            "select 1 from {} p where p.{parent_key} = t.{name} offset 0",
+            qualified(&parent.name)
+        );
         checks.push(ReferenceCheck {
             column: position,
             column_name: column.name.clone(),
@@ -87,19 +93,15 @@ pub(super) fn reference_checks(
             to_itself,
             take_missing: format!(
                 "delete from {temp} t where t.{name} is not null \
-                 and not exists (select 1 from {parent} p where p.{parent_key} = t.{name})\
-                 {also_in_batch} returning t.lc_doc, t.lc_row",
+                 and not exists ({found}){also_in_batch} returning t.lc_doc, t.lc_row",
                 temp = n.temp,
-                parent = qualified(&parent.name),
             ),
             set_null: format!(
                 "update {temp} t set {name} = null where {among} \
                  and t.{name} is not null \
-                 and not exists (select 1 from {parent} p where p.{parent_key} = t.{name}) \
-                 returning t.lc_doc",
+                 and not exists ({found}) returning t.lc_doc",
                 among = among("t.lc_doc"),
                 temp = n.temp,
-                parent = qualified(&parent.name),
             ),
         });
     }

@@ -182,7 +182,7 @@ impl TableSql {
                 delete_changed(n, id)
             },
             see_arrived: format!(
-                "select d.lc_doc from {} d where exists (select 1 from {} x where {})",
+                "select d.lc_doc from {} d where exists (select 1 from {} x where {} offset 0)",
                 n.deletes,
                 n.target,
                 n.same_key("x", "d")
