@@ -18,7 +18,7 @@ use std::time::Duration;
 const DEADLINE: Duration = Duration::from_secs(180);
 
 /// What each program may hold then: the document several times over, as event, envelope, record and rows.
-const PEAK_KIB_MAX: u64 = 400 << 10;
+const PEAK_KIB_MAX: u64 = 512 << 10;
 
 /// An element takes twelve bytes of BSON at this number of digits.
 const ELEMENTS: i32 = 1_200_000;

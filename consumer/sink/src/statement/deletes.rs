@@ -56,9 +56,9 @@ pub(super) fn delete_vanished(
     let places = format!(
         "select x.ctid from pg_temp.lc_{root} w cross join lateral \
          (select x.ctid, {stored} from {target} x where {same_root} offset 0) x \
-         where (({stored}) in (select {staged} from {temp} t)) is not true",
+         where not exists (select 1 from {temp} t where {same})",
         stored = n.key_list("x."),
-        staged = n.key_list("t."),
+        same = n.same_key("t", "x"),
         same_root = on_root(n.table, above, "x", "w"),
     );
     let plain = leads_to_root(n.table, above).then(|| by_places(n, &places));
