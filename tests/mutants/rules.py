@@ -795,6 +795,20 @@ MUTANTS = [
         ["suppressed::a_root_row"],
     ),
     mutant(
+        "B1f",
+        "rows are deleted by their places only in plain tables",
+        [(SUPPRESSED, "delete.of(!may)", "delete.of(true)")],
+        APPLYING,
+        ["reach::rows_of_partitions"],
+    ),
+    mutant(
+        "B1g",
+        "nor are they where a document is deleted",
+        [(DELETES, "let plain = !suppressed::may_suppress(t, table).await?;", "let plain = true;")],
+        APPLYING,
+        ["reach::rows_of_partitions"],
+    ),
+    mutant(
         "B1c",
         "a delete that is swallowed is told",
         [(SUPPRESSED, "    let sql = &t.model.table(table).sql.delete_left;", "    return Ok(Vec::new());\n    #[expect(unreachable_code, reason = \"a mutant\")]\n    let sql = &t.model.table(table).sql.delete_left;")],

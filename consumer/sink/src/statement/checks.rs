@@ -131,6 +131,8 @@ pub(super) fn unique_check(n: &Names<'_>, columns: &[usize]) -> UniqueCheck {
         .join(" or ");
     let owner = [n.same_key("o", "t"), n.same(columns, "o", "t")].join(" and ");
     let t_values = values("t");
+    // The rows of the target that have these values.
+    let holders = n.each_by(columns, "t", "", "");
     let nulls = equality::NullsEqual::new(n, columns);
     // A document has one root row; of child rows it may have many, and each stands for itself.
     let row = if n.table.rows == RowSource::Document {
@@ -141,11 +143,9 @@ pub(super) fn unique_check(n: &Names<'_>, columns: &[usize]) -> UniqueCheck {
     UniqueCheck {
         columns: columns.to_vec(),
         owners: format!(
-            "select t.lc_doc, o.lc_doc from {temp} t join {target} x on {same} \
+            "select t.lc_doc, o.lc_doc from {temp} t {holders} \
              join {temp} o on {owner_key} where {other_key}",
             temp = n.temp,
-            target = n.target,
-            same = n.same(columns, "x", "t"),
             owner_key = n.same_key("o", "x"),
         ),
         free_held: placeholder(n, columns).map(|set| free_held(n, columns, &set, &other_key)),
@@ -157,7 +157,7 @@ pub(super) fn unique_check(n: &Names<'_>, columns: &[usize]) -> UniqueCheck {
             "with twice as (select {t_values} from {temp} t where {not_null} \
              group by {t_values} having count(*) > 1), \
              taken as (\
-             select t.{row} from {temp} t join {target} x on {same} where {other_key} \
+             select t.{row} from {temp} t {holders} where {other_key} \
              union select {row} from (select t.{row}, row_number() over \
              (partition by {t_values} order by (exists (select 1 from {target} o where {owner})) desc, \
              t.lc_version, t.lc_doc, t.lc_row) as place from {temp} t join twice d on {same_twice}) ranked \
@@ -165,7 +165,6 @@ pub(super) fn unique_check(n: &Names<'_>, columns: &[usize]) -> UniqueCheck {
              delete from {temp} t using taken k where t.{row} = k.{row} returning t.lc_doc, t.lc_row",
             temp = n.temp,
             target = n.target,
-            same = n.same(columns, "x", "t"),
             same_twice = n.same(columns, "d", "t"),
             nulls = nulls.taken(row, &other_key),
         ),

@@ -40,10 +40,15 @@ impl Names<'_> {
     /// large the target is nobody knows while it is filled, and reading it whole for a batch takes ten times longer.
     /// The subquery is not opened for its offset or its lock.
     pub(super) fn each_by_key(&self, staged: &str, and: &str, lock: &str) -> String {
+        self.each_by(&self.table.key, staged, and, lock)
+    }
+
+    /// The same by other columns that an index has.
+    pub(super) fn each_by(&self, columns: &[usize], staged: &str, and: &str, lock: &str) -> String {
         format!(
             "cross join lateral (select x.* from {} x where {}{and} offset 0 {lock}) x",
             self.target,
-            self.same_key("x", staged)
+            self.same(columns, "x", staged)
         )
     }
 

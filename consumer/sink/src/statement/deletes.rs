@@ -18,20 +18,24 @@ pub struct DeleteSql {
     any: String,
     /// Where it is a table and nothing else. The rows are found by the index of their key, one by one, and deleted
     /// by their places (`ctid`, PostgreSQL manual, 5.5). As a join it may be, and was, planned as one that reads the
-    /// whole index for a batch of any size, since the planner takes the staged rows for a thousand.
+    /// whole index for a batch of any size, since the planner takes the staged rows for a thousand. `only`: a table may
+    /// get an heir at any time, whose rows have the same places.
     plain: Option<String>,
 }
 
 impl DeleteSql {
-    /// The statement for a target that is nothing but a table, or may be anything: a view has no places, and those of
-    /// two partitions are not told apart.
+    /// The statement for a target that is nothing but a table, or may be anything: a view has no places, and a
+    /// partitioned table has no rows of its own.
     pub fn of(&self, plain: bool) -> &str {
         self.plain.as_ref().filter(|_| plain).unwrap_or(&self.any)
     }
 }
 
 fn by_places(n: &Names<'_>, places: &str) -> String {
-    format!("delete from {} where ctid = any(array({places}))", n.target)
+    format!(
+        "delete from only {} where ctid = any(array({places}))",
+        n.target
+    )
 }
 
 /// Whether the index of a child table's key finds the rows below a root row.
@@ -55,7 +59,7 @@ pub(super) fn delete_vanished(
     );
     let places = format!(
         "select x.ctid from pg_temp.lc_{root} w cross join lateral \
-         (select x.ctid, {stored} from {target} x where {same_root} offset 0) x \
+         (select x.ctid, {stored} from only {target} x where {same_root} offset 0) x \
          where not exists (select 1 from {temp} t where {same})",
         stored = n.key_list("x."),
         same = n.same_key("t", "x"),
@@ -179,7 +183,7 @@ pub(super) fn delete(n: &Names<'_>, above: &[(&Table, TableId)]) -> DeleteSql {
     let any = format!("delete from {target} x using {deletes} d where {same} and {among}{own}");
     let places = format!(
         "select x.ctid from (select * from {deletes} d where {among}) d cross join lateral \
-         (select x.ctid from {target} x where {same}{own} offset 0) x"
+         (select x.ctid from only {target} x where {same}{own} offset 0) x"
     );
     let plain = above.is_empty() || leads_to_root(n.table, above);
     let plain = plain.then(|| by_places(n, &places));

@@ -4,9 +4,11 @@
 //! The root row decides for the whole document: children are touched only below a root row that was
 //! written in this transaction, and its lock keeps every other writer of the document away. What is
 //! stale or the same is taken out before anything is written, so applying a record again writes
-//! nothing at all. Looking for it costs as much as writing, and mostly there is none: then the rows are written at
-//! once, and only where the statement's guard has left some out they are compared, in another transaction. A document whose parent is missing or whose unique value is taken is taken out
+//! nothing at all. A document whose parent is missing or whose unique value is taken is taken out
 //! too, to be parked.
+//!
+//! To look for what is stale or the same costs as much as to write, and mostly there is none. So a batch is written at
+//! once, and only where the statement's guard has left rows out it is compared, in another transaction.
 
 use super::{
     attempt::Attempt,

@@ -36,6 +36,7 @@ mod kept;
 mod arrived;
 mod budget;
 mod suppressed;
+mod reach;
 mod equality;
 mod existing;
 mod existing_types;
