@@ -1,7 +1,8 @@
 """FinLit's learners as `leafcutter-bench` makes them: the same documents for the same seed.
 
-`tests/bench/src/learner.rs` and `tests/harness/src/dice.rs` say the same in Rust. A learner is a
-function of (seed, number, revision); an update raises the revision, and with it some fields.
+`tests/bench/src/workload/learners.rs` and `tests/harness/src/dice.rs` say the same in Rust, and both are
+held to `learners.rows` beside the former. A learner is a function of (seed, number, revision); an update
+raises the revision, and with it some fields.
 """
 
 import datetime
@@ -10,6 +11,7 @@ import uuid
 
 import bson
 from bson.objectid import ObjectId
+from stacklib.common import REPOSITORY, StackError
 
 BYTES = 540
 EPOCH = datetime.datetime(2024, 1, 1)
@@ -140,6 +142,15 @@ def row(learner):
         milliseconds(learner["last_active_at"]),
     )
     return "|".join(map(str, cells))
+
+
+def check():
+    """See that the first learners are those of `leafcutter-bench`."""
+    known = REPOSITORY / "tests" / "bench" / "src" / "workload" / "learners.rows"
+    for number, line in enumerate(known.read_text().splitlines()):
+        learner = document(1, number)
+        if f"{key(learner)}|{row(learner)}" != line:
+            raise StackError("make the learners of leafcutter-bench", f"number {number} is another one here")
 
 
 def milliseconds(time):

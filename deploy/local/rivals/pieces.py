@@ -30,9 +30,6 @@ def log():
     return cache() / "rivals.log"
 
 
-# --- Python ------------------------------------------------------------------
-
-
 def environment():
     """The folder of the Python environment; another choice of drivers gets another one."""
     versions = "-".join(driver.rpartition("=")[2] for driver in DRIVERS)
@@ -56,9 +53,6 @@ def python():
         run("try the drivers", [str(program), "-c", "import psycopg2, pymongo"], log(), AGAIN)
         complete.touch()
     return program
-
-
-# --- Java --------------------------------------------------------------------
 
 
 def connect():

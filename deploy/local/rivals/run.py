@@ -9,7 +9,7 @@ import psycopg2
 from pymongo.errors import PyMongoError
 from stacklib.common import REPOSITORY, StackError, shown
 
-from . import debezium, leafcutter, pieces, script, servers, table
+from . import debezium, leafcutter, learner, pieces, script, servers, table
 from .source import Source
 
 MEASURES = {"leafcutter": leafcutter.measure, "debezium": debezium.measure, "script": script.measure}
@@ -48,6 +48,7 @@ class Bench:
 def run(options):
     """Everything; gives the exit code."""
     say = sys.stderr.write
+    learner.check()
     say("1/4  Install what is missing\n")
     servers.stack("install")
     if "debezium" in options.only:

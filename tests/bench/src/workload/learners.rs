@@ -282,6 +282,15 @@ mod tests {
         );
     }
 
+    /// `deploy/local/rivals/learner.py` makes the same learners, and looks at the same file.
+    #[test]
+    fn the_first_learners_are_those_of_the_file() {
+        let rows = (0..5).map(|number| Learner::new(1, number, 0, false).row());
+        let rows: Vec<String> = rows.collect();
+        let known: Vec<&str> = include_str!("learners.rows").lines().collect();
+        assert_eq!(rows, known, "\n{}", rows.join("\n"));
+    }
+
     #[test]
     fn an_update_changes_the_row_and_nothing_else_of_the_person() {
         let (before, after) = (Learner::new(1, 5, 0, false), Learner::new(1, 5, 1, false));
