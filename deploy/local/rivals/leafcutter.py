@@ -65,8 +65,8 @@ def figures_of(told):
         "peaks": peaks,
         "wrong": [],
     }
-    if told["wrong"]:
-        figures["wrong"].append(told["wrong"])
+    if learners["wrong"]:
+        figures["wrong"].append(learners["wrong"])
     return figures
 
 
