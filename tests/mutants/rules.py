@@ -797,7 +797,7 @@ MUTANTS = [
     mutant(
         "B1f",
         "rows are deleted by their places only in plain tables",
-        [(SUPPRESSED, "delete.of(!may)", "delete.of(true)")],
+        [(SUPPRESSED, "rows_led_to::write(t, delete, !may, &[])", "rows_led_to::write(t, delete, true, &[])")],
         APPLYING,
         ["reach::rows_of_partitions"],
     ),
@@ -807,6 +807,13 @@ MUTANTS = [
         [(DELETES, "let plain = !suppressed::may_suppress(t, table).await?;", "let plain = true;")],
         APPLYING,
         ["reach::rows_of_partitions"],
+    ),
+    mutant(
+        "B1h",
+        "rows that somebody else changes meanwhile are looked for by their keys",
+        [(SINK + "write/rows_led_to.rs", "if found == written {", "if found >= written {")],
+        APPLYING,
+        ["reach::rows_that_others"],
     ),
     mutant(
         "B1c",

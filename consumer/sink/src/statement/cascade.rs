@@ -9,6 +9,7 @@
 use super::{
     columns::{among, deletes_table, on_root, root_key_bytes, row_key_bytes, typed},
     owner::is_free,
+    places::{ByTarget, delete_at, each, each_below, each_place, leads_to_root, update_at},
 };
 use crate::{
     ids::TableId,
@@ -59,7 +60,7 @@ impl<'a> CascadePlace<'a> {
 #[derive(Debug, Clone)]
 pub struct Write {
     /// The statement.
-    pub sql: String,
+    pub sql: ByTarget,
     /// `lc_doc` of the deletes of which something is left.
     pub left: String,
     /// The table.
@@ -67,7 +68,7 @@ pub struct Write {
 }
 
 impl Write {
-    fn new(table: &Table, sql: String, left: &str) -> Self {
+    fn new(table: &Table, sql: ByTarget, left: &str) -> Self {
         Self {
             sql,
             left: format!("select distinct g.lc_doc {left}"),
@@ -171,14 +172,28 @@ fn leave_tombstones(own: &CascadePlace<'_>, state: &str) -> Vec<String> {
     ]
 }
 
-fn delete_using(table: &Table, rows: &str, belongs: &str) -> String {
+/// Deletes the rows of a table that belong to rows that go: their own, or those below them.
+fn delete_going(table: &Table, above: &[(&Table, TableId)], rows: &str) -> Write {
     let name = qualified(&table.name);
-    format!("delete from {name} x using {rows} g where {belongs}")
-}
-
-fn left_of(table: &Table, rows: &str, belongs: &str) -> String {
-    let name = qualified(&table.name);
-    format!("from {name} x join {rows} g on {belongs}")
+    let (belongs, leads) = if above.is_empty() {
+        (same_key(table, "x", "g"), true)
+    } else {
+        (on_root(table, above, "x", "g"), leads_to_root(table, above))
+    };
+    let places = format!(
+        "select x.ctid as place from {rows} g {}",
+        each_place(&name, "x", &belongs)
+    );
+    let sql = ByTarget {
+        any: format!("delete from {name} x using {rows} g where {belongs}"),
+        plain: leads.then(|| delete_at(&name, &places)),
+    };
+    let left = if leads {
+        each(&name, "x", &belongs, "")
+    } else {
+        format!("join {name} x on {belongs}")
+    };
+    Write::new(table, sql, &format!("from {rows} g {left}"))
 }
 
 /// A reference to the table, as its referring side: the place, the column, what becomes of it.
@@ -212,22 +227,25 @@ impl CascadeSql {
             ),
             seed: format!(
                 "insert into {rows} ({key}, lc_version, lc_doc{document}) \
-                 select {x_key}, x.lc_version, d.lc_doc{} from {deletes} d join {target} x on {same} \
-                 where {}",
+                 select {x_key}, x.lc_version, d.lc_doc{} from (select * from {deletes} d where {}) d {}",
                 own.document("x."),
                 among("d.lc_doc"),
+                each(&target, "x", &same_key(table, "x", "d"), ""),
                 key = key_list(table, ""),
                 x_key = key_list(table, "x"),
-                same = same_key(table, "x", "d"),
             ),
             reach: Vec::new(),
             holders: Vec::new(),
             count: format!("select lc_doc, count(*), max(lc_version) from {rows} group by 1"),
             lock: format!(
-                "select g.lc_doc from {rows} g join {target} x on {} order by {} \
-                 for update of x skip locked",
-                same_key(table, "x", "g"),
-                key_list(table, "x"),
+                "select g.lc_doc from (select * from {rows} order by {}) g {}",
+                key_list(table, ""),
+                each(
+                    &target,
+                    "x",
+                    &same_key(table, "x", "g"),
+                    "for update skip locked"
+                ),
             ),
             changes: Vec::new(),
             list: Vec::new(),
@@ -238,20 +256,13 @@ impl CascadeSql {
                 .below
                 .iter()
                 .rev()
-                .map(|(child, above)| {
-                    let belongs = on_root(child, above, "x", "g");
-                    let delete = delete_using(child, &rows, &belongs);
-                    Write::new(child, delete, &left_of(child, &rows, &belongs))
-                })
+                .map(|(child, above)| delete_going(child, above, &rows))
+                .chain([delete_going(table, &[], &rows)])
                 .collect(),
             empty: format!("delete from {rows}"),
             reaches,
             takes: Vec::new(),
         };
-        let same = same_key(table, "x", "g");
-        let delete = delete_using(table, &rows, &same);
-        let delete = Write::new(table, delete, &left_of(table, &rows, &same));
-        sql.delete.push(delete);
         for (place, column, on_delete) in referrers {
             sql.add(own, place, *column, *on_delete, involved);
         }
@@ -279,8 +290,10 @@ impl CascadeSql {
         } else {
             String::new()
         };
-        let pointing = format!("from {here} g join {referring} r on {points}");
+        let pointing = format!("from {here} g {}", each(&referring, "r", &points, ""));
         let pointing_still = format!("{pointing} where true{stays}");
+        let places = each_place(&referring, "r", &points);
+        let places = format!("select r.ctid as place from {here} g {places} where true{stays}");
         let column_name = &place.table.columns[column].name;
         let reference = if place.above.is_empty() {
             column_name.clone()
@@ -330,26 +343,36 @@ impl CascadeSql {
                     .iter()
                     .rev()
                     .map(|(child, above)| {
-                        let belongs = on_root(child, above, "x", "r");
-                        let from = format!("{here} g, {referring} r");
-                        let belongs = format!("{points} and {belongs}{stays}");
                         let name = qualified(&child.name);
-                        Write::new(
-                            child,
-                            format!("delete from {name} x using {from} where {belongs}"),
-                            &format!("from {name} x, {from} where {belongs}"),
-                        )
+                        let belongs = on_root(child, above, "x", "r");
+                        let any = format!(
+                            "delete from {name} x using {here} g, {referring} r \
+                             where {points} and {belongs}{stays}"
+                        );
+                        let places = format!(
+                            "select x.ctid as place {pointing} {} where true{stays}",
+                            each_place(&name, "x", &belongs)
+                        );
+                        let plain = leads_to_root(child, above).then(|| delete_at(&name, &places));
+                        let left = each_below((&name, child), above, "x", &belongs);
+                        let left = format!("{pointing} {left} where true{stays}");
+                        Write::new(child, ByTarget { any, plain }, &left)
                     })
                     .collect();
-                let delete =
-                    format!("delete from {referring} r using {here} g where {points}{stays}");
+                let delete = ByTarget {
+                    any: format!("delete from {referring} r using {here} g where {points}{stays}"),
+                    plain: Some(delete_at(&referring, &places)),
+                };
                 write.push(Write::new(place.table, delete, &pointing_still));
                 write
             }
             (OnDelete::SetNull, _) => {
-                let update = format!(
-                    "update {referring} r set {name} = null from {here} g where {points}{stays}"
-                );
+                let update = ByTarget {
+                    any: format!(
+                        "update {referring} r set {name} = null from {here} g where {points}{stays}"
+                    ),
+                    plain: Some(update_at(&referring, &format!("{name} = null"), &places)),
+                };
                 vec![Write::new(place.table, update, &pointing_still)]
             }
         };
@@ -360,24 +383,31 @@ impl CascadeSql {
             "set-null"
         };
         // The root row's lock keeps other writers of the document away.
-        let (with_root, root_row, root_lock) = if place.above.is_empty() {
-            (String::new(), "r", "")
-        } else {
+        let above = |lock: &str| {
             let belongs = place.on_root("r", "x");
-            (
-                format!(" join {} x on {belongs}", qualified(&root.name)),
-                "x",
-                " for no key update of x skip locked",
-            )
+            if place.above.is_empty() {
+                String::new()
+            } else {
+                let root = qualified(&root.name);
+                format!(" {}", each(&root, "x", &belongs, lock))
+            }
         };
+        let root_row = if place.above.is_empty() { "r" } else { "x" };
+        let with_root = above("");
         self.changes.push(Change {
             count: format!(
                 "select g.lc_doc, count(*), max({root_row}.lc_version) {pointing}{with_root} \
                  where true{stays} group by 1"
             ),
             lock: format!(
-                "select g.lc_doc {pointing}{with_root} where true{stays} \
-                 for update of r skip locked{root_lock}"
+                "select g.lc_doc from {here} g {}{}",
+                each(
+                    &referring,
+                    "r",
+                    &format!("{points}{stays}"),
+                    "for update of r skip locked"
+                ),
+                above("for no key update skip locked"),
             ),
             list: list(word, &stays),
             write,

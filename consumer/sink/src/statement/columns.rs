@@ -1,5 +1,6 @@
 //! A table's columns in SQL: what is compared, what is staged, the bytes of keys.
 
+use super::places::each;
 use crate::{
     ids::TableId,
     names::{list, quote},
@@ -36,20 +37,15 @@ impl Names<'_> {
         self.same(&self.table.key, left, right)
     }
 
-    /// Joins the row of the target with the key of each row of `staged`, as `x`, found by its index one by one: how
-    /// large the target is nobody knows while it is filled, and reading it whole for a batch takes ten times longer.
-    /// The subquery is not opened for its offset or its lock.
+    /// Joins the row of the target with the key of each row of `staged`, as `x`.
     pub(super) fn each_by_key(&self, staged: &str, and: &str, lock: &str) -> String {
         self.each_by(&self.table.key, staged, and, lock)
     }
 
     /// The same by other columns that an index has.
     pub(super) fn each_by(&self, columns: &[usize], staged: &str, and: &str, lock: &str) -> String {
-        format!(
-            "cross join lateral (select x.* from {} x where {}{and} offset 0 {lock}) x",
-            self.target,
-            self.same(columns, "x", staged)
-        )
+        let condition = format!("{}{and}", self.same(columns, "x", staged));
+        each(&self.target, "x", &condition, lock)
     }
 
     pub(super) fn same(&self, columns: &[usize], left: &str, right: &str) -> String {

@@ -1,8 +1,9 @@
 //! What is deleted: rows, the rows below them, and those that a document no longer has.
 
 use super::{
-    columns::{Names, among, deletes_table, on_root, root_columns},
+    columns::{Names, among, deletes_table, on_root},
     owner::freed,
+    places::{ByTarget, delete_at, each, each_place, leads_to_root, update_from},
 };
 use crate::{
     ids::TableId,
@@ -11,45 +12,11 @@ use crate::{
 use leafcutter_schemas::mapping::Table;
 use std::collections::BTreeSet;
 
-/// A delete of rows that staged ones lead to.
-#[derive(Debug, Clone)]
-pub struct DeleteSql {
-    /// Whatever the target is.
-    any: String,
-    /// Where it is a table and nothing else. The rows are found by the index of their key, one by one, and deleted
-    /// by their places (`ctid`, PostgreSQL manual, 5.5). As a join it may be, and was, planned as one that reads the
-    /// whole index for a batch of any size, since the planner takes the staged rows for a thousand. `only`: a table may
-    /// get an heir at any time, whose rows have the same places.
-    plain: Option<String>,
-}
-
-impl DeleteSql {
-    /// The statement for a target that is nothing but a table, or may be anything: a view has no places, and a
-    /// partitioned table has no rows of its own.
-    pub fn of(&self, plain: bool) -> &str {
-        self.plain.as_ref().filter(|_| plain).unwrap_or(&self.any)
-    }
-}
-
-fn by_places(n: &Names<'_>, places: &str) -> String {
-    format!(
-        "delete from only {} where ctid = any(array({places}))",
-        n.target
-    )
-}
-
-/// Whether the index of a child table's key finds the rows below a root row.
-fn leads_to_root(table: &Table, above: &[(&Table, TableId)]) -> bool {
-    let columns = root_columns(table, above);
-    let mut first = table.key.iter().take(columns.len());
-    !columns.is_empty() && first.all(|key| columns.iter().any(|(own, _)| own == key))
-}
-
 pub(super) fn delete_vanished(
     n: &Names<'_>,
     above: &[(&Table, TableId)],
     root: TableId,
-) -> DeleteSql {
+) -> ByTarget {
     let (target, temp, root) = (&n.target, &n.temp, root.0);
     let any = format!(
         "delete from {target} c using pg_temp.lc_{root} w where {same_root} \
@@ -58,21 +25,21 @@ pub(super) fn delete_vanished(
         same = n.same_key("t", "c"),
     );
     let places = format!(
-        "select x.ctid from pg_temp.lc_{root} w cross join lateral \
+        "select x.ctid as place from pg_temp.lc_{root} w cross join lateral \
          (select x.ctid, {stored} from only {target} x where {same_root} offset 0) x \
          where not exists (select 1 from {temp} t where {same})",
         stored = n.key_list("x."),
         same = n.same_key("t", "x"),
         same_root = on_root(n.table, above, "x", "w"),
     );
-    let plain = leads_to_root(n.table, above).then(|| by_places(n, &places));
-    DeleteSql { any, plain }
+    let plain = leads_to_root(n.table, above).then(|| delete_at(&n.target, &places));
+    ByTarget { any, plain }
 }
 
 /// The rows of a child table whose values of its further unique keys change, those below them first. No
 /// order of updates serves where rows exchange such values, and a placeholder may break another
 /// constraint; child rows are nobody's but their document's, and can be written anew.
-pub(super) fn delete_changed(n: &Names<'_>, id: TableId) -> Vec<String> {
+pub(super) fn delete_changed(n: &Names<'_>, id: TableId) -> Vec<ByTarget> {
     let columns: BTreeSet<usize> = n.table.unique.iter().flatten().copied().collect();
     let changed: Vec<String> = columns
         .into_iter()
@@ -85,22 +52,36 @@ pub(super) fn delete_changed(n: &Names<'_>, id: TableId) -> Vec<String> {
     if changed.is_empty() {
         return Vec::new();
     }
-    let (target, temp, same) = (&n.target, &n.temp, n.same_key("t", "c"));
-    let changed = format!("{same} and ({})", changed.join(" or "));
+    let (target, temp, same) = (&n.target, &n.temp, n.same_key("c", "t"));
+    let changed = changed.join(" or ");
     let mut below = Vec::new();
     chains(n.table, &mut vec![(n.table, id)], &mut below);
-    let mut all: Vec<String> = below
+    let mut all: Vec<ByTarget> = below
         .iter()
         .rev()
         .map(|(table, above)| {
             let belongs = on_root(table, above, "x", "c");
             let name = qualified(&table.name);
-            format!("delete from {name} x using {target} c, {temp} t where {belongs} and {changed}")
+            let any = format!(
+                "delete from {name} x using {target} c, {temp} t where {belongs} and {same} and ({changed})"
+            );
+            let places = format!(
+                "select x.ctid as place from {temp} t {} {} where {changed}",
+                each(target, "c", &same, ""),
+                each_place(&name, "x", &belongs),
+            );
+            let plain = leads_to_root(table, above).then(|| delete_at(&name, &places));
+            ByTarget { any, plain }
         })
         .collect();
-    all.push(format!(
-        "delete from {target} c using {temp} t where {changed}"
-    ));
+    let places = format!(
+        "select c.ctid as place from {temp} t {} where {changed}",
+        each_place(target, "c", &same),
+    );
+    all.push(ByTarget {
+        any: format!("delete from {target} c using {temp} t where {same} and ({changed})"),
+        plain: Some(delete_at(target, &places)),
+    });
     all
 }
 
@@ -140,7 +121,7 @@ pub(super) fn referenced_deletes(n: &Names<'_>, referrers: &[(&Table, usize)]) -
             };
             format!(
                 "select d.lc_doc from {deletes} d where exists \
-                 (select 1 from {referrer} r where r.{column} = d.{key}{itself})",
+                 (select 1 from {referrer} r where r.{column} = d.{key}{itself} offset 0)",
                 deletes = n.deletes,
                 referrer = qualified(&table.name),
                 column = quote(&table.columns[*column].name),
@@ -150,26 +131,35 @@ pub(super) fn referenced_deletes(n: &Names<'_>, referrers: &[(&Table, usize)]) -
 }
 
 /// The time of a delete is its cluster time's, whose seconds stand above 31 bits.
-pub(super) fn soft_delete(n: &Names<'_>, column: usize) -> String {
+pub(super) fn soft_delete(n: &Names<'_>, column: usize) -> ByTarget {
     // Another document may take the row over.
     let document = if n.keeps_document {
         format!(", lc_document = {}", freed("d.lc_document"))
     } else {
         String::new()
     };
-    format!(
-        "update {} x set {} = to_timestamp((d.lc_version >> 31)::float8), lc_version = d.lc_version{document} \
-         from {} d where {} and {}{}",
-        n.target,
+    let set = format!(
+        "{} = to_timestamp((d.lc_version >> 31)::float8), lc_version = d.lc_version{document}",
         quote(&n.column(column).name),
-        n.deletes,
-        n.same_key("x", "d"),
-        among("d.lc_doc"),
-        n.own_to_delete("x", "d"),
-    )
+    );
+    update_deleted(n, &set, &among("d.lc_doc"))
 }
 
-pub(super) fn delete(n: &Names<'_>, above: &[(&Table, TableId)]) -> DeleteSql {
+/// Changes the rows of the staged keys, of those of `d` that a condition tells.
+pub(super) fn update_deleted(n: &Names<'_>, set: &str, condition: &str) -> ByTarget {
+    let (target, deletes) = (&n.target, &n.deletes);
+    let own = format!("{}{}", n.same_key("x", "d"), n.own_to_delete("x", "d"));
+    let places = format!(
+        "select d.*, x.ctid as place from {deletes} d {} where {condition}",
+        each_place(target, "x", &own),
+    );
+    ByTarget {
+        any: format!("update {target} x set {set} from {deletes} d where {own} and {condition}"),
+        plain: Some(update_from(target, "x", set, &places)),
+    }
+}
+
+pub(super) fn delete(n: &Names<'_>, above: &[(&Table, TableId)]) -> ByTarget {
     let (deletes, same) = match above.first() {
         None => (n.deletes.clone(), n.same_key("x", "d")),
         Some((_, root)) => (deletes_table(*root), on_root(n.table, above, "x", "d")),
@@ -182,10 +172,10 @@ pub(super) fn delete(n: &Names<'_>, above: &[(&Table, TableId)]) -> DeleteSql {
     let (target, among) = (&n.target, among("d.lc_doc"));
     let any = format!("delete from {target} x using {deletes} d where {same} and {among}{own}");
     let places = format!(
-        "select x.ctid from (select * from {deletes} d where {among}) d cross join lateral \
+        "select x.ctid as place from (select * from {deletes} d where {among}) d cross join lateral \
          (select x.ctid from only {target} x where {same}{own} offset 0) x"
     );
     let plain = above.is_empty() || leads_to_root(n.table, above);
-    let plain = plain.then(|| by_places(n, &places));
-    DeleteSql { any, plain }
+    let plain = plain.then(|| delete_at(&n.target, &places));
+    ByTarget { any, plain }
 }

@@ -12,6 +12,7 @@ mod columns;
 mod deletes;
 mod equality;
 pub mod owner;
+mod places;
 mod upserts;
 mod suppressed;
 mod swept;
@@ -19,7 +20,7 @@ mod swept;
 pub use cascade::{CascadePlace, CascadeSql, Change, Referrer, Write};
 pub use checks::{ReferenceCheck, UniqueCheck};
 pub(crate) use columns::root_columns;
-pub use deletes::DeleteSql;
+pub use places::ByTarget;
 
 use crate::{
     ids::TableId,
@@ -54,7 +55,7 @@ pub struct TableSql {
     /// not say whose it is ([`owner`]).
     pub take_foreign: Option<String>,
     /// Frees the rows to delete, where rows say whose they are and these have to stay.
-    pub disown: Option<String>,
+    pub disown: Option<ByTarget>,
     /// Returns `lc_doc` of the rows to delete and whose they are, document and collection, where rows say so.
     pub owners: Option<String>,
     /// Takes the rows in `$1` out of the temporary table.
@@ -75,10 +76,10 @@ pub struct TableSql {
     /// Returns those of the documents in `$1` of which rows are still there after `delete`.
     pub delete_left: String,
     /// For a child table: deletes the rows that the written documents no longer have.
-    pub delete_vanished: Option<DeleteSql>,
+    pub delete_vanished: Option<ByTarget>,
     /// For a child table with further unique keys: deletes the rows whose values there change, with those
     /// below them, so that rows can hand values to each other. They are written anew.
-    pub delete_changed: Vec<String>,
+    pub delete_changed: Vec<ByTarget>,
     /// Returns `lc_doc` and version of the rows to delete.
     pub see_deletes: String,
     /// Returns `lc_doc` of the keys of which there is a row, whoever's.
@@ -92,9 +93,9 @@ pub struct TableSql {
     /// Takes the rows in `$1` out of those to delete.
     pub keep: String,
     /// Deletes the rows whose `lc_doc` is in `$1`; for a child table, the rows below them.
-    pub delete: DeleteSql,
+    pub delete: ByTarget,
     /// Marks the rows whose `lc_doc` is in `$1` as deleted, where they stay.
-    pub soft_delete: Option<String>,
+    pub soft_delete: Option<ByTarget>,
     /// Adds the rows below version `$2` that were not seen to what is gone, for the root table `$1`; none
     /// where the key map tells whose rows are whose.
     pub gone: Option<String>,

@@ -10,7 +10,7 @@
 //! was deleted, but that has to stay, is free: a zero byte stands before its document's key then. Any
 //! document may take it over, whatever its version; its own has a tombstone, under the document's key.
 
-use super::columns::Names;
+use super::{columns::Names, deletes::update_deleted, places::ByTarget};
 
 /// What stands before the document of a row that is free: no document's key begins so.
 const FREE: &str = "'\\x00'::bytea";
@@ -80,8 +80,8 @@ pub(super) fn take_foreign(n: &Names<'_>) -> Option<String> {
     }
     let (temp, target, own) = (&n.temp, &n.target, n.own("x", "t"));
     let foreign = format!(
-        "select t.lc_doc from {temp} t join {target} x on {} where not (true{own})",
-        n.same_key("x", "t"),
+        "select t.lc_doc from {temp} t {} where not (true{own})",
+        n.each_by_key("t", "", ""),
     );
     let taken = if n.keeps_document {
         let (key, key_of_t) = (n.key_list(""), n.key_list("t."));
@@ -102,18 +102,11 @@ pub(super) fn take_foreign(n: &Names<'_>) -> Option<String> {
     ))
 }
 
-/// Frees the staged rows, which stay though their documents were deleted.
-pub(super) fn disown(n: &Names<'_>) -> Option<String> {
+/// Frees the staged rows, which stay though their documents were deleted. They are locked.
+pub(super) fn disown(n: &Names<'_>) -> Option<ByTarget> {
     n.keeps_document.then(|| {
-        format!(
-            "update {} x set lc_document = {} from {} d where {} and not {}{}",
-            n.target,
-            freed("x.lc_document"),
-            n.deletes,
-            n.same_key("x", "d"),
-            is_free("x"),
-            n.own_to_delete("x", "d"),
-        )
+        let set = format!("lc_document = {}", freed("x.lc_document"));
+        update_deleted(n, &set, &format!("not {}", is_free("x")))
     })
 }
 
@@ -127,10 +120,9 @@ pub(super) fn owners(n: &Names<'_>) -> Option<String> {
             "null::text"
         };
         format!(
-            "select d.lc_doc, x.lc_document, {source} from {} d join {} x on {}",
+            "select d.lc_doc, x.lc_document, {source} from {} d {}",
             n.deletes,
-            n.target,
-            n.same_key("x", "d")
+            n.each_by_key("d", "", ""),
         )
     })
 }

@@ -1,7 +1,10 @@
 //! What the target swallows: a trigger that returns null, a rule, a policy for rows. No error tells of it, so
 //! these statements tell what should have been written, or be gone, and is not.
 
-use super::columns::{Names, among, deletes_table, on_root};
+use super::{
+    columns::{Names, among, deletes_table, on_root},
+    places::each_below,
+};
 use crate::{
     guard::sql,
     ids::TableId,
@@ -28,7 +31,7 @@ pub(super) fn upsert_seen(n: &Names<'_>, upsert: &str, is_root: bool) -> String 
     let first = key.first().cloned().unwrap_or_default();
     format!(
         "with w as ({upsert} returning {returned}) select distinct t.lc_doc from {temp} t \
-         left join {target} x on {there} where (x.{first} is null or {differs}) \
+         left join lateral (select x.* from {target} x where {there} offset 0) x on true where (x.{first} is null or {differs}) \
          and not exists (select 1 from w where {same})",
         temp = n.temp,
         target = n.target,
@@ -39,12 +42,12 @@ pub(super) fn upsert_seen(n: &Names<'_>, upsert: &str, is_root: bool) -> String 
 
 /// Of a child table: returns `lc_doc` of the written documents that no longer have some of its rows.
 pub(super) fn vanished_left(n: &Names<'_>, above: &[(&Table, TableId)], root: TableId) -> String {
+    let same_root = on_root(n.table, above, "c", "w");
     format!(
-        "select distinct w.lc_doc from {target} c join pg_temp.lc_{root} w on {same_root} \
+        "select distinct w.lc_doc from pg_temp.lc_{root} w {rows} \
          where not exists (select 1 from {temp} t where {same})",
-        target = n.target,
         root = root.0,
-        same_root = on_root(n.table, above, "c", "w"),
+        rows = each_below((&n.target, n.table), above, "c", &same_root),
         temp = n.temp,
         same = n.same_key("t", "c"),
     )
@@ -52,18 +55,17 @@ pub(super) fn vanished_left(n: &Names<'_>, above: &[(&Table, TableId)], root: Ta
 
 /// Returns those of the documents in `$1` of which rows are left in the table.
 pub(super) fn delete_left(n: &Names<'_>, above: &[(&Table, TableId)]) -> String {
-    let (deletes, same) = match above.first() {
-        None => (n.deletes.clone(), n.same_key("x", "d")),
-        Some((_, root)) => (deletes_table(*root), on_root(n.table, above, "x", "d")),
+    let (deletes, rows) = match above.first() {
+        None => {
+            let own = n.own_to_delete("x", "d");
+            (n.deletes.clone(), n.each_by_key("d", &own, ""))
+        }
+        Some((_, root)) => {
+            let same = on_root(n.table, above, "x", "d");
+            let rows = each_below((&n.target, n.table), above, "x", &same);
+            (deletes_table(*root), rows)
+        }
     };
-    let own = if above.is_empty() {
-        n.own_to_delete("x", "d")
-    } else {
-        String::new()
-    };
-    format!(
-        "select distinct d.lc_doc from {} x join {deletes} d on {same} where {among}{own}",
-        n.target,
-        among = among("d.lc_doc"),
-    )
+    let among = among("d.lc_doc");
+    format!("select distinct d.lc_doc from (select * from {deletes} d where {among}) d {rows}")
 }

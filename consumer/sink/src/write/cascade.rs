@@ -20,7 +20,7 @@
 //!
 //! Like deletes this waits for no other session (see [`super::deletes`]).
 
-use super::{attempt::Attempt, stage::documents, suppressed};
+use super::{attempt::Attempt, rows_led_to, stage::documents, suppressed};
 use crate::{
     error::ApplyError,
     ids::{DocumentId, TableId},
@@ -134,7 +134,12 @@ pub(crate) async fn plan_cascade(
 /// Deletes and changes what [`plan_cascade`] has found; gives how many rows of the root table went.
 pub(crate) async fn run_cascade(t: &mut Attempt<'_>, root: TableId) -> Result<u64, ApplyError> {
     let tables = tables(t, root);
-    let whole = take_along(t, root, &tables).await?;
+    let plain = tables.is_empty() || !suppressed::any_may_suppress(t).await?;
+    let whole = if plain {
+        BTreeSet::new()
+    } else {
+        take_along(t, root, &tables).await?
+    };
     let mut went = 0;
     for (sql, _) in &tables {
         let changes = sql.changes.iter().map(|change| &change.list);
@@ -144,7 +149,7 @@ pub(crate) async fn run_cascade(t: &mut Attempt<'_>, root: TableId) -> Result<u6
     }
     for (sql, _) in &tables {
         for write in sql.changes.iter().flat_map(|change| &change.write) {
-            write_all(t, write, &whole).await?;
+            write_all(t, write, plain, &whole).await?;
         }
         for write in sql.tombstones.iter().chain([&sql.remove_held]) {
             t.session.execute(write, &[]).await?;
@@ -152,7 +157,7 @@ pub(crate) async fn run_cascade(t: &mut Attempt<'_>, root: TableId) -> Result<u6
     }
     for (sql, id) in &tables {
         for delete in &sql.delete {
-            let deleted = write_all(t, delete, &whole).await?;
+            let deleted = write_all(t, delete, plain, &whole).await?;
             if *id == root {
                 went = deleted;
             }
@@ -172,9 +177,6 @@ async fn take_along(
     tables: &[(&CascadeSql, TableId)],
 ) -> Result<BTreeSet<DocumentId>, ApplyError> {
     let mut found = BTreeSet::new();
-    if tables.is_empty() || !suppressed::any_may_suppress(t).await? {
-        return Ok(found);
-    }
     for (sql, id) in tables {
         let own = i64::from(*id == root);
         let changes = sql.changes.iter().map(|change| (&change.count, 0));
@@ -191,9 +193,10 @@ async fn take_along(
 async fn write_all(
     t: &mut Attempt<'_>,
     write: &Write,
+    plain: bool,
     whole: &BTreeSet<DocumentId>,
 ) -> Result<u64, ApplyError> {
-    let rows = t.session.execute(&write.sql, &[]).await?;
+    let rows = rows_led_to::write(t, &write.sql, plain, &[]).await?;
     if !whole.is_empty() {
         let left = documents(t, &write.left).await?;
         if left.iter().any(|document| whole.contains(document)) {

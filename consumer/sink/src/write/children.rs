@@ -5,6 +5,7 @@
 use super::{
     attempt::Attempt,
     missing_parents::set_null,
+    rows_led_to,
     stage::{copy_rows, take_out},
     suppressed,
     waiting::Blocker,
@@ -43,8 +44,9 @@ pub(crate) async fn write_children(
     for (position, &child) in children.iter().enumerate() {
         let sql = &model.table(child).sql;
         if counts[position] > 0 && !sql.unique.is_empty() {
+            let plain = sql.delete_changed.is_empty() || !suppressed::any_may_suppress(t).await?;
             for delete in &sql.delete_changed {
-                t.session.execute(delete, &[]).await?;
+                rows_led_to::write(t, delete, plain, &[]).await?;
             }
             if t.precheck {
                 take_taken(t, child, &children[position + 1..]).await?;

@@ -18,6 +18,7 @@ use super::{
     attempt::Attempt,
     cascade::{self, CascadeHorizon},
     row_to_delete::RowToDelete,
+    rows_led_to,
     stage::{copy_keys, copy_keys_and_look, documents as documents_of, documents_and_versions},
     suppressed,
 };
@@ -27,6 +28,7 @@ use crate::{
     guard::{self, Stored},
     ids::{DocumentId, TableId},
     state::{KeyVersion, cascaded_rows, dead_letters, held, tombstones},
+    statement::ByTarget,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -64,8 +66,9 @@ pub(crate) async fn delete_documents(t: &mut Attempt<'_>, root: TableId) -> Resu
         cascaded_rows::remove(t.session, name, &keys).await?;
     }
     if let Some(mark) = &entry.sql.soft_delete {
-        execute(t, mark, &alive).await?;
-        if suppressed::may_suppress(t, root).await? {
+        let may_suppress = suppressed::may_suppress(t, root).await?;
+        write_those(t, mark, !may_suppress, &alive).await?;
+        if may_suppress {
             let there = documents_and_versions(t, &entry.sql.see_deletes).await?;
             for row in rows.iter().filter(|row| alive.contains(&row.document)) {
                 let stored = there.get(&row.document).copied();
@@ -241,7 +244,8 @@ pub(crate) async fn disown<'r>(
         return Ok(());
     }
     copy_keys(t, root, &rows).await?;
-    t.session.execute(sql, &[]).await?;
+    let plain = !suppressed::may_suppress(t, root).await?;
+    rows_led_to::write(t, sql, plain, &[]).await?;
     Ok(())
 }
 
@@ -289,7 +293,11 @@ pub(crate) async fn keep(
     documents: &BTreeSet<DocumentId>,
 ) -> Result<(), ApplyError> {
     let sql = &t.model.table(root).sql.keep;
-    execute(t, sql, documents).await.map(drop)
+    if !documents.is_empty() {
+        let documents: Vec<DocumentId> = documents.iter().copied().collect();
+        t.session.execute(sql, &[&documents]).await?;
+    }
+    Ok(())
 }
 
 /// What became of rows that were to be deleted.
@@ -317,7 +325,7 @@ pub(crate) async fn delete_rows(
     let all: Vec<DocumentId> = documents.iter().copied().collect();
     for &table in entry.children.iter().rev().chain([&root]) {
         let plain = !suppressed::may_suppress(t, table).await?;
-        let rows = execute(t, model.table(table).sql.delete.of(plain), documents).await?;
+        let rows = write_those(t, &model.table(table).sql.delete, plain, documents).await?;
         if table == root {
             deleted.rows += rows;
         }
@@ -328,14 +336,15 @@ pub(crate) async fn delete_rows(
     Ok(deleted)
 }
 
-async fn execute(
+async fn write_those(
     t: &mut Attempt<'_>,
-    sql: &str,
+    sql: &ByTarget,
+    plain: bool,
     documents: &BTreeSet<DocumentId>,
 ) -> Result<u64, ApplyError> {
     if documents.is_empty() {
         return Ok(0);
     }
     let documents: Vec<DocumentId> = documents.iter().copied().collect();
-    Ok(t.session.execute(sql, &[&documents]).await?)
+    rows_led_to::write(t, sql, plain, &[&documents]).await
 }

@@ -18,6 +18,7 @@ pub(crate) mod copy_backoff;
 pub(crate) mod known_parents;
 pub(crate) mod loading;
 pub(crate) mod row_to_delete;
+mod rows_led_to;
 pub(crate) mod attempt;
 pub(crate) mod stage;
 pub(crate) mod suppressed;

@@ -7,6 +7,7 @@
 use super::{
     attempt::Attempt,
     candidate::{Candidate, CandidateSource},
+    rows_led_to,
     stage::{documents as documents_of, take_out},
 };
 use crate::{
@@ -102,7 +103,7 @@ pub(crate) async fn delete_vanished(t: &mut Attempt<'_>, child: TableId) -> Resu
         return Ok(());
     };
     let may = may_suppress(t, child).await?;
-    t.session.execute(delete.of(!may), &[]).await?;
+    rows_led_to::write(t, delete, !may, &[]).await?;
     if may {
         let left = documents_of(t, left).await?;
         note(t, child, left);

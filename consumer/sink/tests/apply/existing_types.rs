@@ -110,8 +110,8 @@ async fn the_judgement_of_types_is_postgresqls() {
             &sql.upsert,
             &sql.lock_same,
             &sql.lock_deletes,
-            sql.delete.of(true),
-            sql.delete.of(false),
+            sql.delete.by_places().unwrap(),
+            sql.delete.by_keys(),
         ] {
             if prepared.is_ok() {
                 prepared = session.client().prepare(sql).await.map(|_| ());

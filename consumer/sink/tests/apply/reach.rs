@@ -7,6 +7,7 @@ use crate::{
 };
 use bson::{Document, doc};
 use leafcutter_harness::{probe, rows};
+use leafcutter_sink::session;
 use std::time::Duration;
 
 const MAPPING: &str = "
@@ -84,12 +85,6 @@ async fn rows_of_partitions_and_heirs_with_one_place_are_told_apart() {
 const FILLED: i64 = 20_000;
 const READ_MAX: i64 = 300;
 
-const FILL: &str = "
-insert into groups (id, name, lc_version) select i, 'g', 1 from generate_series(100, 20000) i;
-insert into lists (id, code, group_id, lc_version) select i, 'c' || i, i, 1 from generate_series(100, 20000) i;
-insert into items (list_id, n, group_id)
-  select i, n, i from generate_series(100, 20000) i, generate_series(0, 2) n";
-
 /// Rows that were read of a table, and entries of its indexes.
 const READ: &str = "
 select coalesce(sum(t.seq_tup_read), 0)::bigint
@@ -108,15 +103,62 @@ async fn until_told(world: &World, table: &str, what: &str, least: i64) {
     told.await.unwrap();
 }
 
-/// The writer tells the statistics now what it has read.
+/// The writer and the settling task tell the statistics now what they have read.
 async fn tell(world: &mut World) {
-    let session = world.writer.connection().session().await.unwrap();
-    // At the end of the transaction in which it is asked for.
-    let asked = session.batch("select pg_stat_force_next_flush()").await;
-    asked.unwrap();
+    for connection in [world.writer.connection(), world.settler.connection()] {
+        let session = connection.session().await.unwrap();
+        // At the end of the transaction in which it is asked for.
+        let asked = session.batch("select pg_stat_force_next_flush()").await;
+        asked.unwrap();
+    }
+}
+
+/// Tables that are filled behind the back of plans that were made while they were empty.
+struct Filled<'a> {
+    fill: &'a str,
+    tables: &'a [&'a str],
+    /// A table that is changed by each batch, and how often.
+    changed: (&'a str, i64),
 }
 
 /// Plans are kept: one that was made while a table was empty has to serve, as has one that was made of a full one.
+/// `changes` gives a batch with the ids from a first one on.
+async fn reads_little(
+    world: &mut World,
+    filled: &Filled<'_>,
+    changes: impl Fn(i64, i64) -> Vec<Made>,
+    left: impl Fn(i64) -> Vec<(String, usize)>,
+) {
+    world.execute_all(filled.fill).await;
+    for &table in filled.tables {
+        until_told(world, table, "n_tup_ins", FILLED - 100).await;
+    }
+    for (version, planned) in [
+        (10, "while the tables were empty"),
+        (20, "after an analysis"),
+    ] {
+        if version > 10 {
+            world.execute_all("analyze").await;
+        }
+        tell(world).await;
+        world.execute_all("select pg_stat_reset()").await;
+        let first = 100 * version;
+        world.write(&changes(version, first)).await;
+        world.settle_at(version).await;
+        tell(world).await;
+        let (table, count) = filled.changed;
+        until_told(world, table, "n_tup_upd + n_tup_del", count).await;
+        for table in filled.tables {
+            let sql = format!("{READ}'{table}'");
+            let read: i64 = world.rows(&sql).await.only().parse().unwrap();
+            assert!(read < READ_MAX, "planned {planned}: {read} of {table}");
+        }
+        for (rows, count) in left(first) {
+            assert_eq!(world.count(&rows).await, count, "planned {planned}: {rows}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_batch_reads_what_it_names_and_no_table_whole() {
     let mut world = World::with(MAPPING).await;
@@ -131,33 +173,323 @@ async fn a_batch_reads_what_it_names_and_no_table_whole() {
     world
         .write(&[list(2, 1, 1, 1), delete_by("lists", 2, 2i64)])
         .await;
-    world.execute_all(FILL).await;
-    until_told(&world, "items", "n_tup_ins", FILLED).await;
-    for (version, planned) in [
-        (10, "while the tables were empty"),
-        (20, "after an analysis"),
-    ] {
-        if version > 10 {
-            world.execute_all("analyze").await;
-        }
-        tell(&mut world).await;
-        world.execute_all("select pg_stat_reset()").await;
-        let first = 100 * version;
+    let filled = Filled {
+        fill: "
+            insert into groups (id, name, lc_version) select i, 'g', 1 from generate_series(100, 20000) i;
+            insert into lists (id, code, group_id, lc_version)
+              select i, 'c' || i, i, 1 from generate_series(100, 20000) i;
+            insert into items (list_id, n, group_id)
+              select i, n, i from generate_series(100, 20000) i, generate_series(0, 2) n",
+        tables: &["groups", "lists", "items"],
+        changed: ("lists", 6),
+    };
+    let changes = |version, first| {
         let changed = (first..first + 5).map(|id| list(version, id, id, 2));
-        let mut batch: Vec<Made> = changed.collect();
-        batch.push(delete_by("lists", version, first + 6));
-        world.write(&batch).await;
-        tell(&mut world).await;
-        until_told(&world, "lists", "n_tup_upd", 5).await;
-        for table in ["groups", "lists", "items"] {
-            let sql = format!("{READ}'{table}'");
-            let read: i64 = world.rows(&sql).await.only().parse().unwrap();
-            assert!(read < READ_MAX, "planned {planned}: {read} of {table}");
-        }
-        // Of each of five one row is gone, of the sixth nothing, of the seventh all.
-        let left = format!("items where list_id between {first} and {first} + 6");
-        assert_eq!(world.count(&left).await, 5 * 2 + 3, "planned {planned}");
-    }
+        changed
+            .chain([delete_by("lists", version, first + 6)])
+            .collect()
+    };
+    // Of each of five one row is gone, of the sixth nothing, of the seventh all.
+    let left = |first| {
+        let items = format!("items where list_id between {first} and {first} + 6");
+        vec![(items, 5 * 2 + 3)]
+    };
+    reads_little(&mut world, &filled, changes, left).await;
+}
+
+const LIBRARY: &str = "
+version: 1
+database: library
+collections:
+  houses:
+    table: houses
+    key: id
+    columns: { id: { path: _id, type: bigint } }
+  authors:
+    table: authors
+    key: id
+    columns:
+      id: { path: _id, type: bigint }
+      house: { type: bigint, references: { table: houses, on_delete: cascade } }
+  books:
+    table: books
+    key: id
+    columns:
+      id: { path: _id, type: bigint }
+      author: { type: bigint, references: { table: authors, on_delete: cascade } }
+      house: { type: bigint, references: { table: houses, on_delete: set-null } }
+    children:
+      - table: pages
+        from: pages
+        key: [id, n]
+        columns: { id: { parent: id }, n: { position: true, type: integer } }
+  loans:
+    table: loans
+    key: id
+    columns:
+      id: { path: _id, type: bigint }
+      book: { type: bigint, references: { table: books, on_delete: hold } }
+  shelves:
+    table: shelves
+    key: id
+    columns: { id: { path: _id, type: bigint } }
+    children:
+      - table: places
+        from: places
+        key: [id, n]
+        columns:
+          id: { parent: id }
+          n: { position: true, type: integer }
+          book: { type: bigint, references: { table: books, on_delete: cascade } }
+          author: { type: bigint, references: { table: authors, on_delete: set-null } }
+        children:
+          - table: marks
+            from: marks
+            key: [id, n, m]
+            columns: { id: { parent: id }, n: { parent: n }, m: { position: true, type: integer } }
+";
+
+#[tokio::test]
+async fn what_goes_with_deleted_rows_is_found_by_its_keys() {
+    let mut world = World::with(LIBRARY).await;
+    let house = |id: i64| put("houses", 1, doc! { "_id": id });
+    let author = |id: i64| put("authors", 1, doc! { "_id": id, "house": id });
+    let book = |id: i64| {
+        put(
+            "books",
+            1,
+            doc! { "_id": id, "author": id, "house": id, "pages": [1, 2] },
+        )
+    };
+    let shelf = |id: i64| {
+        let place = doc! { "book": id, "author": id, "marks": ["x"] };
+        put("shelves", 1, doc! { "_id": id, "places": [place] })
+    };
+    let loan = put("loans", 1, doc! { "_id": 2i64, "book": 2i64 });
+    let first = [1, 2, 3].map(|id| [house(id), author(id), book(id), shelf(id)]);
+    let first: Vec<Made> = first.into_iter().flatten().chain([loan]).collect();
+    world.write(&first).await;
+    // Each statement is planned while the tables are empty: one goes with all, one is held.
+    let deletes = [delete_by("houses", 2, 1i64), delete_by("books", 2, 2i64)];
+    world.write(&deletes).await;
+    world.settle_at(2).await;
+    assert_eq!(world.count("pages").await, 4);
+    let filled = Filled {
+        fill: "
+            insert into houses (id, lc_version) select i, 1 from generate_series(100, 20000) i;
+            insert into authors (id, house, lc_version) select i, i, 1 from generate_series(100, 20000) i;
+            insert into books (id, author, house, lc_version)
+              select i, i, i, 1 from generate_series(100, 20000) i;
+            insert into pages (id, n) select i, n from generate_series(100, 20000) i, generate_series(0, 1) n;
+            insert into loans (id, book, lc_version) select i, 3, 1 from generate_series(100, 20000) i;
+            insert into shelves (id, lc_version) select i, 1 from generate_series(100, 20000) i;
+            insert into places (id, n, book, author) select i, 0, i, i from generate_series(100, 20000) i;
+            insert into marks (id, n, m) select i, 0, 0 from generate_series(100, 20000) i",
+        tables: &[
+            "houses", "authors", "books", "pages", "loans", "shelves", "places", "marks",
+        ],
+        changed: ("houses", 2),
+    };
+    let changes = |version, first| {
+        vec![
+            delete_by("houses", version, first),
+            delete_by("houses", version, first + 1),
+            delete_by("authors", version, first + 2),
+            delete_by("books", version, first + 3),
+            delete_by("shelves", version, first + 4),
+        ]
+    };
+    let left = |first| {
+        let tables = ["houses", "authors", "books", "places", "marks"];
+        let left = tables.into_iter().zip([3, 2, 1, 0, 0]);
+        let left = left.map(|(table, count)| {
+            let rows = format!("{table} where id between {first} and {first} + 4");
+            (rows, count)
+        });
+        left.collect()
+    };
+    reads_little(&mut world, &filled, changes, left).await;
+}
+
+const OTHERS: &str = "
+version: 1
+database: shop
+collections:
+  people:
+    table: people
+    delete: { soft: deleted_at }
+    key: id
+    columns: { id: { path: _id, type: text, convert: text }, name: text }
+    children:
+      - table: cards
+        from: cards
+        key: [id, n]
+        unique: [[number]]
+        columns:
+          id: { parent: id }
+          n: { position: true, type: integer }
+          number: { path: number, type: text }
+        children:
+          - table: uses
+            from: uses
+            key: [id, n, m]
+            columns: { id: { parent: id }, n: { parent: n }, m: { position: true, type: integer } }
+  teams:
+    table: teams
+    key: id
+    columns: { id: { path: _id, type: text, convert: text }, name: text }
+  players:
+    table: players
+    key: id
+    columns:
+      id: { path: _id, type: bigint }
+      team: { type: text, references: { table: teams } }
+";
+
+/// A person whose cards have these numbers.
+fn person(version: i64, id: i64, cards: &[i64]) -> Made {
+    let cards = cards
+        .iter()
+        .map(|card| doc! { "number": format!("n{card}"), "uses": ["x"] });
+    let cards: Vec<Document> = cards.collect();
+    let document = doc! { "_id": id.to_string(), "name": "p", "cards": cards };
+    put("people", version, document)
+}
+
+#[tokio::test]
+async fn rows_that_stay_or_change_places_are_found_by_their_keys() {
+    let mut world = World::with(OTHERS).await;
+    let team = |version, id: i64, name: &str| {
+        put(
+            "teams",
+            version,
+            doc! { "_id": id.to_string(), "name": name },
+        )
+    };
+    let player = |id: i64| put("players", 1, doc! { "_id": id, "team": id.to_string() });
+    let first = [
+        person(1, 1, &[11, 12]),
+        person(1, 2, &[21, 22]),
+        team(1, 1, "a"),
+        team(1, 2, "a"),
+        player(1),
+    ];
+    world.write(&first).await;
+    let second = [
+        person(2, 1, &[12, 11]),
+        delete_by("people", 2, "2"),
+        team(2, 1, "b"),
+        delete_by("teams", 3, "1"),
+        delete_by("teams", 3, "2"),
+    ];
+    world.write(&second).await;
+    world.settle_at(3).await;
+    let filled = Filled {
+        fill: "
+            insert into people (id, name, lc_version, lc_document)
+              select i::text, 'p', 1, '' from generate_series(100, 20000) i;
+            insert into cards (id, n, number)
+              select i::text, n, 'n' || (10 * i + n + 1) from generate_series(100, 20000) i, generate_series(0, 1) n;
+            insert into uses (id, n, m)
+              select i::text, n, 0 from generate_series(100, 20000) i, generate_series(0, 1) n;
+            insert into teams (id, name, lc_version, lc_document)
+              select i::text, 'a', 1, '' from generate_series(100, 20000) i;
+            insert into players (id, team, lc_version) select i, i::text, 1 from generate_series(100, 20000) i",
+        tables: &["people", "cards", "uses", "teams", "players"],
+        changed: ("people", 5),
+    };
+    let changes = |version, first: i64| {
+        let swapped = first..first + 3;
+        let swapped = swapped.map(|id| person(version, id, &[10 * id + 2, 10 * id + 1]));
+        let gone = (first + 3..first + 5).map(|id| delete_by("people", version, id.to_string()));
+        // The teams have players: one has another name, one stays though its document is gone.
+        let teams = [
+            team(version, first, "b"),
+            delete_by("teams", version, (first + 1).to_string()),
+        ];
+        swapped.chain(gone).chain(teams).collect()
+    };
+    let left = |first: i64| {
+        let of = |table: &str, and: &str, count| {
+            let ids = format!("id::bigint between {first} and {first} + 4");
+            (format!("{table} where {ids}{and}"), count)
+        };
+        vec![
+            of("people", " and deleted_at is not null", 2),
+            of("cards", " and number = 'n' || (10 * id::bigint + 2 - n)", 6),
+            of("uses", "", 3 * 2 + 2 * 2),
+            of("teams", "", 5),
+            of(
+                "teams",
+                " and substring(lc_document from 1 for 1) = '\\x00'",
+                1,
+            ),
+        ]
+    };
+    reads_little(&mut world, &filled, changes, left).await;
+}
+
+const WAITS: &str = "select count(*) from pg_stat_activity \
+                     where datname = current_database() and wait_event_type = 'Lock'";
+
+/// Writes a batch that comes upon rows which somebody else has just changed, and not committed yet.
+async fn write_beside(world: &mut World, change: &str, batch: &[Made]) {
+    let other = session::connect(&world.config, "another").await.unwrap();
+    let watch = session::connect(&world.config, "watch").await.unwrap();
+    other
+        .batch_execute(&format!("begin; {change}"))
+        .await
+        .unwrap();
+    let committed = async {
+        let waits = probe::until(Duration::from_secs(60), "who waits", async || {
+            let waits: i64 = watch.query_one(WAITS, &[]).await.unwrap().get(0);
+            Ok((waits > 0).then_some(()))
+        });
+        waits.await.unwrap();
+        other.batch_execute("commit").await.unwrap();
+    };
+    tokio::join!(world.write(batch), committed);
+}
+
+/// A row that is changed has another place then.
+#[tokio::test]
+async fn rows_that_others_change_meanwhile_go_all_the_same() {
+    let mut world = World::with(MAPPING).await;
+    let first = [group(1, 1), group(1, 2), list(1, 1, 1, 3), list(1, 2, 1, 3)];
+    world.write(&first).await;
+    let left = "select list_id, n, group_id from items order by 1, 2";
+    // One that its document no longer has.
+    let change = "update items set group_id = 2 where n = 2";
+    write_beside(&mut world, change, &[list(2, 1, 1, 1)]).await;
+    let kept = rows![
+        { list_id: 1, n: 0, group_id: 1 },
+        { list_id: 2, n: 0, group_id: 1 },
+        { list_id: 2, n: 1, group_id: 1 },
+        { list_id: 2, n: 2, group_id: 2 },
+    ];
+    assert_eq!(world.rows(left).await, kept);
+    // Those of a document that is deleted.
+    let gone = [delete_by("lists", 3, 2i64)];
+    write_beside(&mut world, "update items set group_id = 2", &gone).await;
+    let kept = rows![{ list_id: 1, n: 0, group_id: 2 }];
+    assert_eq!(world.rows(left).await, kept);
+}
+
+/// The same where rows stay: what others have written stays in them.
+#[tokio::test]
+async fn rows_that_others_change_meanwhile_are_marked_all_the_same() {
+    let mut world = World::with(OTHERS).await;
+    world
+        .write(&[person(1, 1, &[11]), person(1, 2, &[21])])
+        .await;
+    let gone = [delete_by("people", 2, "1")];
+    write_beside(&mut world, "update people set name = 'q'", &gone).await;
+    let state = "select id, name, deleted_at is null as alive, lc_version from people order by 1";
+    let kept = rows![
+        { id: "1", name: "q", alive: false, lc_version: 2 },
+        { id: "2", name: "q", alive: true, lc_version: 1 },
+    ];
+    assert_eq!(world.rows(state).await, kept);
 }
 
 /// A prepared statement compares each row with each element of `= any($1)`.
