@@ -30,18 +30,40 @@ impl Element<'_> {
 }
 
 /// The elements of a document or an array, up to the first that is not whole.
-pub fn elements(document: &RawDocument) -> impl Iterator<Item = Element<'_>> {
+pub fn elements(document: &RawDocument) -> Elements<'_> {
     let bytes = document.as_bytes();
     let end = bytes.len().saturating_sub(1);
-    let mut rest = bytes.get(4..end).unwrap_or_default();
-    std::iter::from_fn(move || {
-        let (&kind, behind) = rest.split_first()?;
+    Elements {
+        rest: bytes.get(4..end).unwrap_or_default(),
+    }
+}
+
+/// See [`elements`].
+#[derive(Debug)]
+pub struct Elements<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Elements<'a> {
+    /// The name of the element that is not whole, or what there is of it, when all before it were given; `None` where all
+    /// are whole.
+    pub fn broken(&self) -> Option<&'a [u8]> {
+        let (_, behind) = self.rest.split_first()?;
+        Some(split_text(behind).map_or(behind, |(name, _)| name))
+    }
+}
+
+impl<'a> Iterator for Elements<'a> {
+    type Item = Element<'a>;
+
+    fn next(&mut self) -> Option<Element<'a>> {
+        let (&kind, behind) = self.rest.split_first()?;
         let (name, behind) = split_text(behind)?;
         let size = value_size(kind, behind)?;
         let (value, behind) = behind.split_at_checked(size)?;
-        rest = behind;
+        self.rest = behind;
         Some(Element { kind, name, value })
-    })
+    }
 }
 
 /// `{ _id: … }`, the form of a document key in the envelope; `None` where there is no `_id`.

@@ -39,13 +39,13 @@ fn look<'a>(
     above: &mut Vec<&'a [u8]>,
     under: Option<&str>,
 ) -> Option<(String, &'static str)> {
-    for element in id::elements(document) {
+    let mut elements = id::elements(document);
+    for element in elements.by_ref() {
         above.push(element.name);
         let found = match wrong(&element) {
             Some(what) => Some((path(above), what)).filter(|(path, _)| is_under(path, under)),
-            None if above.len() < DEPTH_MAX && matches!(element.kind, 3 | 4) => {
-                let inner = RawDocument::from_bytes(element.value).ok();
-                inner.and_then(|inner| look(inner, above, under))
+            None if above.len() < DEPTH_MAX => {
+                inner(&element).and_then(|inner| look(inner, above, under))
             }
             None => None,
         };
@@ -54,8 +54,27 @@ fn look<'a>(
         }
         above.pop();
     }
-    None
+    above.push(elements.broken()?);
+    let broken = path(above);
+    above.pop();
+    is_under(&broken, under).then_some((broken, NOT_BSON))
 }
+
+/// A document, an array, or the scope of code, behind its two lengths and its text.
+fn inner<'a>(element: &Element<'a>) -> Option<&'a RawDocument> {
+    let bytes = match element.kind {
+        3 | 4 => element.value,
+        15 => {
+            let text = element.value.get(4..)?;
+            let length = i32::from_le_bytes(*text.first_chunk()?);
+            text.get(4 + usize::try_from(length).ok()?..)?
+        }
+        _ => return None,
+    };
+    RawDocument::from_bytes(bytes).ok()
+}
+
+const NOT_BSON: &str = "a value that is not as BSON has it";
 
 /// What is wrong with an element, without what is nested in it.
 fn wrong(element: &Element<'_>) -> Option<&'static str> {
@@ -66,7 +85,7 @@ fn wrong(element: &Element<'_>) -> Option<&'static str> {
         Some(value) if value.get("v").is_ok() => None,
         // String, symbol, code.
         _ if matches!(element.kind, 2 | 13 | 14) => Some("text that is not UTF-8"),
-        _ => Some("a value that is not as BSON has it"),
+        _ => Some(NOT_BSON),
     }
 }
 
