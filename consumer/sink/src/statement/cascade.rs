@@ -7,9 +7,12 @@
 //! out again.
 
 use super::{
-    columns::{among, deletes_table, on_root, root_key_bytes, row_key_bytes, typed},
+    columns::{
+        among, deletes_table, each_below, leads_to_root, on_root, root_key_bytes, row_key_bytes,
+        typed,
+    },
     owner::is_free,
-    places::{ByTarget, delete_at, each, each_below, each_place, leads_to_root, update_at},
+    places::{ByTarget, delete_at, each, each_place, update_at},
 };
 use crate::{
     ids::TableId,

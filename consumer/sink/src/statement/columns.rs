@@ -190,6 +190,28 @@ pub(crate) fn on_root(
     conditions.join(" and ")
 }
 
+/// Whether the index of a child table's key finds the rows below a row of the first of the tables above.
+pub(super) fn leads_to_root(table: &Table, above: &[(&Table, TableId)]) -> bool {
+    let columns = root_columns(table, above);
+    let mut first = table.key.iter().take(columns.len());
+    !columns.is_empty() && first.all(|key| columns.iter().any(|(own, _)| own == key))
+}
+
+/// Joins the rows of a child table below rows of the first of the tables above, which `condition` tells: by the index
+/// of its key where that finds them.
+pub(super) fn each_below(
+    (target, table): (&str, &Table),
+    above: &[(&Table, TableId)],
+    name: &str,
+    condition: &str,
+) -> String {
+    if leads_to_root(table, above) {
+        each(target, name, condition, "")
+    } else {
+        format!("join {target} {name} on {condition}")
+    }
+}
+
 /// The temporary table of deletes of the table at this place.
 pub(super) fn deletes_table(id: TableId) -> String {
     format!("pg_temp.lc_{}_deletes", id.0)

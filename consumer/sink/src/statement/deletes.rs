@@ -1,9 +1,9 @@
 //! What is deleted: rows, the rows below them, and those that a document no longer has.
 
 use super::{
-    columns::{Names, among, deletes_table, on_root},
-    owner::freed,
-    places::{ByTarget, delete_at, each, each_place, leads_to_root, update_from},
+    columns::{Names, among, deletes_table, leads_to_root, on_root},
+    owner::{freed, update_deleted},
+    places::{ByTarget, delete_at, each, each_place},
 };
 use crate::{
     ids::TableId,
@@ -143,20 +143,6 @@ pub(super) fn soft_delete(n: &Names<'_>, column: usize) -> ByTarget {
         quote(&n.column(column).name),
     );
     update_deleted(n, &set, &among("d.lc_doc"))
-}
-
-/// Changes the rows of the staged keys, of those of `d` that a condition tells.
-pub(super) fn update_deleted(n: &Names<'_>, set: &str, condition: &str) -> ByTarget {
-    let (target, deletes) = (&n.target, &n.deletes);
-    let own = format!("{}{}", n.same_key("x", "d"), n.own_to_delete("x", "d"));
-    let places = format!(
-        "select d.*, x.ctid as place from {deletes} d {} where {condition}",
-        each_place(target, "x", &own),
-    );
-    ByTarget {
-        any: format!("update {target} x set {set} from {deletes} d where {own} and {condition}"),
-        plain: Some(update_from(target, "x", set, &places)),
-    }
 }
 
 pub(super) fn delete(n: &Names<'_>, above: &[(&Table, TableId)]) -> ByTarget {

@@ -10,7 +10,10 @@
 //! was deleted, but that has to stay, is free: a zero byte stands before its document's key then. Any
 //! document may take it over, whatever its version; its own has a tombstone, under the document's key.
 
-use super::{columns::Names, deletes::update_deleted, places::ByTarget};
+use super::{
+    columns::Names,
+    places::{ByTarget, each_place, update_from},
+};
 
 /// What stands before the document of a row that is free: no document's key begins so.
 const FREE: &str = "'\\x00'::bytea";
@@ -100,6 +103,20 @@ pub(super) fn take_foreign(n: &Names<'_>) -> Option<String> {
     Some(format!(
         "{taken} delete from {temp} t using taken k where t.lc_doc = k.lc_doc returning t.lc_doc"
     ))
+}
+
+/// Changes the rows of the staged keys, of those of `d` that a condition tells.
+pub(super) fn update_deleted(n: &Names<'_>, set: &str, condition: &str) -> ByTarget {
+    let (target, deletes) = (&n.target, &n.deletes);
+    let own = format!("{}{}", n.same_key("x", "d"), n.own_to_delete("x", "d"));
+    let places = format!(
+        "select d.*, x.ctid as place from {deletes} d {} where {condition}",
+        each_place(target, "x", &own),
+    );
+    ByTarget {
+        any: format!("update {target} x set {set} from {deletes} d where {own} and {condition}"),
+        plain: Some(update_from(target, "x", set, &places)),
+    }
 }
 
 /// Frees the staged rows, which stay though their documents were deleted. They are locked.

@@ -9,10 +9,6 @@
 //! manual, 13.2.1). So these statements tell how many rows they found and how many they wrote; where the numbers differ,
 //! the form that looks for rows by their keys is executed after them ([`crate::write::rows_led_to`]).
 
-use super::columns::root_columns;
-use crate::ids::TableId;
-use leafcutter_schemas::mapping::Table;
-
 /// A statement that deletes or changes rows, in two forms.
 #[derive(Debug, Clone)]
 pub struct ByTarget {
@@ -77,26 +73,4 @@ pub(super) fn each_place(target: &str, name: &str, condition: &str) -> String {
     format!(
         "cross join lateral (select {name}.ctid, {name}.* from only {target} {name} where {condition} offset 0) {name}"
     )
-}
-
-/// Whether the index of a child table's key finds the rows below a row of the first of the tables above.
-pub(super) fn leads_to_root(table: &Table, above: &[(&Table, TableId)]) -> bool {
-    let columns = root_columns(table, above);
-    let mut first = table.key.iter().take(columns.len());
-    !columns.is_empty() && first.all(|key| columns.iter().any(|(own, _)| own == key))
-}
-
-/// Joins the rows of a child table below rows of the first of the tables above, which `condition` tells: by the index
-/// of its key where that finds them.
-pub(super) fn each_below(
-    (target, table): (&str, &Table),
-    above: &[(&Table, TableId)],
-    name: &str,
-    condition: &str,
-) -> String {
-    if leads_to_root(table, above) {
-        each(target, name, condition, "")
-    } else {
-        format!("join {target} {name} on {condition}")
-    }
 }

@@ -1,10 +1,7 @@
 //! What the target swallows: a trigger that returns null, a rule, a policy for rows. No error tells of it, so
 //! these statements tell what should have been written, or be gone, and is not.
 
-use super::{
-    columns::{Names, among, deletes_table, on_root},
-    places::each_below,
-};
+use super::columns::{Names, among, deletes_table, each_below, on_root};
 use crate::{
     guard::sql,
     ids::TableId,
