@@ -610,6 +610,13 @@ MUTANTS = [
         ["session::"],
     ),
     mutant(
+        "F16",
+        "a statement sees what was committed before it, whatever the database's default",
+        [(SESSION, "    set default_transaction_isolation = 'read committed'; \\\n", "")],
+        PROTOCOL,
+        ["fence::heir_begins_where", "races::child_deleted_while"],
+    ),
+    mutant(
         "F14",
         "a Kafka client that was given up is replaced",
         [(CLIENTS, "            if let Some(lost) = self.given_up() {", "            if let Some(lost) = self.given_up().filter(|_| false) {")],

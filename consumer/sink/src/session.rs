@@ -105,9 +105,24 @@ const SETTINGS: &str = "\
     set random_page_cost = 1; \
     set seq_page_cost = 2; \
     set temp_buffers = '32MB'; \
+    set leafcutter.session = 'on'";
+
+/// What a person may have set otherwise for a database or a user, and what the statements rely on. Each statement has to
+/// see what was committed before it began (PostgreSQL manual, 13.2.1): the protocol takes a lock, and then looks in
+/// another statement. And text has to mean what it says. Times are without a limit where a later version has one.
+const MEANING: &str = "\
+    set default_transaction_isolation = 'read committed'; \
+    set default_transaction_deferrable = off; \
+    set standard_conforming_strings = on; \
+    set transform_null_equals = off; \
+    set datestyle = 'ISO, MDY'; \
+    set intervalstyle = 'postgres'; \
+    set bytea_output = 'hex'; \
+    set xmloption = content; \
     set extra_float_digits = 1; \
-    set leafcutter.session = 'on'; \
-    set timezone = 'UTC'";
+    set timezone = 'UTC'; \
+    select set_config(name, '0', false) from pg_settings \
+    where name in ('transaction_timeout', 'idle_session_timeout')";
 
 /// How to connect: what the client library knows, and how to speak TLS.
 #[derive(Debug, Clone)]
@@ -156,7 +171,8 @@ pub fn config(uri: &Secret) -> Result<Config, ConnectError> {
     Ok(config)
 }
 
-/// Connects, with TLS as the URI says ([`crate::tls`]).
+/// Connects, with TLS as the URI says ([`crate::tls`]). What a statement means does not depend on what the database or
+/// the user has set.
 ///
 /// # Errors
 /// When the server cannot be reached or refuses.
@@ -171,6 +187,10 @@ pub async fn connect(config: &Config, name: &str) -> Result<Client, ConnectError
             tracing::debug!(error = %error, "PostgreSQL connection ended");
         }
     });
+    client
+        .batch_execute(MEANING)
+        .await
+        .map_err(ConnectError::Connect)?;
     Ok(client)
 }
 

@@ -22,6 +22,12 @@ pub struct Stack {
     pub postgres_uri: String,
 }
 
+const OWN_SETTINGS: &str = "\
+    set time zone 'UTC'; set application_name = 'leafcutter-tests'; \
+    set default_transaction_isolation = 'read committed'; set standard_conforming_strings = on; \
+    set datestyle = 'ISO, MDY'; set intervalstyle = 'postgres'; set bytea_output = 'hex'; \
+    set transform_null_equals = off";
+
 impl Stack {
     /// The servers named in the environment.
     ///
@@ -54,7 +60,8 @@ impl Stack {
         mongodb::Client::with_options(options).attempt("connect to MongoDB")
     }
 
-    /// A session of PostgreSQL, in UTC. It ends when the client is dropped.
+    /// A session of PostgreSQL, in UTC, with PostgreSQL's own defaults ([`crate::target`] makes others). It ends when the
+    /// client is dropped.
     ///
     /// # Errors
     /// When PostgreSQL cannot be reached.
@@ -65,8 +72,7 @@ impl Stack {
                 .attempt("connect to PostgreSQL")?;
         // Owned by the client: it ends with it, and what it says then the client has said already.
         drop(tokio::spawn(connection));
-        let own = "set time zone 'UTC'; set application_name = 'leafcutter-tests'";
-        client.batch_execute(own).await?;
+        client.batch_execute(OWN_SETTINGS).await?;
         Ok(client)
     }
 

@@ -6,6 +6,19 @@ use crate::{
 };
 use std::io::Write as _;
 
+/// What a person may have set for whoever connects to a database, or for a user, and what must make no difference: how
+/// much a transaction sees, how values are written as text, what literals mean (PostgreSQL manual, 20.11 and 20.13).
+const ODD_DEFAULTS: [&str; 8] = [
+    "default_transaction_isolation = 'repeatable read'",
+    "default_transaction_deferrable = on",
+    "standard_conforming_strings = off",
+    "escape_string_warning = off",
+    "datestyle = 'SQL, DMY'",
+    "intervalstyle = 'sql_standard'",
+    "bytea_output = 'escape'",
+    "transform_null_equals = on",
+];
+
 /// The database. It is dropped with this value, whoever is connected and also when the test
 /// fails, unless the environment says `KEEP=1`.
 #[derive(Debug)]
@@ -17,7 +30,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// Makes it, anew if there is one of this name.
+    /// Makes it, anew if there is one of this name, with odd defaults.
     ///
     /// # Errors
     /// When PostgreSQL fails.
@@ -25,6 +38,10 @@ impl Target {
         let admin = servers.postgres().await?;
         for sql in ["drop database if exists", "create database"] {
             let sql = format!("{sql} \"{name}\"");
+            admin.batch_execute(&sql).await.attempt(&sql)?;
+        }
+        for default in ODD_DEFAULTS {
+            let sql = format!("alter database \"{name}\" set {default}");
             admin.batch_execute(&sql).await.attempt(&sql)?;
         }
         Ok(Self {
