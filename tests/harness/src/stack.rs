@@ -26,7 +26,7 @@ const OWN_SETTINGS: &str = "\
     set time zone 'UTC'; set application_name = 'leafcutter-tests'; \
     set default_transaction_isolation = 'read committed'; set standard_conforming_strings = on; \
     set datestyle = 'ISO, MDY'; set intervalstyle = 'postgres'; set bytea_output = 'hex'; \
-    set transform_null_equals = off";
+    set transform_null_equals = off; set quote_all_identifiers = off; set array_nulls = on";
 
 impl Stack {
     /// The servers named in the environment.

@@ -8,7 +8,7 @@ use std::io::Write as _;
 
 /// What a person may have set for whoever connects to a database, or for a user, and what must make no difference: how
 /// much a transaction sees, how values are written as text, what literals mean (PostgreSQL manual, 20.11 and 20.13).
-const ODD_DEFAULTS: [&str; 8] = [
+const ODD_DEFAULTS: [&str; 10] = [
     "default_transaction_isolation = 'repeatable read'",
     "default_transaction_deferrable = on",
     "standard_conforming_strings = off",
@@ -17,6 +17,8 @@ const ODD_DEFAULTS: [&str; 8] = [
     "intervalstyle = 'sql_standard'",
     "bytea_output = 'escape'",
     "transform_null_equals = on",
+    "quote_all_identifiers = on",
+    "array_nulls = off",
 ];
 
 /// The database. It is dropped with this value, whoever is connected and also when the test
