@@ -4,3 +4,4 @@
 mod killed;
 mod consumers;
 mod producers;
+mod elections;
