@@ -137,6 +137,66 @@ async fn a_last_split_ends_although_writers_go_on() {
     world.end().await;
 }
 
+/// In the middle of the snapshot. What is read behind it is of no collection that there was.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_reshapes_a_collection_that_is_being_read_is_a_stop() {
+    for what in ["drop", "rename", "made anew"] {
+        let mut world = World::new("midway", &["a"]).await;
+        world.flag("split-bytes", "2000");
+        // The rest would take minutes.
+        world.flag("max-docs-per-second", "100");
+        let filler = "x".repeat(100);
+        let documents = (0..20_000).map(|id: i64| doc! { "_id": id, "f": &filler });
+        world.insert("a", documents).await;
+        let producer = world.start("run");
+        let read = |world: &World| world.heartbeat()?.snapshots.get("a").cloned();
+        world
+            .until("some splits are read", || {
+                read(&world).is_some_and(|read| read.splits_done >= 3)
+            })
+            .await;
+        let name = world.database.name();
+        let rename = doc! { "renameCollection": format!("{name}.a"), "to": format!("{name}.b") };
+        match what {
+            "rename" => drop(
+                world
+                    .client
+                    .database("admin")
+                    .run_command(rename)
+                    .await
+                    .unwrap(),
+            ),
+            _ => world.collection("a").drop().await.unwrap(),
+        }
+        if what == "made anew" {
+            world.insert("a", [doc! { "_id": "new" }]).await;
+        }
+        let failure = producer.ended().await.expect_err("it stops by itself");
+        let again = world.start("run").ended().await.expect_err("again");
+        for failure in [failure, again] {
+            assert_eq!(failure.exit, Exit::Stopped, "{what}: {failure}");
+        }
+        assert!(world.complete("a").is_none(), "{what}");
+        let records = world.records("a");
+        assert!(!records.is_empty() && records.len() < 20_000);
+        assert!(
+            records.iter().all(|r| r.operation == Operation::Read),
+            "{what}"
+        );
+        // Who decides that this may be goes on with what there is now.
+        world.flag("on-drop", "ignore");
+        world.replace_flag("max-docs-per-second", "1000000");
+        let producer = world.start("run");
+        world.until_complete("a").await;
+        world.until_caught_up().await;
+        assert_eq!(producer.stop().await.expect("it stops"), Exit::Done);
+        if what == "made anew" {
+            assert!(world.records("a").iter().any(|r| r.key == "string:new"));
+        }
+        world.end().await;
+    }
+}
+
 /// Small collections are one reply each, and the last reply of every split is one of them.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_limit_holds_where_every_split_is_one_reply() {
