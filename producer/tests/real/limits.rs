@@ -4,13 +4,14 @@ use std::time::{Duration, Instant};
 
 use bson::doc;
 use leafcutter_harness::dice::Dice;
+use leafcutter_runtime::exit::Exit;
 use leafcutter_schemas::dead_letter::DeadLetter;
 use leafcutter_schemas::operation::Operation;
 
 use crate::world::{World, kill};
 
 /// The most that a process ever held, in MiB.
-fn peak_mebibytes(pid: u32) -> u64 {
+pub(crate) fn peak_mebibytes(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
     let line = status
         .lines()
@@ -125,6 +126,36 @@ async fn a_transaction_that_is_larger_than_the_budget_is_not_held_in_memory() {
     assert_eq!(records.len(), 2000, "one record for each key");
     assert!(records.iter().all(|record| record.transaction.is_some()));
     assert!(peak < 150, "{peak} MiB");
+    world.end().await;
+}
+
+/// What is left of its events without their documents is more than may be held.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_whose_keys_do_not_fit_is_a_named_stop() {
+    let mut world = World::new("keystxn", &["a"]).await;
+    world.flag("memory-budget", "8MiB");
+    world.insert("a", [doc! { "_id": "before" }]).await;
+    let producer = world.start("run");
+    world.until_complete("a").await;
+    let collection = world.collection("a");
+    let mut session = world.client.start_session().await.unwrap();
+    session.start_transaction().await.unwrap();
+    for part in 0..10 {
+        let documents = (0..100).map(|n| doc! { "_id": noise(10_000, part * 100 + n) });
+        let inserted = collection.insert_many(documents).session(&mut session);
+        inserted.await.unwrap();
+    }
+    session.commit_transaction().await.unwrap();
+    let failure = producer.ended().await.expect_err("it stops by itself");
+    let again = world.start("run").ended().await.expect_err("again");
+    for failure in [failure, again] {
+        assert_eq!(failure.exit, Exit::Stopped, "{failure}");
+        assert!(failure.to_string().contains("--memory-budget"), "{failure}");
+    }
+    assert_eq!(world.records("a").len(), 1, "nothing of it is published");
+    world.replace_flag("memory-budget", "64MiB");
+    world.catch_up(&[]).await;
+    world.assert_converged("a").await;
     world.end().await;
 }
 
