@@ -92,8 +92,8 @@ pub(crate) fn run_restarted() {
     counter!("leafcutter_producer_runs_restarted_total").increment(1);
 }
 
-/// The state of things, once a heartbeat.
-pub(crate) fn heartbeat(time: Version, lag_seconds: u64, budget_used: usize, in_flight: usize) {
+/// The state of things, as often as a heartbeat is told.
+pub(crate) fn state(time: Version, lag_seconds: u64, budget_used: usize, in_flight: usize) {
     gauge!("leafcutter_producer_acknowledged_time_seconds")
         .set(float(u64::try_from(time.seconds()).unwrap_or_default()));
     gauge!("leafcutter_producer_source_lag_seconds").set(float(lag_seconds));

@@ -25,6 +25,7 @@ use mongodb::Client;
 use offsets::EndOffsets;
 use std::{
     collections::BTreeMap,
+    convert::Infallible,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -72,6 +73,13 @@ impl Announcer {
     /// # Errors
     /// When a record could not be delivered.
     pub async fn run(&self, interval: Duration, stop: CancellationToken) -> Result<(), Error> {
+        tokio::select! {
+            said = self.speak(interval, stop) => said,
+            never = self.measure(interval) => match never {},
+        }
+    }
+
+    async fn speak(&self, interval: Duration, stop: CancellationToken) -> Result<(), Error> {
         loop {
             // Looked at before the work, so that the last round sees everything.
             let last = stop.is_cancelled();
@@ -86,6 +94,19 @@ impl Announcer {
                 () = self.progress.changed.notified() => self.complete_snapshots().await?,
                 () = tokio::time::sleep(interval) => {}
             }
+        }
+    }
+
+    /// Shows the state of things, also while Kafka answers nothing.
+    async fn measure(&self, interval: Duration) -> Infallible {
+        loop {
+            for (name, snapshot) in self.progress.shown() {
+                metrics::snapshot(&name, snapshot.splits_done, snapshot.splits);
+            }
+            let time = self.progress.claim();
+            let used = self.budgets.iter().map(Budget::in_use).sum();
+            metrics::state(time, lag(time, now()), used, self.data.in_flight());
+            tokio::time::sleep(interval).await;
         }
     }
 
@@ -185,14 +206,7 @@ impl Announcer {
         };
         self.check_ends(&offsets)?;
         let sent_at = now();
-        let shown = self.progress.shown();
-        for (name, snapshot) in &shown {
-            metrics::snapshot(name, snapshot.splits_done, snapshot.splits);
-        }
-        let lag = lag(time, sent_at);
-        let used = self.budgets.iter().map(Budget::in_use).sum();
-        metrics::heartbeat(time, lag, used, self.data.in_flight());
-        self.note(time, lag, self.data.count());
+        self.note(time, lag(time, sent_at), self.data.count());
         self.send(&Control::Heartbeat(Heartbeat {
             producer: self.producer.clone(),
             run: self.run.clone(),
@@ -200,7 +214,7 @@ impl Announcer {
             low_water,
             sent_at,
             offsets,
-            snapshots: shown,
+            snapshots: self.progress.shown(),
             polled: self.progress.is_polled(),
         }))
         .await

@@ -25,11 +25,11 @@ use crate::records::{assert_heartbeats, numbered};
 use crate::stream::disturb;
 use crate::world::{World, kill};
 
-const PASS: u8 = 0;
+pub(crate) const PASS: u8 = 0;
 /// What the data client sends does not arrive; control records do.
-const HOLD_DATA: u8 = 1;
+pub(crate) const HOLD_DATA: u8 = 1;
 /// Nobody can connect, and nobody stays connected.
-const CUT: u8 = 2;
+pub(crate) const CUT: u8 = 2;
 
 /// What the proxy does, and what it has done so far.
 #[derive(Debug, Default)]
@@ -47,13 +47,13 @@ impl Script {
     }
 }
 
-struct Proxy {
+pub(crate) struct Proxy {
     port: u16,
     script: Arc<Script>,
 }
 
 impl Proxy {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let broker = Stack::from_env().unwrap().kafka_brokers;
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
@@ -80,12 +80,12 @@ impl Proxy {
         Self { port, script: own }
     }
 
-    fn set(&self, mode: u8) {
+    pub(crate) fn set(&self, mode: u8) {
         self.script.mode.store(mode, Ordering::SeqCst);
     }
 
     /// Waits until the data client has sent something that is held back.
-    async fn until_held(&self, world: &World) {
+    pub(crate) async fn until_held(&self, world: &World) {
         let held = || self.script.held.load(Ordering::SeqCst) > 0;
         world.until("something is held back", held).await;
     }
@@ -99,7 +99,7 @@ impl Proxy {
             .await;
     }
 
-    fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 }

@@ -14,5 +14,6 @@ mod preflight;
 mod limits;
 mod faults;
 mod broker;
+mod away;
 mod poll;
 mod unreadable;

@@ -45,6 +45,14 @@ impl Pages {
         assert_eq!(status, 200, "{text}");
     }
 
+    /// A gauge, or a counter without labels; nothing before the page is there.
+    pub(crate) async fn metric(&self, name: &str) -> Option<f64> {
+        let (_, text) = self.get("/metrics").await?;
+        let values = text.lines().filter_map(|line| line.split_once(' '));
+        let mut found = values.filter(|(found, _)| *found == name);
+        found.next()?.1.parse().ok()
+    }
+
     async fn until(&self, what: &str, status: u16, words: &str) {
         let told = probe::until(Duration::from_secs(60), what, async || {
             let page = self.get("/readyz").await;

@@ -192,6 +192,12 @@ impl World {
             .expect("the producer starts")
     }
 
+    /// Whether a process of this world has logged this.
+    pub(crate) fn has_logged(&self, text: &str) -> bool {
+        let log = std::fs::read_to_string(self.folder.path().join("producer.log"));
+        log.is_ok_and(|log| log.contains(text))
+    }
+
     fn control(&self) -> Vec<Control> {
         let topic = leafcutter_schemas::name::control_topic(&self.prefix);
         let records = read_compacted(&self.kafka, &topic).unwrap_or_default();
