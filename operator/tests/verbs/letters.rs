@@ -92,6 +92,46 @@ async fn dead_letters_are_grouped_by_their_cause_and_chosen_by_it() {
     world.end().await;
 }
 
+/// The breaker counts records in a row, so it stays closed though far more than its number are refused. Half of the
+/// bad ones the mapping refuses, half PostgreSQL.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_third_of_bad_records_between_good_ones_stops_nothing() {
+    const RECORDS: i64 = 600;
+    let mut world = World::new().await;
+    world.migrate().await;
+    world
+        .text("alter table authors add constraint not_bad check (name <> 'bad')")
+        .await;
+    for id in 0..RECORDS {
+        let name: bson::Bson = match id % 6 {
+            2 => 7.into(),
+            5 => "bad".into(),
+            _ => "Ada".into(),
+        };
+        world.send(0, &author(id, 10, name)).await;
+    }
+    world.complete().await;
+    world.start_with("strict.yaml", &["--breaker", "10"]);
+    world.applied().await;
+    let rows = "select count(*), count(*) filter (where id % 3 = 2) from authors";
+    assert_eq!(world.text(rows).await, "400|0");
+    let listed = world.leafcutter(&["dead-letters", "list"]).ends_with(0);
+    listed
+        .says("100 authors.name wrong-type")
+        .says("100 authors.not_bad refused (23514)")
+        .says("200 open dead letters");
+    let status = world.leafcutter(&["status"]);
+    status.says_nothing_of("in a row");
+    // What is mended in the source is a row, and no dead letter any more.
+    world.send(0, &author(2, 11, "Bea")).await;
+    world.send(0, &author(5, 11, "Cleo")).await;
+    world.applied().await;
+    assert_eq!(world.text(rows).await, "402|2");
+    let open = "select count(*) from leafcutter.dead_letters where state = 'open'";
+    assert_eq!(world.text(open).await, "198");
+    world.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_discarded_is_not_open_and_says_why() {
     let mut world = world().await;
