@@ -228,6 +228,53 @@ async fn maps_have_a_row_for_each_field() {
     assert_eq!(reason.code, "too-long");
 }
 
+/// The document is refused as a whole: its rows stay, the older elements too, until it is mended.
+#[tokio::test]
+async fn what_is_no_array_any_more_leaves_the_older_rows_until_it_is_mended() {
+    let mut world = World::with(USERS).await;
+    let first = doc! {
+        "targets": [{ "name": "a" }, { "name": "b" }], "scores": { "chess": 3 },
+        "tracks": [[{ "x": 1 }, { "x": 2 }]],
+    };
+    world.each(&[user(1, first)]).await;
+    let goals = rows![{ name: "a" }, { name: "b" }];
+    let letter = "select path, reason, state from leafcutter.dead_letters \
+                  order by \"offset\" desc limit 1";
+    let others = [
+        ("targets|wrong-type", doc! { "targets": "a, b" }),
+        ("targets|wrong-type", doc! { "targets": { "name": "a" } }),
+        (
+            "targets.1.name|missing",
+            doc! { "targets": [{ "name": "c" }, 7] },
+        ),
+        ("scores|wrong-type", doc! { "scores": [3] }),
+        ("wrong-type", doc! { "tracks": [{ "x": 1 }] }),
+    ];
+    for (version, (why, mut fields)) in (2..).zip(others) {
+        // Neither does a part of it come that could.
+        if !why.starts_with("targets") {
+            fields.insert("targets", [doc! { "name": "c" }].as_slice());
+        }
+        let outcome = world.each(&[user(version, fields)]).await;
+        assert_eq!(outcome, [Outcome::DeadLettered], "{why}");
+        let found = world.rows("select name from goals order by 1").await;
+        assert_eq!(found, goals, "{why}");
+        let rest = "select count(*), (select count(*) from points) from scores";
+        assert_eq!(world.text(rest).await, "1|2", "{why}");
+        let last = world.text(letter).await;
+        assert!(last.ends_with(&format!("{why}|open")), "{last}");
+    }
+    // Gone, or null, is none; that is not something else.
+    let mended = doc! { "targets": [{ "name": "d" }], "scores": Bson::Null };
+    assert_eq!(world.each(&[user(7, mended)]).await, [Outcome::Applied]);
+    let found = world.rows("select name from goals").await;
+    assert_eq!(found, rows![{ name: "d" }]);
+    let rest = "select count(*), (select count(*) from points) from scores";
+    assert_eq!(world.text(rest).await, "0|0");
+    let open = "select count(*) from leafcutter.dead_letters where state = 'open'";
+    assert_eq!(world.text(open).await, "0");
+}
+
 #[tokio::test]
 async fn arrays_in_arrays() {
     let mut world = World::with(USERS).await;
