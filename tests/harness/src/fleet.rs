@@ -69,7 +69,7 @@ impl Fleet {
         self.programs().producer_is_told = arguments.iter().map(|&s| s.to_owned()).collect();
     }
 
-    /// Further arguments for the producer of this name, whenever it is started.
+    /// Further arguments for the program of this name, whenever it is started.
     pub fn tell(&self, name: &str, arguments: &[&str]) {
         let arguments = arguments.iter().map(|&s| s.to_owned()).collect();
         self.programs().told.insert(name.to_owned(), arguments);
@@ -131,20 +131,16 @@ impl Fleet {
     }
 
     fn make(&self, name: &str) -> Result<Program> {
+        let own = self.programs().told.get(name).cloned().unwrap_or_default();
+        let all = match name.starts_with(PRODUCER) {
+            true => self.programs().producer_is_told.clone(),
+            false => Vec::new(),
+        };
+        let told: Vec<_> = all.iter().chain(&own).map(String::as_str).collect();
         if name.starts_with(PRODUCER) {
-            let mut told = self.programs().producer_is_told.clone();
-            told.extend(
-                self.programs()
-                    .told
-                    .get(name)
-                    .into_iter()
-                    .flatten()
-                    .cloned(),
-            );
-            let told: Vec<_> = told.iter().map(String::as_str).collect();
             self.place.producer(name, &told)
         } else {
-            self.place.consumer(name, &self.group, &[])
+            self.place.consumer(name, &self.group, &told)
         }
     }
 
@@ -188,6 +184,22 @@ impl Fleet {
     /// When it takes too long or does not end with 0.
     pub async fn stop(&self, name: &str, deadline: Duration) -> Result<()> {
         self.take(name)?.stop(deadline).await
+    }
+
+    /// Asks a program to end (SIGTERM); gives its exit code.
+    ///
+    /// # Errors
+    /// When it takes too long.
+    pub async fn end(&self, name: &str, deadline: Duration) -> Result<Option<i32>> {
+        self.take(name)?.end(deadline).await
+    }
+
+    /// Asks a program to end, and again while it drains; gives its exit code.
+    ///
+    /// # Errors
+    /// When it ends before it is asked again, or takes too long.
+    pub async fn force(&self, name: &str, deadline: Duration) -> Result<Option<i32>> {
+        self.take(name)?.force(deadline).await
     }
 
     /// Asks all consumers to end, one after the other.

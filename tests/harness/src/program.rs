@@ -155,6 +155,33 @@ impl Program {
         self.until_done("after SIGTERM", deadline).await
     }
 
+    /// Asks it to finish (SIGTERM), and gives its exit code; none where a signal has ended it.
+    ///
+    /// # Errors
+    /// When it takes too long.
+    pub async fn end(mut self, deadline: Duration) -> Result<Option<i32>> {
+        self.signal("TERM")?;
+        self.until_ended(deadline).await.map(|status| status.code())
+    }
+
+    /// Asks it to finish, and again when it has begun to; gives its exit code as [`Self::end`] does.
+    ///
+    /// # Errors
+    /// When it does not begin, ends before it is asked again, or takes too long.
+    pub async fn force(mut self, deadline: Duration) -> Result<Option<i32>> {
+        self.signal("TERM")?;
+        probe::until(deadline, "a program to drain", async || {
+            self.check()?;
+            let is_it =
+                |event: &Value| event["message"].as_str().unwrap_or("").contains("draining");
+            Ok(self.events().iter().any(is_it).then_some(()))
+        })
+        .await?;
+        self.check()?;
+        self.signal("TERM")?;
+        self.until_ended(deadline).await.map(|status| status.code())
+    }
+
     /// Waits until it has done what it was started for.
     ///
     /// # Errors
@@ -164,13 +191,17 @@ impl Program {
     }
 
     async fn until_done(mut self, how: &str, deadline: Duration) -> Result<()> {
+        let status = self.until_ended(deadline).await?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(self.failure(&format!("ended badly {how} ({status})")))
+    }
+
+    async fn until_ended(&mut self, deadline: Duration) -> Result<ExitStatus> {
         let name = format!("the end of {}", self.name);
         let status = probe::until(deadline, &name, async || Ok(self.child.try_wait()?)).await;
-        match status {
-            Ok(status) if status.success() => Ok(()),
-            Ok(status) => Err(self.failure(&format!("ended badly {how} ({status})"))),
-            Err(late) => Err(self.failure(&late.to_string())),
-        }
+        status.map_err(|late| self.failure(&late.to_string()))
     }
 
     /// Ends it at once (SIGKILL), as a crash would.

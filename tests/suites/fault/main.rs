@@ -5,3 +5,4 @@ mod killed;
 mod consumers;
 mod producers;
 mod elections;
+mod signals;
