@@ -404,6 +404,7 @@ class Kafka(Server):
 ACCESS = """\
 local all all trust
 host all leafcutter 127.0.0.1/32 trust
+host replication leafcutter 127.0.0.1/32 trust
 host all all 127.0.0.1/32 scram-sha-256
 """
 

@@ -260,6 +260,28 @@ impl Fleet {
         .await
     }
 
+    /// Waits until `/readyz` of a program has this status and says this; it is alive meanwhile.
+    ///
+    /// # Errors
+    /// When it ends, or does not come to that.
+    pub async fn until_ready_says(&self, name: &str, status: u16, words: &str) -> Result<()> {
+        let what = format!("{name} to say `{words}`");
+        let mut last = None;
+        let said = probe::until(WORKS_AGAIN, &what, async || {
+            self.check()?;
+            let programs = self.programs();
+            let program = programs.running.iter().find(|p| p.name == name);
+            last = program.and_then(|program| program.page("/readyz"));
+            let alive = program.and_then(|program| program.page("/healthz"));
+            if let Some((found, text)) = alive.filter(|(found, _)| *found != 200) {
+                return Err(Failure::new(format!("{name} is not alive: {found} {text}")));
+            }
+            let fits = |(found, text): &(u16, String)| *found == status && text.contains(words);
+            Ok(last.as_ref().is_some_and(fits).then_some(()))
+        });
+        said.await.attempt(&format!("wait; the last was {last:?}"))
+    }
+
     /// What a consumer calls itself.
     ///
     /// # Errors
@@ -280,6 +302,17 @@ impl Fleet {
     pub fn count(&self, name: &str, message: &str) -> Result<usize> {
         let is_it = |event: &&Value| event.get("message").is_some_and(|said| said == message);
         Ok(self.events(name)?.iter().filter(is_it).count())
+    }
+
+    /// How often a text is in a program's log.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn says(&self, name: &str, text: &str) -> Result<usize> {
+        let programs = self.programs();
+        let program = programs.running.iter().find(|p| p.name == name);
+        let program = program.ok_or_else(|| Failure::new(format!("no program `{name}` runs")))?;
+        Ok(program.says(text))
     }
 
     fn events(&self, name: &str) -> Result<Vec<Value>> {

@@ -258,13 +258,26 @@ impl Program {
     /// A counter of its page of metrics, summed over its labels; nothing while the page cannot be
     /// read, as that of a program that is frozen or not yet so far.
     pub fn counter(&self, name: &str) -> Option<u64> {
+        Some(metrics::counter(
+            &metrics::page(&self.address()?).ok()?,
+            name,
+        ))
+    }
+
+    /// Status and text of `/readyz`, or of `/healthz`; nothing while it cannot be read.
+    pub fn page(&self, path: &str) -> Option<(u16, String)> {
+        metrics::get(&self.address()?, path).ok()
+    }
+
+    /// Where its pages are, once it has said so.
+    fn address(&self) -> Option<String> {
         let events = self.events();
         let mut said = events.iter();
         let address = said.find_map(|event| {
             let is_it = event.get("message")?.as_str()? == "health and metrics";
             is_it.then(|| event.get("address")?.as_str()).flatten()
         })?;
-        Some(metrics::counter(&metrics::page(address).ok()?, name))
+        Some(address.to_owned())
     }
 
     fn failure(&self, what: &str) -> Failure {

@@ -173,6 +173,41 @@ impl OwnServers {
     }
 }
 
+/// A PostgreSQL of one's own.
+#[derive(Debug)]
+pub struct OwnPostgres {
+    /// The server, which may be killed.
+    pub servers: Servers,
+    /// Where it is.
+    pub uri: String,
+    // Goes before the folder does.
+    _guard: Guard,
+    _folder: TempDir,
+}
+
+impl OwnPostgres {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub async fn up() -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("lc_servers_").tempdir()?;
+        let servers = Servers {
+            folder: folder.path().to_owned(),
+        };
+        let guard = Guard(guard(folder.path())?);
+        servers.run(vec!["up", "--only", "postgres"]).await?;
+        let told = servers.run(vec!["env", "--json"]).await?;
+        let told: Value = serde_json::from_str(&told).attempt("read the stack's addresses")?;
+        Ok(Self {
+            servers,
+            uri: address(&told, "LEAFCUTTER_POSTGRES_URI")?,
+            _guard: guard,
+            _folder: folder,
+        })
+    }
+}
+
 /// A Kafka of one's own with users and ACLs. Who has no name may do everything; a user, what was granted.
 #[derive(Debug)]
 pub struct KafkaOfUsers {

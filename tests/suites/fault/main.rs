@@ -6,3 +6,4 @@ mod consumers;
 mod producers;
 mod elections;
 mod signals;
+mod network;

@@ -1,6 +1,6 @@
-//! A program's page of metrics, read over HTTP.
+//! A program's pages, read over HTTP.
 
-use crate::failure::{Failure, Result};
+use crate::failure::{Attempt, Failure, Result};
 use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
@@ -10,18 +10,27 @@ use std::{
 /// How long a program may take to answer. One that is frozen never does.
 const ANSWER: Duration = Duration::from_secs(2);
 
-/// The page, as Prometheus would get it.
+/// The page of metrics, as Prometheus would get it.
 pub(super) fn page(address: &str) -> Result<String> {
+    match get(address, "/metrics")? {
+        (200, page) => Ok(page),
+        (status, page) => Err(Failure::new(format!("no page of metrics: {status} {page}"))),
+    }
+}
+
+/// The status and the text of a page.
+pub(super) fn get(address: &str, path: &str) -> Result<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&address.parse()?, ANSWER)?;
     stream.set_read_timeout(Some(ANSWER))?;
-    write!(stream, "GET /metrics HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let (head, page) = answer.split_once("\r\n\r\n").unwrap_or_default();
-    if head.split(' ').nth(1) == Some("200") {
-        return Ok(page.to_owned());
-    }
-    Err(Failure::new(format!("no page of metrics: {head}")))
+    let status = head.split(' ').nth(1).unwrap_or_default();
+    Ok((
+        status.parse().attempt(&format!("read {path}"))?,
+        page.to_owned(),
+    ))
 }
 
 /// A counter, summed over its labels; 0 where it never counted.
