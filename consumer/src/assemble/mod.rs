@@ -172,6 +172,8 @@ impl std::fmt::Debug for Assembler {
     }
 }
 
+/// How long PostgreSQL may take to tell where partitions stand.
+const ANSWER: Duration = Duration::from_secs(10);
 /// How often it is looked at where assigned partitions stand.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(200);
@@ -404,10 +406,13 @@ impl Assembler {
             return Ok(());
         }
         self.checked = Instant::now();
-        let (positions, layout, in_force, open) = match self.look().await {
+        // A server that takes a question and gives no answer is away, too.
+        let looked = tokio::time::timeout(ANSWER, self.look()).await;
+        let looked = looked.map_err(|_| format!("no answer for {} s", ANSWER.as_secs()));
+        let looked = looked.and_then(|looked| looked.map_err(|error| causes(&error)));
+        let (positions, layout, in_force, open) = match looked {
             Ok(found) => found,
-            Err(error) => {
-                let text = causes(&error);
+            Err(text) => {
                 tracing::debug!(
                     error = text,
                     "cannot look where partitions stand, trying again"

@@ -126,6 +126,34 @@ fn host(uri: &str) -> Result<&str> {
     host.ok_or_else(|| Failure::new(format!("no host in {uri}")))
 }
 
+/// Nothing is closed, and nobody is told. It is not ready meanwhile, and goes on when it is answered.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_take_and_give_nothing_are_waited_for() -> Result<()> {
+    let far = Far::new("silent").await?;
+    far.insert(0, 500).await?;
+    far.begin().await?;
+
+    far.postgres.set(Flow::Held);
+    far.change_all().await?;
+    far.fleet
+        .until_ready_says(CONSUMER, 503, "postgres: ")
+        .await?;
+    assert!(far.postgres.held() > 0);
+    far.postgres.set(Flow::Free);
+    far.until_applied(500, 1).await?;
+    far.fleet.until_ready_says(CONSUMER, 200, "ready").await?;
+
+    far.mongodb.set(Flow::Held);
+    far.change_all().await?;
+    far.fleet
+        .until_ready_says(PRODUCER, 503, "mongodb: ")
+        .await?;
+    far.mongodb.set(Flow::Free);
+    far.until_applied(500, 2).await?;
+    far.fleet.until_ready_says(PRODUCER, 200, "ready").await?;
+    far.end().await
+}
+
 /// Half a megabyte a second, where two megabytes are read and two are written.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_network_is_lag_and_nothing_else() -> Result<()> {
