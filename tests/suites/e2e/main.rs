@@ -2,6 +2,7 @@
 
 mod comparison;
 mod grants;
+mod revoked;
 mod large_arrays;
 mod migration;
 mod polled;
