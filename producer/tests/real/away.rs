@@ -1,12 +1,13 @@
-//! Kafka is away for long, and under load: what the producer holds then, and how it ends.
+//! Kafka is away for long, or slow, and under load: what the producer holds then, and how it ends.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use bson::doc;
+use leafcutter_harness::probe;
 
-use crate::broker::{CUT, HOLD_DATA, PASS, Proxy};
-use crate::limits::peak_mebibytes;
+use crate::broker::{CUT, HOLD_DATA, PASS, Proxy, SLOW};
+use crate::limits::{noise, peak_mebibytes};
 use crate::pages::Pages;
 use crate::records::numbered;
 use crate::world::World;
@@ -37,18 +38,13 @@ async fn its_memory_is_bounded_and_the_full_queue_keeps_the_order() {
         }
     }
     pages.until_without("kafka").await;
-    let end = Instant::now() + Duration::from_secs(60);
-    let (mut held, mut queued) = (0.0, 0.0);
-    while queued < 31.5 || held < queued {
-        assert!(
-            Instant::now() < end,
-            "{held} MiB in hand, {queued} MiB in the queue"
-        );
-        tokio::time::sleep(Duration::from_millis(100)).await;
+    let full = probe::until(Duration::from_secs(60), "a full queue", async || {
         let metric = async |name| pages.metric(name).await.unwrap_or_default();
-        held = metric("leafcutter_producer_budget_used_bytes").await / MIB;
-        queued = metric("leafcutter_producer_records_in_flight").await * BYTES as f64 / MIB;
-    }
+        let held = metric("leafcutter_producer_budget_used_bytes").await / MIB;
+        let queued = metric("leafcutter_producer_records_in_flight").await * BYTES as f64 / MIB;
+        Ok((queued >= 31.5 && held >= queued).then_some((held, queued)))
+    });
+    let (held, queued) = full.await.unwrap();
     let peak = peak_mebibytes(producer.id());
     println!("{held:.1} MiB in hand, {queued:.1} MiB in the queue, {peak} MiB of memory");
     assert!(queued <= 32.0, "{queued} MiB are in the queue");
@@ -67,6 +63,39 @@ async fn its_memory_is_bounded_and_the_full_queue_keeps_the_order() {
     let records = world.assert_converged("a").await;
     let changes = records.iter().filter(|record| !record.snapshot).count();
     assert_eq!(changes, 2_000, "each once");
+    world.end().await;
+}
+
+/// Kafka takes less than is written: the source is read more slowly, nothing is given up or sent twice, and the lag
+/// can be seen.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_broker_is_lag_and_nothing_else() {
+    let mut world = World::new("slowbroker", &["a"]).await;
+    let proxy = Proxy::start().await;
+    world.flag("kafka-brokers", &proxy.address());
+    world.flag("memory-budget", "8MiB");
+    let pages = Pages::of(&mut world).await;
+    let producer = world.spawn("run");
+    world.until_complete("a").await;
+    proxy.set(SLOW);
+    // More than the budget holds, and nothing that compresses.
+    for id in 0..150 {
+        let filler = noise(100_000, id);
+        let id = i64::try_from(id).unwrap();
+        world.insert("a", [doc! { "_id": id, "f": filler }]).await;
+    }
+    let lags = probe::until(Duration::from_secs(60), "the lag to be seen", async || {
+        let lag = pages.metric("leafcutter_producer_source_lag_seconds").await;
+        Ok(lag.filter(|lag| *lag >= 5.0))
+    });
+    lags.await.unwrap();
+    pages.until_ready().await;
+    proxy.set(PASS);
+    world.until_caught_up().await;
+    crate::world::kill(producer);
+    assert!(!world.has_logged("beginning again"));
+    let records = world.assert_converged("a").await;
+    assert_eq!(records.len(), 150, "each once");
     world.end().await;
 }
 

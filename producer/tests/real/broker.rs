@@ -31,6 +31,13 @@ pub(crate) const HOLD_DATA: u8 = 1;
 /// Nobody can connect, and nobody stays connected.
 pub(crate) const CUT: u8 = 2;
 
+/// What the data client sends arrives in pieces of some kilobytes, a hundred a second.
+pub(crate) const SLOW: u8 = 3;
+/// Such a piece.
+const PIECE: usize = 4 << 10;
+/// How often one arrives.
+const TICK: Duration = Duration::from_millis(10);
+
 /// What the proxy does, and what it has done so far.
 #[derive(Debug, Default)]
 struct Script {
@@ -129,8 +136,13 @@ async fn serve(
             while data && sent.is(HOLD_DATA) {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
-            if to_server.write_all(&buffer[..count]).await.is_err() {
-                return;
+            for piece in buffer[..count].chunks(PIECE) {
+                if data && sent.is(SLOW) {
+                    tokio::time::sleep(TICK).await;
+                }
+                if to_server.write_all(piece).await.is_err() {
+                    return;
+                }
             }
         }
     };

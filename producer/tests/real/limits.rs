@@ -26,7 +26,7 @@ pub(crate) fn peak_mebibytes(pid: u32) -> u64 {
 }
 
 /// Text that does not compress.
-fn noise(bytes: usize, seed: u64) -> String {
+pub(crate) fn noise(bytes: usize, seed: u64) -> String {
     let mut dice = Dice::new(&[seed]);
     (0..bytes)
         .map(|_| char::from(b'!' + u8::try_from(dice.below_u64(90)).unwrap()))
