@@ -26,4 +26,4 @@ pub use clients::{ClientLost, ClientsWatch, GivenUp, Reach};
 pub use compacted::{CompactedReader, ReadError, read_compacted};
 pub use context::{LogContext, log_error, log_event};
 pub use settings::KafkaSettings;
-pub use unreached::{explain, metadata, unreachable};
+pub use unreached::{explain, is_of_connection, metadata, unreachable};

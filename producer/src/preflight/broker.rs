@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{checkpoint::store, error::Error, publish::Address, settings::Settings};
 use leafcutter_runtime::{
-    kafka::{LogContext, metadata, unreachable},
+    kafka::{LogContext, explain, is_of_connection, metadata, unreachable},
     report::Fault,
 };
 use leafcutter_schemas::name;
@@ -53,7 +53,8 @@ pub(super) async fn check(settings: &Settings, findings: &mut Findings) -> Optio
         .partition(|topic| seen.partitions.contains_key(&topic.name));
     check_partitions(&there, &seen, findings);
     topic::check_names(&missing, &seen, findings);
-    let limits = check_configs(&admin, &there, &seen, findings).await;
+    let brokers = &settings.kafka.brokers;
+    let limits = check_configs((&admin, brokers), &there, &seen, findings).await;
     if seen
         .partitions
         .contains_key(&name::checkpoints_topic(&settings.prefix))
@@ -61,7 +62,7 @@ pub(super) async fn check(settings: &Settings, findings: &mut Findings) -> Optio
         check_lost(settings, &missing, findings).await;
     }
     if findings.faults.is_empty() && !missing.is_empty() {
-        create(&admin, &missing, seen.brokers, findings).await;
+        create((&admin, brokers), &missing, seen.brokers, findings).await;
         wait_for_leaders(&reader, &missing, findings).await;
     }
     let addresses = settings.collections.iter().map(|collection| Address {
@@ -233,9 +234,22 @@ fn check_partitions(there: &[&Wanted], seen: &Seen, findings: &mut Findings) {
     }
 }
 
+/// Something that Kafka did not do: it gave no answer, or this user has no right to it.
+fn not_done(
+    brokers: &str,
+    (what, place): (&str, String),
+    error: &KafkaError,
+    right: &str,
+) -> Fault {
+    if is_of_connection(error) {
+        return unreachable(brokers, error);
+    }
+    Fault::new(what, place, explain(error), right)
+}
+
 /// Checks the settings of existing topics; gives the record limits of data topics.
 async fn check_configs(
-    admin: &Admin,
+    (admin, brokers): (&Admin, &str),
     there: &[&Wanted],
     seen: &Seen,
     findings: &mut Findings,
@@ -248,25 +262,37 @@ async fn check_configs(
         .iter()
         .map(|t| ResourceSpecifier::Topic(&t.name))
         .collect();
+    let not_seen = |place: String, error: &KafkaError| {
+        let right = "Grant this user DescribeConfigs on the topics.";
+        not_done(
+            brokers,
+            ("could not look at a topic's settings", place),
+            error,
+            right,
+        )
+    };
     let options = AdminOptions::new().request_timeout(Some(ANSWER));
     let described = match admin.describe_configs(&resources, &options).await {
         Ok(described) => described,
         Err(error) => {
-            let next = "Grant this user DescribeConfigs on the topics.";
-            findings.fault(Fault::new(
-                "could not look at topics",
-                "Kafka",
-                error.to_string(),
-                next,
-            ));
+            findings.fault(not_seen("Kafka".to_owned(), &error));
             return limits;
         }
     };
-    for resource in described.into_iter().flatten() {
+    let mut refused = None;
+    let mut unseen: BTreeMap<&str, &Wanted> = there.iter().map(|t| (&*t.name, *t)).collect();
+    for resource in described {
+        let resource = match resource {
+            Ok(resource) => resource,
+            Err(code) => {
+                refused = Some(code);
+                continue;
+            }
+        };
         let OwnedResourceSpecifier::Topic(name) = &resource.specifier else {
             continue;
         };
-        let Some(topic) = there.iter().find(|topic| topic.name == *name) else {
+        let Some(topic) = unseen.remove(&**name) else {
             continue;
         };
         let replicas = seen.replicas.get(name).copied().unwrap_or_default();
@@ -277,11 +303,24 @@ async fn check_configs(
             limits.insert(name.clone(), limit);
         }
     }
+    // Such a topic may be one that Kafka compacts, or that keeps records for an hour.
+    let code = refused.unwrap_or(RDKafkaErrorCode::Unknown);
+    for topic in unseen.into_keys() {
+        findings.fault(not_seen(
+            format!("topic `{topic}`"),
+            &KafkaError::AdminOp(code),
+        ));
+    }
     limits
 }
 
-async fn create(admin: &Admin, missing: &[&Wanted], brokers: usize, findings: &mut Findings) {
-    let replicas = i32::try_from(brokers)
+async fn create(
+    (admin, brokers): (&Admin, &str),
+    missing: &[&Wanted],
+    count: usize,
+    findings: &mut Findings,
+) {
+    let replicas = i32::try_from(count)
         .unwrap_or(REPLICAS_MAX)
         .clamp(1, REPLICAS_MAX);
     let topics: Vec<NewTopic<'_>> = missing
@@ -305,24 +344,20 @@ async fn create(admin: &Admin, missing: &[&Wanted], brokers: usize, findings: &m
     let options = AdminOptions::new()
         .request_timeout(Some(LEADERS))
         .operation_timeout(Some(LEADERS));
-    let refused = |place: String, why: String| {
-        Fault::new(
-            "could not create a topic",
-            place,
-            why,
-            "Grant this user Create on the cluster, or create the topics as described in the \
-             README.",
-        )
+    let refused = |place: String, error: &KafkaError| {
+        let right = "Grant this user Create on the cluster, or create the topics as described in the README.";
+        not_done(brokers, ("could not create a topic", place), error, right)
     };
     match admin.create_topics(&topics, &options).await {
-        Err(error) => findings.fault(refused("Kafka".to_owned(), error.to_string())),
+        Err(error) => findings.fault(refused("Kafka".to_owned(), &error)),
         Ok(results) => {
             for result in results {
                 // Another process of ours was faster.
                 if let Err((name, code)) = result
                     && code != RDKafkaErrorCode::TopicAlreadyExists
                 {
-                    findings.fault(refused(format!("topic `{name}`"), code.to_string()));
+                    let place = format!("topic `{name}`");
+                    findings.fault(refused(place, &KafkaError::AdminOp(code)));
                 }
             }
         }

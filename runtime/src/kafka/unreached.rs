@@ -72,9 +72,11 @@ pub fn explain(error: &KafkaError) -> String {
     }
 }
 
-pub(super) fn is_of_connection(error: &KafkaError) -> bool {
+/// Whether a broker was not reached, or gave no answer.
+#[must_use]
+pub fn is_of_connection(error: &KafkaError) -> bool {
     matches!(
-        error.rdkafka_error_code(),
+        code_of(error),
         Some(
             RDKafkaErrorCode::BrokerTransportFailure
                 | RDKafkaErrorCode::AllBrokersDown
@@ -84,6 +86,14 @@ pub(super) fn is_of_connection(error: &KafkaError) -> bool {
                 | RDKafkaErrorCode::Authentication
         )
     )
+}
+
+/// The client's own type leaves out what was asked of an administrator.
+fn code_of(error: &KafkaError) -> Option<RDKafkaErrorCode> {
+    match error {
+        KafkaError::AdminOp(code) => Some(*code),
+        other => other.rdkafka_error_code(),
+    }
 }
 
 /// What the brokers say of a topic, or of all. Where none answers, the reason has been told to whoever asks
@@ -126,7 +136,7 @@ pub fn unreachable(brokers: &str, error: &KafkaError) -> Fault {
 
 /// The same, without that reason.
 pub(super) fn meaning_of(error: &KafkaError) -> String {
-    let Some(code) = error.rdkafka_error_code() else {
+    let Some(code) = code_of(error) else {
         return error.to_string();
     };
     let text = code.to_string();

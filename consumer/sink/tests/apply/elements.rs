@@ -248,7 +248,7 @@ async fn what_is_no_array_any_more_leaves_the_older_rows_until_it_is_mended() {
             doc! { "targets": [{ "name": "c" }, 7] },
         ),
         ("scores|wrong-type", doc! { "scores": [3] }),
-        ("wrong-type", doc! { "tracks": [{ "x": 1 }] }),
+        ("tracks.0|wrong-type", doc! { "tracks": [{ "x": 1 }] }),
     ];
     for (version, (why, mut fields)) in (2..).zip(others) {
         // Neither does a part of it come that could.

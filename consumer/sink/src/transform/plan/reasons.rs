@@ -60,11 +60,7 @@ impl TablePlan {
         let Some(above) = element.and_then(|place| self.place_of(place)) else {
             return Some(own);
         };
-        Some(if own == "." {
-            above
-        } else {
-            format!("{above}.{own}")
-        })
+        Some(join(&above, &own))
     }
 
     fn place_of(&self, place: Place<'_>) -> Option<String> {
@@ -80,6 +76,18 @@ impl TablePlan {
         } else {
             format!("{path}.{element}")
         })
+    }
+
+    /// A reason that says where within an element the fault is, said of the whole document.
+    pub(super) fn within(&self, mut reason: Reason, element: Option<Place<'_>>) -> Reason {
+        let above = element.and_then(|place| self.place_of(place));
+        match (above, reason.path.take()) {
+            (Some(above), Some(path)) => reason.path(join(&above, &path)),
+            (_, path) => {
+                reason.path = path;
+                reason
+            }
+        }
     }
 
     /// The reason where it cannot be told whether a document or an element has a row.
@@ -128,6 +136,15 @@ impl Plan {
         Reason::new(Stage::Transform, "wrong-type", message)
             .at(table.name.to_string(), None)
             .path(path)
+    }
+}
+
+/// The path of something within an element; `.` is the element itself.
+fn join(above: &str, path: &str) -> String {
+    if path == "." {
+        above.to_owned()
+    } else {
+        format!("{above}.{path}")
     }
 }
 

@@ -178,6 +178,20 @@ impl Plan {
                 Some(_) => return Err(duplicate(plan, element)),
             }
         }
+        self.rows_below(plan, &found, row, rows, along)
+            .map_err(|reason| plan.within(reason, element))?;
+        Ok(true)
+    }
+
+    /// The rows of the tables below a row. What a reason says of a place begins at the row's own.
+    fn rows_below<W: Watch>(
+        &self,
+        plan: &TablePlan,
+        found: &Found<'_>,
+        row: RowIndex,
+        rows: &mut Rows,
+        along: &mut Along<'_, W>,
+    ) -> Result<(), Reason> {
         for (below, value) in plan.arrays.iter().zip(&found.arrays) {
             match value {
                 None | Some(RawBsonRef::Null | RawBsonRef::Undefined) => {}
@@ -208,7 +222,7 @@ impl Plan {
                 Some(other) => return Err(self.not_elements(below, other)),
             }
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Appends the UUID made of these texts.
