@@ -159,6 +159,18 @@ async fn postgres(
                 "Check that the server runs, and host, port, user and password in --postgres-uri.",
             )
         })?;
+    let lasts = session.lasts(config).await.map_err(|error| {
+        let what = "could not open another session";
+        Fault::new(
+            what,
+            place,
+            causes(&error),
+            "Give this user some connections.",
+        )
+    })?;
+    if !lasts {
+        return Err(of_a_pooler(place));
+    }
     let row = session.query_one("show server_version_num", &[]).await;
     let version = row
         .ok()
@@ -221,6 +233,17 @@ async fn postgres(
             Ok(Looked::Faults(faults))
         }
     }
+}
+
+/// PostgreSQL is reached in a way in which no session lasts.
+pub fn of_a_pooler(place: &str) -> Fault {
+    Fault::new(
+        "could not use this connection to PostgreSQL",
+        place,
+        "each transaction has another session, as behind PgBouncer with `pool_mode = transaction`: settings, prepared \
+         statements and temporary tables do not last",
+        "Connect to the server itself, or to a port of the pooler that keeps sessions.",
+    )
 }
 
 /// Compares the mapping with the tables that are there: gives what stops the consumer, and logs what

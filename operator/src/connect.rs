@@ -1,6 +1,6 @@
 //! The way to PostgreSQL: a connection, and the certainty that Leafcutter's state is there.
 
-use leafcutter_consumer::settings::PostgresSettings;
+use leafcutter_consumer::{preflight::of_a_pooler, settings::PostgresSettings};
 use leafcutter_runtime::{
     exit::Exit,
     report::{Failure, Fault, causes},
@@ -39,6 +39,10 @@ pub async fn session(settings: &PostgresSettings) -> Result<(Session, String), F
 async fn reach(config: &Config, place: &str) -> Result<Session, Failure> {
     let opened = Session::open(config, "leafcutter").await;
     let mut session = opened.map_err(|error| unreachable(place, causes(&error)))?;
+    let lasts = session.lasts(config).await;
+    if !lasts.map_err(|error| unreachable(place, causes(&error)))? {
+        return Err(Failure::one(Exit::Preflight, of_a_pooler(place)));
+    }
     let set = session.batch(SETTINGS).await;
     set.map_err(|error| unreachable(place, causes(&error)))?;
     Ok(session)

@@ -610,6 +610,13 @@ MUTANTS = [
         ["session::"],
     ),
     mutant(
+        "F17",
+        "a transaction writes in the session that was opened",
+        [(CONNECTION, "if !begun.in_session {", "if !begun.in_session && records.is_empty() {")],
+        PROTOCOL,
+        ["pooler::nothing_is_written"],
+    ),
+    mutant(
         "F16",
         "a statement sees what was committed before it, whatever the database's default",
         [(SESSION, "    set default_transaction_isolation = 'read committed'; \\\n", "")],

@@ -186,8 +186,13 @@ impl Connection {
     ) -> Result<R, ApplyError> {
         // Taken out, so that a session whose transaction was dropped half-way is never used again.
         let mut session = self.take_session().await?;
-        let in_force = mappings::begin(&mut session, &self.group).await?;
-        if let Err(error) = self.admit(in_force) {
+        let begun = mappings::begin(&mut session, &self.group).await?;
+        if !begun.in_session {
+            // Given up: its temporary tables are somebody else's.
+            session.roll_back().await?;
+            return Err(ApplyError::of_a_pooler());
+        }
+        if let Err(error) = self.admit(begun.in_force) {
             session.roll_back().await?;
             self.session = Some(session);
             return Err(error);

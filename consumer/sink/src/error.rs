@@ -55,7 +55,20 @@ pub enum ApplyError {
     Definite(Box<Reason>),
 }
 
+/// PostgreSQL is reached through a pooler that gives each transaction another session.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", sqlstate::OF_A_POOLER)]
+struct OfAPooler;
+
 impl ApplyError {
+    /// A transaction has begun in a session that is not the one that was opened.
+    pub(crate) fn of_a_pooler() -> Self {
+        Self::Transient {
+            what: "the session of PostgreSQL is another one".to_owned(),
+            source: Box::new(OfAPooler),
+        }
+    }
+
     /// Whether other rows, or other ways to write them, may succeed.
     pub fn is_of_rows(&self) -> bool {
         match self {

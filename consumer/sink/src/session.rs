@@ -5,6 +5,11 @@
 //! its open transaction is ended by the server (`idle_in_transaction_session_timeout`), and with it
 //! its locks. Only while PostgreSQL waits for the data of a COPY no time-out holds: there the consumer
 //! that takes its partitions over ends the session ([`crate::state::offsets`]).
+//!
+//! A pooler may give each transaction another session (PgBouncer's `pool_mode = transaction`): settings and prepared
+//! statements are gone then, and a temporary table holds what somebody else has staged in it. So each session is marked
+//! ([`MARK`]), whoever starts looks whether the mark stays ([`Session::lasts`]), and each transaction that writes rows
+//! looks at it before anything is staged ([`crate::state::mappings::begin`]).
 
 use crate::tls::{Tls, TlsError, take_settings};
 use bytes::Bytes;
@@ -19,10 +24,11 @@ use std::{
     time::Duration,
 };
 use tokio_postgres::{
-    CancelToken, Client, CopyInSink, Error, Row, Statement,
+    CancelToken, Client, CopyInSink, Error, Row, SimpleQueryMessage, Statement,
     binary_copy::BinaryCopyOutStream,
     types::{FromSql, ToSql, Type},
 };
+use uuid::Uuid;
 
 type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 
@@ -34,6 +40,7 @@ pub struct Session {
     statements: HashMap<String, Statement>,
     staged: HashMap<String, Staged>,
     enforced: Option<bool>,
+    mark: String,
 }
 
 /// What is known of a temporary table.
@@ -63,6 +70,9 @@ impl Staged {
 /// Rows after which a temporary table's file is cut. Cutting costs a third of a millisecond;
 /// deleted rows keep their room until then, since autovacuum leaves temporary tables alone.
 const STAGED_MAX: u64 = 2_000;
+
+/// A pooler with sessions to spare may give the same one twice, but hardly so often.
+const OTHERS: usize = 3;
 
 /// A statement, and what it is executed with.
 pub struct Bound {
@@ -125,6 +135,9 @@ const MEANING: &str = "\
     set timezone = 'UTC'; \
     select set_config(name, '0', false) from pg_settings \
     where name in ('transaction_timeout', 'idle_session_timeout')";
+
+/// The setting with the mark of a session.
+pub const MARK: &str = "leafcutter.session_mark";
 
 /// How to connect: what the client library knows, and how to speak TLS.
 #[derive(Debug, Clone)]
@@ -234,17 +247,45 @@ impl Session {
     /// When the server cannot be reached or refuses.
     pub async fn open(config: &Config, name: &str) -> Result<Self, ConnectError> {
         let client = connect(config, name).await?;
-        client
-            .batch_execute(SETTINGS)
-            .await
-            .map_err(ConnectError::Connect)?;
+        let mark = Uuid::new_v4().to_string();
+        let settings = format!("{SETTINGS}; set {MARK} = '{mark}'");
+        let set = client.batch_execute(&settings).await;
+        set.map_err(ConnectError::Connect)?;
         Ok(Self {
             client,
             tls: config.tls.clone(),
             statements: HashMap::new(),
             staged: HashMap::new(),
             enforced: None,
+            mark,
         })
+    }
+
+    /// What this session is marked with.
+    pub fn mark(&self) -> &str {
+        &self.mark
+    }
+
+    /// Whether this stays one session while others are opened, and not each transaction has another one.
+    ///
+    /// # Errors
+    /// When the server cannot be reached.
+    pub async fn lasts(&mut self, config: &Config) -> Result<bool, ConnectError> {
+        for _ in 0..OTHERS {
+            let _other = Self::open(config, "leafcutter").await?;
+            // Unprepared: such a statement is gone, too.
+            let asked = format!("select current_setting('{MARK}', true)");
+            let told = self.client.simple_query(&asked).await;
+            let told = told.map_err(ConnectError::Connect)?;
+            let is_own = |message: &SimpleQueryMessage| match message {
+                SimpleQueryMessage::Row(row) => row.get(0) == Some(&self.mark),
+                _ => false,
+            };
+            if !told.iter().any(is_own) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// What cancels the statements of this session, from beside it.

@@ -63,8 +63,9 @@ fn of_state(state: &str) -> Verdict {
         _ => match state.get(..2) {
             // Data exceptions; not null, check and exclusion constraints.
             Some("22" | "23") => Verdict::Definite,
-            // Connections; authorization; rolled back; resources; an administrator; the system.
-            Some("08" | "28" | "40" | "53" | "57" | "58") => Verdict::Transient,
+            // Connections; a prepared statement that is gone; authorization; rolled back; resources; an administrator;
+            // the system.
+            Some("08" | "26" | "28" | "40" | "53" | "57" | "58") => Verdict::Transient,
             // Read-only, or a transaction that the server has ended; a database or schema that is gone;
             // privileges, tables and columns that are gone.
             Some("25" | "3D" | "3F" | "42") => Verdict::Transient,
@@ -72,6 +73,10 @@ fn of_state(state: &str) -> Verdict {
         },
     }
 }
+
+/// Why a session is not what it was, and what a person does about it.
+pub const OF_A_POOLER: &str = "a pooler gives each transaction another session (PgBouncer's `pool_mode = \
+    transaction`): connect to the server itself, or to a pooler that keeps sessions";
 
 /// A statement that was ended by `statement_timeout`.
 pub const TOO_SLOW: &str = "57014";
@@ -83,6 +88,7 @@ pub fn advice(state: &str) -> Option<&'static str> {
         "25006" => Some("the server, the database or the role is read-only: make it writable"),
         "53100" => Some("the server's disk is full"),
         "53300" => Some("the server has no connection left"),
+        "26000" | "42P05" => Some(OF_A_POOLER),
         _ if state.starts_with("42") || state.starts_with("3F") => Some(
             "the tables are not as they were at the start: bring them back (`leafcutter check \
              --postgres` compares them), or start the consumers again",
@@ -115,7 +121,7 @@ mod tests {
         ];
         let transient = [
             "08006", "57P01", "57P03", "53100", "53200", "53300", "40001", "40P01", "55P03",
-            "25006", "25P03", "28P01", "42501", "42P01", "42703", "3D000", "58030",
+            "25006", "25P03", "26000", "28P01", "42501", "42P01", "42703", "3D000", "58030",
         ];
         let doubtful = [
             "P0001", "P0002", "21000", "0A000", "44000", "XX000", "54023", "99999", "57014",

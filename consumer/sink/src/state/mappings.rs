@@ -9,7 +9,10 @@
 //! what was committed before it began, and the second begins when the lock is there. No row is locked or
 //! written for it, and both statements are sent together.
 
-use crate::{ids::Generation, session::Session};
+use crate::{
+    ids::Generation,
+    session::{MARK, Session},
+};
 use leafcutter_schemas::mapping::{Change, Effect, Mapping, changes, parse};
 use tokio_postgres::{Error, Row};
 
@@ -91,14 +94,32 @@ const COLUMNS: &str = "generation, hash, body, program, \
 const IN_FORCE: &str =
     "select coalesce(max(generation), 0) from leafcutter.mappings where consumer_group = $1";
 
-/// Begins a transaction that may write rows; gives the generation that is in force until it ends.
+/// A transaction that may write rows.
+#[derive(Debug, Clone, Copy)]
+pub struct Begun {
+    /// The generation that is in force until it ends.
+    pub in_force: Generation,
+    /// It is in the session that was opened, and not in one that a pooler has given.
+    pub in_session: bool,
+}
+
+/// Begins a transaction that may write rows.
 ///
 /// # Errors
 /// When PostgreSQL refuses or is lost; so for all of these.
-pub async fn begin(session: &mut Session, group: &str) -> Result<Generation, Error> {
+pub async fn begin(session: &mut Session, group: &str) -> Result<Begun, Error> {
     const BEGIN: &str = "begin; lock table leafcutter.mappings in row share mode";
-    let row = session.batch_and_one(BEGIN, IN_FORCE, &[&group]).await?;
-    Ok(Generation(row.get(0)))
+    const LOOK: &str = "\
+        select coalesce(max(generation), 0), current_setting($2::text, true) is not distinct from $3::text \
+        from leafcutter.mappings where consumer_group = $1";
+    let mark = session.mark().to_owned();
+    let row = session
+        .batch_and_one(BEGIN, LOOK, &[&group, &MARK, &mark])
+        .await?;
+    Ok(Begun {
+        in_force: Generation(row.get(0)),
+        in_session: row.get(1),
+    })
 }
 
 /// Waits for the transactions that write rows, and keeps others from beginning until this one ends.

@@ -23,5 +23,6 @@ mod races;
 mod keys;
 mod mapping;
 mod proxy;
+mod pooler;
 mod fence;
 mod session;
