@@ -349,7 +349,7 @@ async fn an_expression_that_fails_refuses_the_document_and_leaves_its_rows() {
                 vec![doc! { "amount": true, "parts": [2, "s3cret"] }].into(),
             ),
             "parts",
-            "parts.1",
+            "lines.0.parts.1",
             "",
         ),
         (
