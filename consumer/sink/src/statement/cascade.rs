@@ -188,8 +188,8 @@ fn delete_going(table: &Table, above: &[(&Table, TableId)], rows: &str) -> Write
         each_place(&name, "x", &belongs)
     );
     let sql = ByTarget {
-        any: format!("delete from {name} x using {rows} g where {belongs}"),
-        plain: leads.then(|| delete_at(&name, &places)),
+        by_keys: format!("delete from {name} x using {rows} g where {belongs}"),
+        by_places: leads.then(|| delete_at(&name, &places)),
     };
     let left = if leads {
         each(&name, "x", &belongs, "")
@@ -348,7 +348,7 @@ impl CascadeSql {
                     .map(|(child, above)| {
                         let name = qualified(&child.name);
                         let belongs = on_root(child, above, "x", "r");
-                        let any = format!(
+                        let by_keys = format!(
                             "delete from {name} x using {here} g, {referring} r \
                              where {points} and {belongs}{stays}"
                         );
@@ -356,25 +356,28 @@ impl CascadeSql {
                             "select x.ctid as place {pointing} {} where true{stays}",
                             each_place(&name, "x", &belongs)
                         );
-                        let plain = leads_to_root(child, above).then(|| delete_at(&name, &places));
+                        let by_places =
+                            leads_to_root(child, above).then(|| delete_at(&name, &places));
                         let left = each_below((&name, child), above, "x", &belongs);
                         let left = format!("{pointing} {left} where true{stays}");
-                        Write::new(child, ByTarget { any, plain }, &left)
+                        Write::new(child, ByTarget { by_keys, by_places }, &left)
                     })
                     .collect();
                 let delete = ByTarget {
-                    any: format!("delete from {referring} r using {here} g where {points}{stays}"),
-                    plain: Some(delete_at(&referring, &places)),
+                    by_keys: format!(
+                        "delete from {referring} r using {here} g where {points}{stays}"
+                    ),
+                    by_places: Some(delete_at(&referring, &places)),
                 };
                 write.push(Write::new(place.table, delete, &pointing_still));
                 write
             }
             (OnDelete::SetNull, _) => {
                 let update = ByTarget {
-                    any: format!(
+                    by_keys: format!(
                         "update {referring} r set {name} = null from {here} g where {points}{stays}"
                     ),
-                    plain: Some(update_at(&referring, &format!("{name} = null"), &places)),
+                    by_places: Some(update_at(&referring, &format!("{name} = null"), &places)),
                 };
                 vec![Write::new(place.table, update, &pointing_still)]
             }

@@ -18,7 +18,7 @@ pub(super) fn delete_vanished(
     root: TableId,
 ) -> ByTarget {
     let (target, temp, root) = (&n.target, &n.temp, root.0);
-    let any = format!(
+    let by_keys = format!(
         "delete from {target} c using pg_temp.lc_{root} w where {same_root} \
          and not exists (select 1 from {temp} t where {same})",
         same_root = on_root(n.table, above, "c", "w"),
@@ -32,8 +32,8 @@ pub(super) fn delete_vanished(
         same = n.same_key("t", "x"),
         same_root = on_root(n.table, above, "x", "w"),
     );
-    let plain = leads_to_root(n.table, above).then(|| delete_at(&n.target, &places));
-    ByTarget { any, plain }
+    let by_places = leads_to_root(n.table, above).then(|| delete_at(&n.target, &places));
+    ByTarget { by_keys, by_places }
 }
 
 /// The rows of a child table whose values of its further unique keys change, those below them first. No
@@ -62,7 +62,7 @@ pub(super) fn delete_changed(n: &Names<'_>, id: TableId) -> Vec<ByTarget> {
         .map(|(table, above)| {
             let belongs = on_root(table, above, "x", "c");
             let name = qualified(&table.name);
-            let any = format!(
+            let by_keys = format!(
                 "delete from {name} x using {target} c, {temp} t where {belongs} and {same} and ({changed})"
             );
             let places = format!(
@@ -70,8 +70,8 @@ pub(super) fn delete_changed(n: &Names<'_>, id: TableId) -> Vec<ByTarget> {
                 each(target, "c", &same, ""),
                 each_place(&name, "x", &belongs),
             );
-            let plain = leads_to_root(table, above).then(|| delete_at(&name, &places));
-            ByTarget { any, plain }
+            let by_places = leads_to_root(table, above).then(|| delete_at(&name, &places));
+            ByTarget { by_keys, by_places }
         })
         .collect();
     let places = format!(
@@ -79,8 +79,8 @@ pub(super) fn delete_changed(n: &Names<'_>, id: TableId) -> Vec<ByTarget> {
         each_place(target, "c", &same),
     );
     all.push(ByTarget {
-        any: format!("delete from {target} c using {temp} t where {same} and ({changed})"),
-        plain: Some(delete_at(target, &places)),
+        by_keys: format!("delete from {target} c using {temp} t where {same} and ({changed})"),
+        by_places: Some(delete_at(target, &places)),
     });
     all
 }
@@ -156,12 +156,12 @@ pub(super) fn delete(n: &Names<'_>, above: &[(&Table, TableId)]) -> ByTarget {
         String::new()
     };
     let (target, among) = (&n.target, among("d.lc_doc"));
-    let any = format!("delete from {target} x using {deletes} d where {same} and {among}{own}");
+    let by_keys = format!("delete from {target} x using {deletes} d where {same} and {among}{own}");
     let places = format!(
         "select x.ctid as place from (select * from {deletes} d where {among}) d cross join lateral \
          (select x.ctid from only {target} x where {same}{own} offset 0) x"
     );
-    let plain = above.is_empty() || leads_to_root(n.table, above);
-    let plain = plain.then(|| delete_at(&n.target, &places));
-    ByTarget { any, plain }
+    let leads = above.is_empty() || leads_to_root(n.table, above);
+    let by_places = leads.then(|| delete_at(&n.target, &places));
+    ByTarget { by_keys, by_places }
 }

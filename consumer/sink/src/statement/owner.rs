@@ -114,8 +114,10 @@ pub(super) fn update_deleted(n: &Names<'_>, set: &str, condition: &str) -> ByTar
         each_place(target, "x", &own),
     );
     ByTarget {
-        any: format!("update {target} x set {set} from {deletes} d where {own} and {condition}"),
-        plain: Some(update_from(target, "x", set, &places)),
+        by_keys: format!(
+            "update {target} x set {set} from {deletes} d where {own} and {condition}"
+        ),
+        by_places: Some(update_from(target, "x", set, &places)),
     }
 }
 

@@ -12,22 +12,22 @@
 /// A statement that deletes or changes rows, in two forms.
 #[derive(Debug, Clone)]
 pub struct ByTarget {
-    /// Whatever the target is.
-    pub(super) any: String,
-    /// Where it is a table and nothing else.
-    pub(super) plain: Option<String>,
+    /// For any target.
+    pub(super) by_keys: String,
+    /// For a target that is a table and nothing else.
+    pub(super) by_places: Option<String>,
 }
 
 impl ByTarget {
     /// By places, for a target that is nothing but a table: a view has no places, and a partitioned table has no rows of
     /// its own. Gives how many rows were found, and how many were written.
     pub fn by_places(&self) -> Option<&str> {
-        self.plain.as_deref()
+        self.by_places.as_deref()
     }
 
     /// For any target.
     pub fn by_keys(&self) -> &str {
-        &self.any
+        &self.by_keys
     }
 }
 
