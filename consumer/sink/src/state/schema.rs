@@ -30,6 +30,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0016_undo.sql"),
     include_str!("../../migrations/0017_stagings.sql"),
     include_str!("../../migrations/0018_deferred_constraints.sql"),
+    include_str!("../../migrations/0019_kept_for_owners.sql"),
 ];
 
 /// The layout of this program.

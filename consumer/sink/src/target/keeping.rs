@@ -10,7 +10,7 @@
 //! It exists only on tables that had rows. It runs after a row was changed or deleted (so it can swallow
 //! nothing, and no row waits for it), where the row is not Leafcutter's yet, and in Leafcutter's own sessions:
 //! what the application does to its rows is the application's. So each of its rows is kept once, and everything
-//! else costs the look at one column.
+//! else costs the look at one column. It has its own user's rights: a foreign key's own action is the table owner's.
 //!
 //! **Whose a row is** says `lc_version` in the table of a collection. A child table with rows of the
 //! application's own gets the column `lc_written`: its default is true in Leafcutter's sessions, and false in
