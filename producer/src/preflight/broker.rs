@@ -279,13 +279,15 @@ async fn check_configs(
             return limits;
         }
     };
-    let mut refused = None;
+    let mut refused = RDKafkaErrorCode::TopicAuthorizationFailed;
     let mut unseen: BTreeMap<&str, &Wanted> = there.iter().map(|t| (&*t.name, *t)).collect();
     for resource in described {
         let resource = match resource {
+            // Without the right to see them the broker gives none, and the client no error.
+            Ok(resource) if resource.entries.is_empty() => continue,
             Ok(resource) => resource,
             Err(code) => {
-                refused = Some(code);
+                refused = code;
                 continue;
             }
         };
@@ -304,12 +306,9 @@ async fn check_configs(
         }
     }
     // Such a topic may be one that Kafka compacts, or that keeps records for an hour.
-    let code = refused.unwrap_or(RDKafkaErrorCode::Unknown);
     for topic in unseen.into_keys() {
-        findings.fault(not_seen(
-            format!("topic `{topic}`"),
-            &KafkaError::AdminOp(code),
-        ));
+        let place = format!("topic `{topic}`");
+        findings.fault(not_seen(place, &KafkaError::AdminOp(refused)));
     }
     limits
 }
