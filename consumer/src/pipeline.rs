@@ -238,6 +238,8 @@ impl Pipeline {
         positions: &SharedPositions,
     ) -> Result<Arc<dyn Reach>, Failure> {
         let (events_in, events) = mpsc::channel(EVENTS_MAX);
+        // Unbounded, but a rebalance is rare.
+        let (membership_in, membership) = mpsc::unbounded_channel();
         let (commands, commands_out) = std_mpsc::channel();
         let (batches_in, batches) = handover();
         // Unbounded, but at most one message per batch is under way.
@@ -249,16 +251,22 @@ impl Pipeline {
             .map_err(|fault| Failure::one(Exit::Settings, fault))?;
         let names = self.topics();
         let budget = Budget::new(settings.memory_budget);
-        let poll =
-            Poll::subscribe(&config, names, commands_out, events_in, budget).map_err(|error| {
-                let fault = Fault::new(
-                    "could not join the consumer group",
-                    &settings.group,
-                    error.to_string(),
-                    "Check the `--kafka` properties.",
-                );
-                Failure::one(Exit::Settings, fault)
-            })?;
+        let poll = Poll::subscribe(
+            &config,
+            names,
+            commands_out,
+            (events_in, membership_in),
+            budget,
+        )
+        .map_err(|error| {
+            let fault = Fault::new(
+                "could not join the consumer group",
+                &settings.group,
+                error.to_string(),
+                "Check the `--kafka` properties.",
+            );
+            Failure::one(Exit::Settings, fault)
+        })?;
         let limits = Limits {
             records: settings.batch_records.get(),
             bytes: settings.batch_bytes,
@@ -290,7 +298,14 @@ impl Pipeline {
             Ok(())
         });
         tasks.spawn("assembler", async move {
-            Ok(Box::pin(assembler.run(events, batches_in, written, shutdown, positions)).await?)
+            Ok(Box::pin(assembler.run(
+                (events, membership),
+                batches_in,
+                written,
+                shutdown,
+                positions,
+            ))
+            .await?)
         });
         tasks.spawn("writer", async move { Ok(Box::pin(writer.run()).await?) });
         Ok(reader)

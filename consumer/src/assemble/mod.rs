@@ -17,7 +17,7 @@ use crate::{
     handover::Giver,
     metrics,
     pause::Pauses,
-    source::event::{Command, Event},
+    source::event::{Command, Event, Membership},
 };
 use leafcutter_runtime::{
     admin::{Condition, Health},
@@ -223,7 +223,7 @@ impl Assembler {
     /// When records are lost: see [`AssembleError`].
     pub async fn run(
         mut self,
-        mut events: mpsc::Receiver<Event>,
+        (mut events, mut membership): (mpsc::Receiver<Event>, mpsc::UnboundedReceiver<Membership>),
         batches: Giver<Batch>,
         mut writer: mpsc::UnboundedReceiver<WriterEvent>,
         shutdown: Shutdown,
@@ -243,6 +243,8 @@ impl Assembler {
                     self.maintain().await?;
                     positions.set(self.partitions.positions());
                 }
+                // Before the records that follow from it.
+                Some(change) = membership.recv() => self.membership(change),
                 // What has come goes along.
                 event = events.recv(), if !full => match event {
                     Some(event) => self.event(event)?,
@@ -267,27 +269,37 @@ impl Assembler {
         self.batch.records.len() < self.limits.records && self.bytes < self.limits.bytes
     }
 
-    fn event(&mut self, event: Event) -> Result<(), AssembleError> {
-        match event {
-            Event::Assigned(list) => {
+    fn membership(&mut self, change: Membership) {
+        match change {
+            Membership::Assigned(list) => {
                 tracing::info!(partitions = list.len(), "assigned");
                 self.joined = true;
                 for partition in list {
                     self.partitions.assign(partition);
                 }
             }
-            Event::Revoked(list) => {
+            Membership::Revoked(list) => {
                 tracing::info!(partitions = list.len(), "revoked");
                 for partition in list {
                     self.partitions.revoke(partition);
                 }
             }
+        }
+    }
+
+    fn event(&mut self, event: Event) -> Result<(), AssembleError> {
+        match event {
             Event::Ready(partition, generation) => self.partitions.ready(partition, generation),
             Event::Deliveries(list, permit) => {
+                let before = self.batch.records.len();
                 for delivery in list {
                     self.deliver(delivery)?;
                 }
-                self.batch.permits.push(permit);
+                // Records of partitions that are not ours any more are nobody's, and take up nothing. A batch without
+                // records is not handed over: it would hold the bytes for ever, and no more records come without them.
+                if self.batch.records.len() > before {
+                    self.batch.permits.push(permit);
+                }
             }
             Event::Expired(expired) => {
                 if self.partitions.expire(expired) {

@@ -63,7 +63,7 @@ impl Poll {
             }
             Some(Err(error)) => return self.report(&error),
         }
-        !self.events.is_closed()
+        self.tell() && !self.events.is_closed()
     }
 
     fn step_back(&self, message: &BorrowedMessage<'_>) -> KafkaResult<()> {

@@ -3,13 +3,19 @@
 use leafcutter_runtime::budget::Permit;
 use leafcutter_sink::{change::Delivery, ids::Partition};
 
-/// What the thread tells the assembler.
-#[derive(Debug)]
-pub enum Event {
+/// What the group takes and gives. It is told apart from the records, and also while there is no room for those: who
+/// holds a lock for which the batch in hand waits may be the one whose partitions are to be taken over.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Membership {
     /// These partitions are ours, paused.
     Assigned(Vec<Partition>),
     /// These are not any more.
     Revoked(Vec<Partition>),
+}
+
+/// What the thread tells the assembler.
+#[derive(Debug)]
+pub enum Event {
     /// The partition is read from this offset, as asked under this generation.
     Ready(Partition, u64),
     /// Records, in order within each partition, and the bytes they hold of the budget.

@@ -2,7 +2,7 @@
 //! does nothing else: what to read from where it is told by the assembler.
 
 use super::{
-    event::{Command, Event},
+    event::{Command, Event, Membership},
     position::{Positions, Seek},
     rebalance::Context,
 };
@@ -42,6 +42,7 @@ pub struct Poll {
     names: Vec<String>,
     commands: std_mpsc::Receiver<Command>,
     pub(super) events: mpsc::Sender<Event>,
+    membership: mpsc::UnboundedSender<Membership>,
     pub(super) budget: Budget,
     pub(super) seeks: Vec<Seek>,
     pub(super) positions: Positions,
@@ -69,7 +70,7 @@ impl Poll {
         config: &ClientConfig,
         names: Vec<String>,
         commands: std_mpsc::Receiver<Command>,
-        events: mpsc::Sender<Event>,
+        (events, membership): (mpsc::Sender<Event>, mpsc::UnboundedSender<Membership>),
         budget: Budget,
     ) -> KafkaResult<Self> {
         let consumer: BaseConsumer<Context> = config.create_with_context(Context::new(&names))?;
@@ -80,6 +81,7 @@ impl Poll {
             names,
             commands,
             events,
+            membership,
             budget,
             seeks: Vec::new(),
             positions: Positions::default(),
@@ -217,14 +219,13 @@ impl Poll {
     }
 
     /// Passes on what the rebalance callback noted; false when the assembler is gone.
-    fn tell(&mut self) -> bool {
-        for event in self.consumer.context().take() {
-            match &event {
-                Event::Assigned(partitions) => self.positions.assign(partitions),
-                Event::Revoked(partitions) => self.positions.revoke(partitions),
-                Event::Ready(..) | Event::Deliveries(..) | Event::Expired(_) | Event::Lost(_) => {}
+    pub(super) fn tell(&mut self) -> bool {
+        for change in self.consumer.context().take() {
+            match &change {
+                Membership::Assigned(partitions) => self.positions.assign(partitions),
+                Membership::Revoked(partitions) => self.positions.revoke(partitions),
             }
-            if !self.send(event) {
+            if self.membership.send(change).is_err() {
                 return false;
             }
         }

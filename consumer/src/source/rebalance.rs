@@ -1,6 +1,6 @@
 //! The client's callbacks: what the group takes and gives is noted here, and passed on by the thread.
 
-use super::event::Event;
+use super::event::Membership;
 use leafcutter_runtime::kafka::{log_error, log_event};
 use leafcutter_sink::ids::{CollectionId, Partition};
 use rdkafka::{
@@ -18,7 +18,7 @@ use std::{
 /// What the callbacks know and have noted.
 pub(super) struct Context {
     topics: HashMap<String, CollectionId>,
-    events: Mutex<Vec<Event>>,
+    changes: Mutex<Vec<Membership>>,
 }
 
 impl Context {
@@ -27,19 +27,19 @@ impl Context {
         let names = names.iter().cloned();
         Self {
             topics: names.zip((0..).map(CollectionId)).collect(),
-            events: Mutex::new(Vec::new()),
+            changes: Mutex::new(Vec::new()),
         }
     }
 
     /// Takes what was noted.
-    pub(super) fn take(&self) -> Vec<Event> {
-        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *events)
+    pub(super) fn take(&self) -> Vec<Membership> {
+        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *changes)
     }
 
-    fn push(&self, event: Event) {
-        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-        events.push(event);
+    pub(super) fn push(&self, change: Membership) {
+        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        changes.push(change);
     }
 
     fn partitions(&self, list: &TopicPartitionList) -> Vec<Partition> {
@@ -77,11 +77,11 @@ impl ConsumerContext for Context {
         let done = match error {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
                 let done = assign(consumer, list);
-                self.push(Event::Assigned(partitions));
+                self.push(Membership::Assigned(partitions));
                 done
             }
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => {
-                self.push(Event::Revoked(partitions));
+                self.push(Membership::Revoked(partitions));
                 consumer.incremental_unassign(list)
             }
             other => {

@@ -3,7 +3,7 @@
 
 use super::{
     deliver::PATIENCE,
-    event::{Command, Event},
+    event::{Command, Event, Membership},
     poll::Poll,
     position::Positions,
 };
@@ -37,6 +37,7 @@ struct Place {
     poll: Poll,
     commands: std_mpsc::Sender<Command>,
     events: mpsc::Receiver<Event>,
+    membership: mpsc::UnboundedReceiver<Membership>,
     producer: BaseProducer,
     cluster: MockCluster<'static, DefaultProducerContext>,
 }
@@ -56,21 +57,28 @@ impl Place {
         let config = kafka.consumer_config("group", "test").expect("a config");
         let (commands, commands_out) = std_mpsc::channel();
         let (events_in, events) = mpsc::channel(EVENTS);
+        let (membership_in, membership) = mpsc::unbounded_channel();
         let names = vec![TOPIC.to_owned()];
         let budget = Budget::new(1 << 20);
-        let poll = Poll::subscribe(&config, names, commands_out, events_in, budget);
+        let poll = Poll::subscribe(
+            &config,
+            names,
+            commands_out,
+            (events_in, membership_in),
+            budget,
+        );
         let mut place = Self {
             poll: poll.expect("a consumer"),
             commands,
             events,
+            membership,
             producer,
             cluster,
         };
         place.produce(records);
-        let assigned =
-            |event: &Event| matches!(event, Event::Assigned(list) if list.contains(&PARTITION));
         place.until("it is assigned", |place| {
-            place.events().iter().any(assigned)
+            let change = place.membership.try_recv();
+            change.is_ok_and(|change| change == Membership::Assigned(vec![PARTITION]))
         });
         place
     }
@@ -185,4 +193,21 @@ fn a_partition_that_is_given_up_while_there_is_no_room_is_begun_anew() {
     assert!(place.poll.deliver(Vec::new(), 0));
     place.produce(4);
     place.expect(3, 7);
+}
+
+/// Whoever is to be taken over may hold the lock for which the batch in hand waits.
+#[test]
+fn what_the_group_gives_is_told_while_there_is_no_room() {
+    let mut place = Place::new(0);
+    let given = || Membership::Assigned(vec![PARTITION]);
+    place.poll.consumer.context().push(given());
+    let started = Instant::now();
+    let told = loop {
+        assert!(place.poll.serve_while_full(started), "it is there");
+        if let Ok(told) = place.membership.try_recv() {
+            break told;
+        }
+        assert!(started.elapsed() < LIMIT, "in vain");
+    };
+    assert_eq!(told, given());
 }
