@@ -26,9 +26,9 @@ use tokio_postgres::error::SqlState;
 /// Keys looked for in one round; more have their turn in the next ones.
 const KEYS_MAX: usize = 20_000;
 
-/// How long a row rests at first behind which nobody could be placed, or a key that is none: who waits for it
-/// was parked under another mapping.
-const REST: Duration = Duration::from_secs(2);
+/// How long a row rests, at first and at most, behind which nobody could be placed, or a key that is none: who waits
+/// for it was parked under another mapping. Or somebody else had it locked, so it never rests for long.
+const REST: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(16));
 
 /// The keys that are looked for in one table of parents.
 #[derive(Debug, Default)]

@@ -33,8 +33,8 @@ use std::{
 /// Held rows looked at in one transaction.
 const HELD_MAX: i64 = 500;
 
-/// How long a row is left alone at first whose delete was refused.
-const REST: Duration = Duration::from_secs(10);
+/// How long a row is left alone, at first and at most, whose delete was refused.
+const REST: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
 
 /// A held row: its table, its key, the version of its delete.
 type HeldRow = (TableId, Vec<u8>, Version);

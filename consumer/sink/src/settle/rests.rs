@@ -16,20 +16,15 @@ impl<K> Default for Rests<K> {
 }
 
 impl<K: Ord> Rests<K> {
-    const MAX: Duration = Duration::from_secs(300);
-
     /// Whether it may be tried.
     pub(super) fn is_due(&self, what: &K) -> bool {
         let known = self.0.get(what);
         known.is_none_or(|(until, _)| *until <= Instant::now())
     }
 
-    /// It was tried in vain; whether for the first time.
-    pub(super) fn note(&mut self, what: K, first: Duration) -> bool {
-        let known = self
-            .0
-            .get(&what)
-            .map(|(_, pause)| (*pause * 2).min(Self::MAX));
+    /// It was tried in vain: it rests so long at first, and no longer than the most; whether for the first time.
+    pub(super) fn note(&mut self, what: K, (first, most): (Duration, Duration)) -> bool {
+        let known = self.0.get(&what).map(|(_, pause)| (*pause * 2).min(most));
         let pause = known.unwrap_or(first);
         self.0.insert(what, (Instant::now() + pause, pause));
         known.is_none()
