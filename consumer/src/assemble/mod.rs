@@ -8,6 +8,8 @@
 //! large when much does; its documents become rows here, while the writer is busy with the batch before.
 
 mod partitions;
+#[cfg(test)]
+mod tests;
 
 pub use self::partitions::SharedPositions;
 use self::partitions::{Next, Partitions};
