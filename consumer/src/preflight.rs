@@ -20,6 +20,7 @@ use leafcutter_sink::{
     ApplyError,
     model::Model,
     session::{Config, Session},
+    sqlstate,
     state::{
         breakers::{self, BreakerRow},
         mappings::MappingRow,
@@ -240,8 +241,7 @@ pub fn of_a_pooler(place: &str) -> Fault {
     Fault::new(
         "could not use this connection to PostgreSQL",
         place,
-        "each transaction has another session, as behind PgBouncer with `pool_mode = transaction`: settings, prepared \
-         statements and temporary tables do not last",
+        sqlstate::OF_A_POOLER,
         "Connect to the server itself, or to a port of the pooler that keeps sessions.",
     )
 }

@@ -43,7 +43,8 @@ RETRY = SINK + "retry.rs"
 GATE = "consumer/src/gate.rs"
 PARTITIONS = "consumer/src/assemble/partitions.rs"
 CONNECTION = SINK + "connection.rs"
-SESSION = SINK + "session.rs"
+SESSION = SINK + "session/mod.rs"
+CONNECT = SINK + "session/connect.rs"
 CLIENTS = "runtime/src/kafka/clients.rs"
 MAPPINGS = SINK + "state/mappings.rs"
 MERGE = "producer/src/source/merge.rs"
@@ -619,7 +620,7 @@ MUTANTS = [
     mutant(
         "F16",
         "a statement sees what was committed before it, whatever the database's default",
-        [(SESSION, "    set default_transaction_isolation = 'read committed'; \\\n", "")],
+        [(CONNECT, "    set default_transaction_isolation = 'read committed'; \\\n", "")],
         PROTOCOL,
         ["fence::heir_begins_where", "races::child_deleted_while"],
     ),
@@ -827,7 +828,7 @@ MUTANTS = [
         "rows that somebody else changes meanwhile are looked for by their keys",
         [(SINK + "write/rows_led_to.rs", "if found == written {", "if found >= written {")],
         APPLYING,
-        ["reach::rows_that_others"],
+        ["reach::meanwhile::rows_that_others"],
     ),
     mutant(
         "B1c",

@@ -57,7 +57,7 @@ pub enum ApplyError {
 
 /// PostgreSQL is reached through a pooler that gives each transaction another session.
 #[derive(Debug, thiserror::Error)]
-#[error("{}", sqlstate::OF_A_POOLER)]
+#[error("{}; {}", sqlstate::OF_A_POOLER, sqlstate::KEEP_SESSIONS)]
 struct OfAPooler;
 
 impl ApplyError {

@@ -74,9 +74,12 @@ fn of_state(state: &str) -> Verdict {
     }
 }
 
-/// Why a session is not what it was, and what a person does about it.
+/// Why a session is not what it was.
 pub const OF_A_POOLER: &str = "a pooler gives each transaction another session (PgBouncer's `pool_mode = \
-    transaction`): connect to the server itself, or to a pooler that keeps sessions";
+    transaction`): settings, prepared statements and temporary tables do not last";
+
+/// What a person does about it.
+pub const KEEP_SESSIONS: &str = "connect to the server itself, or to a pooler that keeps sessions";
 
 /// A statement that was ended by `statement_timeout`.
 pub const TOO_SLOW: &str = "57014";
@@ -88,7 +91,7 @@ pub fn advice(state: &str) -> Option<&'static str> {
         "25006" => Some("the server, the database or the role is read-only: make it writable"),
         "53100" => Some("the server's disk is full"),
         "53300" => Some("the server has no connection left"),
-        "26000" | "42P05" => Some(OF_A_POOLER),
+        "26000" | "42P05" => Some(KEEP_SESSIONS),
         _ if state.starts_with("42") || state.starts_with("3F") => Some(
             "the tables are not as they were at the start: bring them back (`leafcutter check \
              --postgres` compares them), or start the consumers again",

@@ -25,12 +25,10 @@ pub(super) fn delete_vanished(
         same = n.same_key("t", "c"),
     );
     let places = format!(
-        "select x.ctid as place from pg_temp.lc_{root} w cross join lateral \
-         (select x.ctid, {stored} from only {target} x where {same_root} offset 0) x \
+        "select x.ctid as place from pg_temp.lc_{root} w {} \
          where not exists (select 1 from {temp} t where {same})",
-        stored = n.key_list("x."),
+        each_place(target, "x", &on_root(n.table, above, "x", "w")),
         same = n.same_key("t", "x"),
-        same_root = on_root(n.table, above, "x", "w"),
     );
     let by_places = leads_to_root(n.table, above).then(|| delete_at(&n.target, &places));
     ByTarget { by_keys, by_places }
@@ -158,8 +156,8 @@ pub(super) fn delete(n: &Names<'_>, above: &[(&Table, TableId)]) -> ByTarget {
     let (target, among) = (&n.target, among("d.lc_doc"));
     let by_keys = format!("delete from {target} x using {deletes} d where {same} and {among}{own}");
     let places = format!(
-        "select x.ctid as place from (select * from {deletes} d where {among}) d cross join lateral \
-         (select x.ctid from only {target} x where {same}{own} offset 0) x"
+        "select x.ctid as place from (select * from {deletes} d where {among}) d {}",
+        each_place(target, "x", &format!("{same}{own}")),
     );
     let leads = above.is_empty() || leads_to_root(n.table, above);
     let by_places = leads.then(|| delete_at(&n.target, &places));

@@ -11,20 +11,17 @@
 //! ([`MARK`]), whoever starts looks whether the mark stays ([`Session::lasts`]), and each transaction that writes rows
 //! looks at it before anything is staged ([`crate::state::mappings::begin`]).
 
-use crate::tls::{Tls, TlsError, take_settings};
+mod connect;
+mod staged;
+
+pub use self::connect::{Canceller, Config, ConnectError, config, connect};
+use self::staged::Staged;
+use crate::tls::Tls;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, future::join, poll};
-use leafcutter_runtime::secret::Secret;
-use std::{
-    collections::HashMap,
-    error::Error as StdError,
-    fmt,
-    ops::{Deref, DerefMut},
-    task::Poll,
-    time::Duration,
-};
+use std::{collections::HashMap, error::Error as StdError, fmt, task::Poll};
 use tokio_postgres::{
-    CancelToken, Client, CopyInSink, Error, Row, SimpleQueryMessage, Statement,
+    Client, CopyInSink, Error, Row, SimpleQueryMessage, Statement,
     binary_copy::BinaryCopyOutStream,
     types::{FromSql, ToSql, Type},
 };
@@ -43,37 +40,6 @@ pub struct Session {
     mark: String,
 }
 
-/// What is known of a temporary table.
-#[derive(Debug, Default)]
-struct Staged {
-    /// Rows that went through it since its file was cut.
-    since_cut: u64,
-    /// It may hold rows.
-    holds: bool,
-}
-
-impl Staged {
-    /// What empties it, if it may hold rows. Deleting is quick for a few rows; after many the file is cut, or it
-    /// would grow for ever.
-    fn emptied(&mut self, name: &str) -> Option<String> {
-        if !std::mem::take(&mut self.holds) {
-            return None;
-        }
-        if self.since_cut > STAGED_MAX {
-            self.since_cut = 0;
-            return Some(format!("truncate {name}"));
-        }
-        Some(format!("delete from {name}"))
-    }
-}
-
-/// Rows after which a temporary table's file is cut. Cutting costs a third of a millisecond;
-/// deleted rows keep their room until then, since autovacuum leaves temporary tables alone.
-const STAGED_MAX: u64 = 2_000;
-
-/// A pooler with sessions to spare may give the same one twice, but hardly so often.
-const OTHERS: usize = 3;
-
 /// A statement, and what it is executed with.
 pub struct Bound {
     /// The statement.
@@ -86,20 +52,6 @@ impl fmt::Debug for Bound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Bound").field(&self.sql).finish()
     }
-}
-
-/// Why no session can be had.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// The URI cannot be read.
-    #[error("the PostgreSQL URI cannot be read")]
-    Uri(#[source] tokio_postgres::Error),
-    /// TLS cannot be set up.
-    #[error("TLS cannot be set up")]
-    Tls(#[from] TlsError),
-    /// The server does not take the connection.
-    #[error("cannot connect to PostgreSQL")]
-    Connect(#[source] tokio_postgres::Error),
 }
 
 /// The planner knows nothing of a batch's temporary tables, and what a batch touches is in memory:
@@ -117,115 +69,11 @@ const SETTINGS: &str = "\
     set temp_buffers = '32MB'; \
     set leafcutter.session = 'on'";
 
-/// What a person may have set otherwise for a database or a user, and what the statements rely on. Each statement has to
-/// see what was committed before it began (PostgreSQL manual, 13.2.1): the protocol takes a lock, and then looks in
-/// another statement. And text has to mean what it says. Times are without a limit where a later version has one.
-const MEANING: &str = "\
-    set default_transaction_isolation = 'read committed'; \
-    set default_transaction_deferrable = off; \
-    set standard_conforming_strings = on; \
-    set quote_all_identifiers = off; \
-    set transform_null_equals = off; \
-    set array_nulls = on; \
-    set datestyle = 'ISO, MDY'; \
-    set intervalstyle = 'postgres'; \
-    set bytea_output = 'hex'; \
-    set xmloption = content; \
-    set extra_float_digits = 1; \
-    set timezone = 'UTC'; \
-    select set_config(name, '0', false) from pg_settings \
-    where name in ('transaction_timeout', 'idle_session_timeout')";
+/// A pooler with sessions to spare may give the same one twice, but hardly so often.
+const OTHERS: usize = 3;
 
 /// The setting with the mark of a session.
 pub const MARK: &str = "leafcutter.session_mark";
-
-/// How to connect: what the client library knows, and how to speak TLS.
-#[derive(Debug, Clone)]
-pub struct Config {
-    client: tokio_postgres::Config,
-    tls: Tls,
-}
-
-impl From<tokio_postgres::Config> for Config {
-    /// TLS as the client's own settings say, and nothing of it checked.
-    fn from(client: tokio_postgres::Config) -> Self {
-        let tls = Tls::default();
-        Self { client, tls }
-    }
-}
-
-impl Deref for Config {
-    type Target = tokio_postgres::Config;
-
-    fn deref(&self) -> &Self::Target {
-        &self.client
-    }
-}
-
-impl DerefMut for Config {
-    fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.client
-    }
-}
-
-/// Reads a PostgreSQL URI, or libpq's `key = value` pairs.
-///
-/// # Errors
-/// When it is none, or what it says of TLS cannot be done.
-pub fn config(uri: &Secret) -> Result<Config, ConnectError> {
-    let (text, settings) = take_settings(uri.expose());
-    let (tls, mode) = Tls::read(&settings)?;
-    let client: tokio_postgres::Config = text.parse().map_err(ConnectError::Uri)?;
-    let mut config = Config { client, tls };
-    config.ssl_mode(mode);
-    if config.get_connect_timeout().is_none() {
-        config.connect_timeout(Duration::from_secs(5));
-    }
-    config.tcp_user_timeout(Duration::from_secs(30));
-    config.keepalives_idle(Duration::from_secs(30));
-    Ok(config)
-}
-
-/// Connects, with TLS as the URI says ([`crate::tls`]). What a statement means does not depend on what the database or
-/// the user has set.
-///
-/// # Errors
-/// When the server cannot be reached or refuses.
-pub async fn connect(config: &Config, name: &str) -> Result<Client, ConnectError> {
-    let tls = config.tls.connector()?;
-    let mut config = config.client.clone();
-    config.application_name(name);
-    let (client, connection) = config.connect(tls).await.map_err(ConnectError::Connect)?;
-    // The connection's own error reaches every request that is under way, so it is not lost here.
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(error = %error, "PostgreSQL connection ended");
-        }
-    });
-    client
-        .batch_execute(MEANING)
-        .await
-        .map_err(ConnectError::Connect)?;
-    Ok(client)
-}
-
-/// Cancels the statement that a session executes (PostgreSQL manual, Canceling Requests in Progress).
-pub struct Canceller {
-    token: CancelToken,
-    tls: Tls,
-}
-
-impl Canceller {
-    /// Asks the server to cancel it; between two statements that does nothing.
-    ///
-    /// # Errors
-    /// When the server cannot be asked.
-    pub async fn cancel(&self) -> Result<(), ConnectError> {
-        let connector = self.tls.connector()?;
-        let asked = self.token.cancel_query(connector).await;
-        asked.map_err(ConnectError::Connect)
-    }
-}
 
 /// A field of any type, as it is encoded.
 struct Field<'r>(&'r [u8]);
@@ -253,7 +101,7 @@ impl Session {
         set.map_err(ConnectError::Connect)?;
         Ok(Self {
             client,
-            tls: config.tls.clone(),
+            tls: config.tls().clone(),
             statements: HashMap::new(),
             staged: HashMap::new(),
             enforced: None,
@@ -290,10 +138,7 @@ impl Session {
 
     /// What cancels the statements of this session, from beside it.
     pub fn canceller(&self) -> Canceller {
-        Canceller {
-            token: self.client.cancel_token(),
-            tls: self.tls.clone(),
-        }
+        Canceller::of(&self.client, &self.tls)
     }
 
     /// Whether the connection has ended.
