@@ -14,6 +14,7 @@ use crate::{
         change_stream::{ChangeStream, Query, Start},
         hold::Position,
         poll::Poll,
+        reply_size::ReplySize,
         snapshot::{Snapshot, Task},
         stream::{Relay, Stream},
     },
@@ -100,7 +101,7 @@ impl Run {
             database: self.settings.database.clone(),
             collections: names.collect(),
             post_images: self.prepared.post_images,
-            batch: self.settings.lookup_batch,
+            size: ReplySize::new(self.settings.lookup_batch),
             event,
         };
         let (client, sharded) = (&self.prepared.client, self.prepared.sharded);

@@ -9,6 +9,7 @@
 use super::{
     proof,
     reply::{documents, post_batch_token, token_time},
+    reply_size::ReplySize,
 };
 use crate::{
     error::{Error, server_code, told},
@@ -89,8 +90,8 @@ pub struct Query {
     pub collections: Vec<String>,
     /// Ask for post-images; only where a collection keeps them, since it costs a read per event.
     pub post_images: bool,
-    /// Events per reply at most.
-    pub batch: u32,
+    /// Events in a reply.
+    pub size: ReplySize,
     /// The newest event that was read from the source so far; zero for none. A source without it has
     /// another history ([`proof`]).
     pub event: Version,
@@ -164,6 +165,8 @@ pub struct ChangeStream {
     sharded: bool,
     /// Bytes expected in the next reply.
     expected: usize,
+    /// Replies are to have another number of events than it was opened with.
+    resized: bool,
 }
 
 impl ChangeStream {
@@ -194,6 +197,7 @@ impl ChangeStream {
                         fresh: true,
                         sharded,
                         expected: Self::EXPECTED_BYTES_MIN,
+                        resized: false,
                     }));
                 }
                 Err(error) => {
@@ -241,6 +245,16 @@ impl ChangeStream {
                     if fed.await.is_err() {
                         break;
                     }
+                    if self.resized {
+                        let events = self.query.size.events();
+                        tracing::debug!(
+                            events,
+                            "opening the change stream again for replies that fit"
+                        );
+                        if !self.open_again(&liveness, &shutdown).await? {
+                            break;
+                        }
+                    }
                 }
                 // What the events before the end say is told first, if it stops us at all.
                 Ok(None) if on_drop == OnDrop::Halt => {
@@ -280,6 +294,14 @@ impl ChangeStream {
         if !shutdown.sleep(pause).await {
             return Ok(false);
         }
+        self.open_again(liveness, shutdown).await
+    }
+
+    async fn open_again(
+        &mut self,
+        liveness: &Liveness,
+        shutdown: &Shutdown,
+    ) -> Result<bool, Error> {
         let (query, start) = (self.query.clone(), self.resume.clone());
         let (client, sharded) = (&self.client, self.sharded);
         let opened = Self::open(client, query, start, sharded, liveness, shutdown).await?;
@@ -317,6 +339,8 @@ impl ChangeStream {
         if let Some(event) = last_event(&batch) {
             self.query.event = event;
         }
+        let events = documents(&batch)?.len();
+        self.resized = self.query.size.changes(events, bytes);
         let proves_end = !self.fresh && !self.sharded;
         let first = std::mem::take(&mut self.fresh).then(|| self.behind.take());
         Ok(Some(Reply {
@@ -365,7 +389,7 @@ async fn aggregate(
         .database(&query.database)
         .aggregate(query.pipeline(start))
         .read_concern(ReadConcern::majority())
-        .batch_size(query.batch)
+        .batch_size(query.size.events())
         .max_await_time(AWAIT)
         .batch()
         .await?;

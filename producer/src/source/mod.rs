@@ -16,6 +16,7 @@ pub mod split;
 pub mod snapshot;
 pub mod matching;
 mod proof;
+pub mod reply_size;
 pub mod change_stream;
 pub mod event;
 pub mod held;
