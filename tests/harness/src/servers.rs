@@ -8,6 +8,7 @@
 use crate::{
     failure::{Attempt, Failure, Result},
     stack::Stack,
+    standby,
 };
 use serde_json::Value;
 use std::{
@@ -205,6 +206,35 @@ impl OwnPostgres {
             _guard: guard,
             _folder: folder,
         })
+    }
+
+    /// Lets no file of the server become larger than this, in sessions that are there and in those to come.
+    ///
+    /// # Errors
+    /// When the server, or its user, cannot be asked.
+    pub async fn limit_files(&self, bytes: Option<u64>) -> Result<()> {
+        let limit = bytes.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());
+        let user = standby::user()?;
+        let set = |process: &str| {
+            let mut command = Command::new("prlimit");
+            command.args(["--pid", process, &format!("--fsize={limit}:")]);
+            let set = standby::as_user(&mut command, user).output();
+            set.attempt("run prlimit")
+        };
+        let client = standby::connect(&self.uri).await?;
+        let asked = "select split_part(pg_read_file('postmaster.pid'), E'\\n', 1)";
+        let server: String = client.query_one(asked, &[]).await?.get(0);
+        // Sessions that begin from now on have what the server has.
+        let done = set(&server)?;
+        if !done.status.success() {
+            return Err(Failure::new(String::from_utf8_lossy(&done.stderr)));
+        }
+        let children = format!("/proc/{server}/task/{server}/children");
+        for session in std::fs::read_to_string(children)?.split_whitespace() {
+            // It may have ended meanwhile.
+            set(session)?;
+        }
+        Ok(())
     }
 }
 

@@ -99,6 +99,7 @@ impl Standby {
         let (place, _) = self.uri.rsplit_once('/').unwrap_or_default();
         connect(&format!("{place}/{name}")).await
     }
+
     /// Follows nobody any more: what is committed from now on it lacks.
     ///
     /// # Errors
@@ -131,7 +132,7 @@ impl Standby {
     }
 }
 
-async fn connect(uri: &str) -> Result<Client> {
+pub(crate) async fn connect(uri: &str) -> Result<Client> {
     let (client, connection) = tokio_postgres::connect(uri, NoTls).await?;
     // Owned by the client: it ends with it.
     drop(tokio::spawn(connection));
@@ -163,7 +164,7 @@ fn binary(name: &str) -> PathBuf {
 }
 
 /// The user `postgres`, where this is root, as which PostgreSQL refuses to run.
-fn user() -> Result<Option<(u32, u32)>> {
+pub(crate) fn user() -> Result<Option<(u32, u32)>> {
     let own = Command::new("id").arg("-u").output()?;
     if own.stdout.trim_ascii() != b"0" {
         return Ok(None);
@@ -177,7 +178,8 @@ fn user() -> Result<Option<(u32, u32)>> {
     Ok(Some((number()?, number()?)))
 }
 
-fn as_user(command: &mut Command, user: Option<(u32, u32)>) -> &mut Command {
+/// As this user, in a folder that everybody may read.
+pub(crate) fn as_user(command: &mut Command, user: Option<(u32, u32)>) -> &mut Command {
     if let Some((uid, gid)) = user {
         command.uid(uid).gid(gid);
     }

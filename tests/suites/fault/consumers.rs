@@ -2,6 +2,7 @@
 
 use leafcutter_finlit::{Collection, FinLit, world};
 use leafcutter_harness::{
+    dice::Dice,
     failure::{Attempt, Result},
     probe,
 };
@@ -27,6 +28,35 @@ async fn of_four_consumers_two_are_stopped_and_one_is_killed() -> Result<()> {
     run.fleet.stop("consumer-1", DEADLINE).await?;
     until_owners(&run, 1).await?;
     until_more_applied(&run).await?;
+    until_it_hurries(&run).await?;
+    run.finish().await.map(drop)
+}
+
+/// Up to six of them; who comes, who is stopped and who is killed is drawn, and nobody waits for a rebalance to end.
+#[tokio::test(flavor = "multi_thread")]
+async fn consumers_that_come_and_go_at_random_lose_nothing() -> Result<()> {
+    let world = world("come-and-go").await?;
+    let run = Run::begin_in(world, FinLit::new(35, 0.05), 300, &SLOWLY).await?;
+    let mut dice = Dice::new(&[35]);
+    let mut there = vec![run.consumer()?];
+    for _ in 0..14 {
+        if there.len() == 1 || (there.len() < 6 && dice.percent(55)) {
+            there.push(run.consumer()?);
+        } else {
+            let name = there.swap_remove(dice.below(there.len()));
+            if dice.percent(50) {
+                // Before that it takes no signal.
+                let begun = async || Ok(run.fleet.consumer_id(&name).ok());
+                probe::until(DEADLINE, "it to say who it is", begun).await?;
+                run.fleet.stop(&name, DEADLINE).await?;
+            } else {
+                run.fleet.kill(&name)?;
+            }
+        }
+        if dice.percent(40) {
+            until_more_applied(&run).await?;
+        }
+    }
     until_it_hurries(&run).await?;
     run.finish().await.map(drop)
 }

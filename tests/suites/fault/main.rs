@@ -7,3 +7,4 @@ mod producers;
 mod elections;
 mod signals;
 mod network;
+mod disks;
