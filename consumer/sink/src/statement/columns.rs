@@ -59,16 +59,34 @@ impl Names<'_> {
         conditions.join(" and ")
     }
 
-    /// Whether any column differs that is compared.
+    /// Whether any column of a staged row and of a stored one differs that is compared. Their types may be different
+    /// ones, and so may their texts of one number.
     pub(super) fn differs(&self, left: &str, right: &str) -> String {
-        let mut conditions = Vec::new();
-        for (position, column) in self.table.columns.iter().enumerate() {
-            if self.is_compared(position) {
-                let name = quote(&column.name);
-                let (left, right) = (format!("{left}.{name}"), format!("{right}.{name}"));
-                conditions.push(differ(column.pg_type, &left, &right));
+        self.any(|pg_type, name| {
+            let (left, right) = (format!("{left}.{name}"), format!("{right}.{name}"));
+            differ(pg_type, &left, &right)
+        })
+    }
+
+    /// Whether any column of a stored row, `x`, would change. Both have the types of the target.
+    pub(super) fn would_change(&self) -> String {
+        self.any(|pg_type, name| {
+            let (stored, incoming) = (format!("x.{name}"), format!("excluded.{name}"));
+            let differ = differ(pg_type, &stored, &incoming);
+            if has_signed_zero(pg_type) {
+                format!("({differ} or {stored}::text is distinct from {incoming}::text)")
+            } else {
+                differ
             }
-        }
+        })
+    }
+
+    fn any(&self, differ: impl Fn(PgType, &str) -> String) -> String {
+        let columns = self.table.columns.iter().enumerate();
+        let compared = columns.filter(|(position, _)| self.is_compared(*position));
+        let conditions: Vec<String> = compared
+            .map(|(_, column)| differ(column.pg_type, &quote(&column.name)))
+            .collect();
         if conditions.is_empty() {
             "false".to_owned()
         } else {
@@ -77,8 +95,14 @@ impl Names<'_> {
     }
 }
 
-/// Whether two values of a type differ in their bytes, as a condition. They are compared as values of their
-/// own types first: where PostgreSQL cannot, the table is none of this mapping's.
+/// Whether it has two zeros, which are equal (PostgreSQL manual, 8.1.3). `numeric` has one, and we write equal values
+/// of it in one way.
+pub(super) fn has_signed_zero(pg_type: PgType) -> bool {
+    matches!(pg_type.scalar(), PgType::Float4 | PgType::Float8)
+}
+
+/// Whether two values of a type differ in their bytes, but for zeros, as a condition. They are compared as values of
+/// their own types first: where PostgreSQL cannot, the table is none of this mapping's.
 fn differ(pg_type: PgType, left: &str, right: &str) -> String {
     let cast = match (pg_type.scalar().kind(), pg_type.is_array()) {
         (Kind::Text, false) => "::text collate \"C\"",

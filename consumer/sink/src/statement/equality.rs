@@ -1,12 +1,12 @@
 //! What a table of the application's finds equal, and the source does not.
 //!
 //! `citext` and collations that are not deterministic find texts equal that differ (PostgreSQL manual,
-//! 24.2.2.4), `jsonb` numbers that are written in two ways, and a unique key may find nulls equal (`nulls not
-//! distinct`). Whether something is to be written is a matter of bytes ([`Names::differs`]): an update that
+//! 24.2.2.4), `jsonb` numbers that are written in two ways, `double precision` 0 and -0, and a unique key may find nulls
+//! equal (`nulls not distinct`). Whether something is to be written is a matter of bytes ([`Names::would_change`]): an update that
 //! the type does not see is still one. Whether a unique value is taken is a matter of the column: the staged
 //! rows take its type and collation over, so that it is asked in the column's own way.
 
-use super::columns::Names;
+use super::columns::{Names, has_signed_zero};
 use crate::names::{list, literal, quote};
 use leafcutter_schemas::mapping::{RowSource, pg_type::facts::Kind};
 
@@ -15,8 +15,9 @@ impl Names<'_> {
     /// spelling of it is the same row; but a root row's is what the guard knows it by.
     pub(super) fn is_compared(&self, position: usize) -> bool {
         let of_child = self.table.rows != RowSource::Document;
-        let text = self.column(position).pg_type.kind() == Kind::Text;
-        !self.table.key.contains(&position) || (of_child && text)
+        let pg_type = self.column(position).pg_type;
+        let has_forms = pg_type.kind() == Kind::Text || has_signed_zero(pg_type);
+        !self.table.key.contains(&position) || (of_child && has_forms)
     }
 }
 

@@ -81,7 +81,7 @@ pub(super) fn upsert(n: &Names<'_>, all: &str, version: &str, key: &str) -> Stri
         return format!("{insert} do nothing");
     }
     let (stored, incoming) = ("x.lc_version", "excluded.lc_version");
-    let differs = n.differs("x", "excluded");
+    let differs = n.would_change();
     let free = if n.keeps_document {
         format!(" or {}", is_free("x"))
     } else {

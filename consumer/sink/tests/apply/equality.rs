@@ -97,6 +97,52 @@ async fn another_spelling_is_written() {
     }
 }
 
+/// The two zeros: in a row, in child rows, in arrays, and in a child row's key.
+#[tokio::test]
+async fn the_other_zero_is_written() {
+    const POINTS: &str = "
+version: 1
+database: shop
+collections:
+  tracks:
+    table: tracks
+    key: id
+    columns: { id: { path: _id, type: integer }, start: double precision }
+    children:
+      - table: points
+        from: points
+        key: [id, x]
+        columns:
+          id: { parent: id }
+          x: { type: double precision, required: true }
+          y: real
+          parts: double precision array
+";
+    let mut world = World::with(POINTS).await;
+    let track = |version, [start, x, y, part]: [f64; 4]| {
+        let point = doc! { "x": x, "y": y, "parts": [part] };
+        put(
+            "tracks",
+            version,
+            doc! { "_id": 1, "start": start, "points": [point] },
+        )
+    };
+    let state =
+        "select concat_ws(' ', start, x, y, parts) as zeros from tracks join points using (id)";
+    let steps = [
+        ([0.0, 0.0, 0.0, 0.0], "0 0 0 {0}"),
+        ([-0.0, 0.0, 0.0, 0.0], "-0 0 0 {0}"),
+        ([-0.0, -0.0, 0.0, 0.0], "-0 -0 0 {0}"),
+        ([-0.0, -0.0, -0.0, 0.0], "-0 -0 -0 {0}"),
+        ([-0.0, -0.0, -0.0, -0.0], "-0 -0 -0 {-0}"),
+        ([0.0, 0.0, 0.0, 0.0], "0 0 0 {0}"),
+    ];
+    for (version, (values, zeros)) in (1..).zip(steps) {
+        world.write(&[track(version, values)]).await;
+        assert_eq!(world.rows(state).await, rows![{ zeros: zeros }]);
+    }
+}
+
 /// Two spellings of one unique value: the second waits, and is placed when the first is gone; in one batch,
 /// too.
 #[tokio::test]
