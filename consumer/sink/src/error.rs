@@ -6,6 +6,7 @@ use crate::{
     sqlstate::{self, Said, Verdict},
 };
 use leafcutter_schemas::dead_letter::{Reason, Stage};
+use std::time::Duration;
 
 /// Why a batch was not applied.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +61,20 @@ pub enum ApplyError {
 #[error("{}; {}", sqlstate::OF_A_POOLER, sqlstate::KEEP_SESSIONS)]
 struct OfAPooler;
 
+/// PostgreSQL takes a statement and gives no answer.
+#[derive(Debug, thiserror::Error)]
+#[error("no answer for {} s", .0.as_secs())]
+struct Silent(Duration);
+
 impl ApplyError {
+    /// PostgreSQL has given no answer for so long.
+    pub fn silent(since: Duration) -> Self {
+        Self::Transient {
+            what: "cannot ask PostgreSQL".to_owned(),
+            source: Box::new(Silent(since)),
+        }
+    }
+
     /// A transaction has begun in a session that is not the one that was opened.
     pub(crate) fn of_a_pooler() -> Self {
         Self::Transient {

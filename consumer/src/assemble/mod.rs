@@ -127,6 +127,8 @@ impl std::fmt::Debug for Assembler {
 
 /// How long PostgreSQL may take to tell where partitions stand.
 const ANSWER: Duration = Duration::from_secs(10);
+/// How long taking a partition over may take: it may wait for a lock (`lock_timeout`), and ends then.
+const TAKE_OVER: Duration = Duration::from_secs(30);
 /// How often it is looked at where assigned partitions stand.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(200);
@@ -193,7 +195,11 @@ impl Assembler {
                 Some(event) = writer.recv() => self.writer_event(event),
                 _ = tick.tick() => {
                     self.health.beat("assembler");
-                    self.maintain().await?;
+                    tokio::select! {
+                        maintained = self.maintain() => maintained?,
+                        // PostgreSQL may take long to answer.
+                        () = shutdown.wait() => break,
+                    }
                     positions.set(self.partitions.positions());
                 }
                 // Before the records that follow from it.
@@ -344,7 +350,11 @@ impl Assembler {
     /// Takes over what is unclaimed and opens gates.
     async fn maintain(&mut self) -> Result<(), AssembleError> {
         for partition in self.partitions.claimable() {
-            match self.connection.take_over(partition).await {
+            let taken = tokio::time::timeout(TAKE_OVER, self.connection.take_over(partition));
+            let taken = taken
+                .await
+                .unwrap_or_else(|_| Err(ApplyError::silent(TAKE_OVER)));
+            match taken {
                 Ok(taken) => self.partitions.taken_over(partition, taken),
                 Err(ApplyError::Mapping { ours, in_force }) => {
                     return Err(AssembleError::Mapping { ours, in_force });
@@ -373,11 +383,11 @@ impl Assembler {
         self.checked = Instant::now();
         // A server that takes a question and gives no answer is away, too.
         let looked = tokio::time::timeout(ANSWER, self.look()).await;
-        let looked = looked.map_err(|_| format!("no answer for {} s", ANSWER.as_secs()));
-        let looked = looked.and_then(|looked| looked.map_err(|error| causes(&error)));
+        let looked = looked.unwrap_or_else(|_| Err(ApplyError::silent(ANSWER)));
         let (positions, layout, in_force, open) = match looked {
             Ok(found) => found,
-            Err(text) => {
+            Err(error) => {
+                let text = causes(&error);
                 tracing::debug!(
                     error = text,
                     "cannot look where partitions stand, trying again"
@@ -438,12 +448,16 @@ impl Assembler {
 
     async fn open_gates(&mut self) {
         if self.partitions.any_gated() {
-            if let Err(error) = self.gate.refresh(&mut self.connection).await {
-                tracing::warn!(error = %causes(&error), "cannot look at the gates, trying again");
-                return;
-            }
-            if let Err(error) = self.pauses.refresh(&mut self.connection).await {
-                tracing::warn!(error = %causes(&error), "cannot look for pauses, trying again");
+            let looked = tokio::time::timeout(ANSWER, async {
+                self.gate.refresh(&mut self.connection).await?;
+                self.pauses.refresh(&mut self.connection).await
+            });
+            let looked = looked
+                .await
+                .unwrap_or_else(|_| Err(ApplyError::silent(ANSWER)));
+            if let Err(error) = looked {
+                let error = causes(&error);
+                tracing::warn!(error, "cannot look at gates and pauses, trying again");
                 return;
             }
             let (gate, pauses) = (&self.gate, &self.pauses);

@@ -20,7 +20,13 @@ pub enum ConnectError {
     /// The server does not take the connection.
     #[error("cannot connect to PostgreSQL")]
     Connect(#[source] tokio_postgres::Error),
+    /// Something takes the connection, and says nothing: another program, or a server that hangs.
+    #[error("cannot connect to PostgreSQL: no answer for {} s", .0.as_secs())]
+    Silent(Duration),
 }
+
+/// How long a server may take to be reached, where `connect_timeout` does not say it.
+const CONNECT: Duration = Duration::from_secs(5);
 
 /// What a person may have set otherwise for a database or a user, and what the statements rely on. Each statement has to
 /// see what was committed before it began (PostgreSQL manual, 13.2.1): the protocol takes a lock, and then looks in
@@ -88,7 +94,7 @@ pub fn config(uri: &Secret) -> Result<Config, ConnectError> {
     let mut config = Config { client, tls };
     config.ssl_mode(mode);
     if config.get_connect_timeout().is_none() {
-        config.connect_timeout(Duration::from_secs(5));
+        config.connect_timeout(CONNECT);
     }
     config.tcp_user_timeout(Duration::from_secs(30));
     config.keepalives_idle(Duration::from_secs(30));
@@ -104,18 +110,31 @@ pub async fn connect(config: &Config, name: &str) -> Result<Client, ConnectError
     let tls = config.tls.connector()?;
     let mut config = config.client.clone();
     config.application_name(name);
-    let (client, connection) = config.connect(tls).await.map_err(ConnectError::Connect)?;
-    // The connection's own error reaches every request that is under way, so it is not lost here.
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(error = %error, "PostgreSQL connection ended");
-        }
-    });
-    client
-        .batch_execute(MEANING)
-        .await
-        .map_err(ConnectError::Connect)?;
-    Ok(client)
+    let patience = patience(&config);
+    let opened = async {
+        let (client, connection) = config.connect(tls).await?;
+        // The connection's own error reaches every request that is under way, so it is not lost here.
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(error = %error, "PostgreSQL connection ended");
+            }
+        });
+        client.batch_execute(MEANING).await?;
+        Ok(client)
+    };
+    let opened = tokio::time::timeout(patience, opened).await;
+    opened
+        .map_err(|_| ConnectError::Silent(patience))?
+        .map_err(ConnectError::Connect)
+}
+
+/// How long it may take until there is a session: `connect_timeout` speaks of each address alone, and of nothing that
+/// comes after it.
+fn patience(config: &tokio_postgres::Config) -> Duration {
+    let addresses = config.get_hosts().len().max(config.get_hostaddrs().len());
+    let addresses = u32::try_from(addresses).unwrap_or(u32::MAX).max(1);
+    let each = config.get_connect_timeout().copied().unwrap_or(CONNECT);
+    each.saturating_mul(addresses.saturating_add(1))
 }
 
 /// Cancels the statement that a session executes (PostgreSQL manual, Canceling Requests in Progress).

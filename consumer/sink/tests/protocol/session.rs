@@ -1,10 +1,13 @@
 //! What a transaction sends together, and what stands in its temporary tables.
 
 use crate::world::World;
+use leafcutter_runtime::secret::Secret;
 use leafcutter_sink::{
     copy::CopyBuffer,
-    session::{Bound, Session},
+    session::{self, Bound, ConnectError, Session},
 };
+use std::time::Duration;
+use tokio::net::TcpListener;
 
 const COPY: &str = "copy pg_temp.staged (number, key) from stdin (format binary)";
 
@@ -129,4 +132,20 @@ async fn a_look_sees_what_is_staged_with_it() {
     let refused = copy.stage_and_look(&mut session, place, "select 1").await;
     let refused = refused.expect_err("one column, two fields");
     assert_eq!(refused.code().map(|code| code.code()), Some("22P04"));
+}
+
+/// Another program at the address, or a server that hangs.
+#[tokio::test]
+async fn who_says_nothing_is_not_waited_for() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let uri = format!("postgres://somebody@127.0.0.1:{port}/somewhere?connect_timeout=1");
+    let config = session::config(&Secret::new(uri)).unwrap();
+    let opened = tokio::time::timeout(Duration::from_secs(30), Session::open(&config, "test"));
+    let refused = opened.await.expect("it is given up").unwrap_err();
+    assert!(matches!(refused, ConnectError::Silent(_)), "{refused}");
+    assert_eq!(
+        refused.to_string(),
+        "cannot connect to PostgreSQL: no answer for 2 s"
+    );
 }
