@@ -375,4 +375,60 @@ mod tests {
         } };
         assert_eq!(token_from_json(&token_to_json(&token)), Some(token));
     }
+
+    /// What versions of the program have left behind: `golden/checkpoints-<n>.jsonl`, one for each form. A form that
+    /// is new gets a file of its own; those that are there stay as they are.
+    #[test]
+    fn checkpoints_of_older_versions_are_read() {
+        #[derive(Deserialize)]
+        struct Line {
+            key: String,
+            value: serde_json::Value,
+        }
+        let golden = [
+            include_str!("../../golden/checkpoints-1.jsonl"),
+            include_str!("../../golden/checkpoints-2.jsonl"),
+            include_str!("../../golden/checkpoints-3.jsonl"),
+        ];
+        let lines = |text: &'static str| {
+            let lines = text.lines().map(serde_json::from_str);
+            lines.collect::<Result<Vec<Line>, _>>().unwrap()
+        };
+        let read = golden.map(|text| {
+            let mut stored = Stored::default();
+            for Line { key, value } in lines(text) {
+                let value = value.to_string();
+                let taken = stored.take("lc.shop", key.as_bytes(), Some(value.as_bytes()));
+                taken.unwrap();
+            }
+            stored
+        });
+        let [first, second, third] = &read;
+        let (time, planned) = ((1_733_337_536 << 31) + 1, (1_733_337_500 << 31) + 3);
+        for stored in &read {
+            let stream = stored.stream().unwrap();
+            assert_eq!(stream.time.as_i64(), time);
+            assert!(token_from_json(&stream.token).is_some());
+            for collection in ["orders", "people"] {
+                assert_eq!(stored.covered(collection).unwrap().as_i64(), time);
+                let plan = &stored.snapshots[collection].plan;
+                assert_eq!(plan.planned_at.as_i64(), planned);
+            }
+            let orders = &stored.snapshots["orders"];
+            assert_eq!((orders.plan.split_count(), orders.done.len()), (2, 1));
+            assert!(!orders.complete && stored.snapshots["people"].complete);
+        }
+        let capture = |stored: &Stored| stored.stream().unwrap().fingerprint.capture.clone();
+        assert_eq!([first, second, third].map(capture), ["", "poll", ""]);
+        assert_eq!(first.last_event(), Version::ZERO);
+        assert_eq!(third.last_event().as_i64(), (1_733_337_535 << 31) + 7);
+
+        let streams = third.streams.values().cloned().map(Checkpoint::Stream);
+        let snapshots = third.snapshots.values().cloned();
+        let written = streams.chain(snapshots.map(Checkpoint::Snapshot));
+        for (checkpoint, Line { key, value }) in written.zip(lines(golden[2])) {
+            let again = String::from_utf8(checkpoint.value().unwrap()).unwrap();
+            assert_eq!((checkpoint.key(), again), (key, value.to_string()));
+        }
+    }
 }
