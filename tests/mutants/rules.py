@@ -1019,6 +1019,13 @@ MUTANTS = [
         ["equality::another_spelling_is"],
     ),
     mutant(
+        "E5z",
+        "the other zero is written",
+        [(SINK + "statement/columns.rs", "if has_signed_zero(pg_type)", "if false && has_signed_zero(pg_type)")],
+        APPLYING,
+        ["equality::the_other_zero"],
+    ),
+    mutant(
         "E6",
         "unique values are compared in the column's own way",
         [(SINK + "statement/mod.rs", "    sql.push_str(&equality::of_target(n));\n", "    let _ = equality::of_target(n);\n")],

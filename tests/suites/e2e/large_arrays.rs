@@ -92,6 +92,7 @@ async fn document_with_over_a_million_elements_is_rows_in_bounded_memory() -> Re
     );
     for (name, program) in [("producer", &mut producer), ("consumer", &mut consumer)] {
         let peak = program.peak_kib();
+        println!("the {name} held {} MiB", peak >> 10);
         if peak > PEAK_KIB_MAX {
             return Err(Failure::new(format!("the {name} held {peak} KiB")));
         }
