@@ -128,13 +128,13 @@ pub async fn connect(config: &Config, name: &str) -> Result<Client, ConnectError
         .map_err(ConnectError::Connect)
 }
 
-/// How long it may take until there is a session: `connect_timeout` speaks of each address alone, and of nothing that
-/// comes after it.
+/// How long it may take until there is a session. `connect_timeout` speaks of each address alone, and of nothing that
+/// comes after it: a server that looks up who comes may take much longer.
 fn patience(config: &tokio_postgres::Config) -> Duration {
     let addresses = config.get_hosts().len().max(config.get_hostaddrs().len());
     let addresses = u32::try_from(addresses).unwrap_or(u32::MAX).max(1);
     let each = config.get_connect_timeout().copied().unwrap_or(CONNECT);
-    each.saturating_mul(addresses.saturating_add(1))
+    each.saturating_mul(addresses.saturating_add(5))
 }
 
 /// Cancels the statement that a session executes (PostgreSQL manual, Canceling Requests in Progress).

@@ -146,6 +146,6 @@ async fn who_says_nothing_is_not_waited_for() {
     assert!(matches!(refused, ConnectError::Silent(_)), "{refused}");
     assert_eq!(
         refused.to_string(),
-        "cannot connect to PostgreSQL: no answer for 2 s"
+        "cannot connect to PostgreSQL: no answer for 6 s"
     );
 }
