@@ -326,7 +326,9 @@ impl Run {
         kafka.set(true, "");
         Announcer {
             client: self.prepared.client.clone(),
+            database: self.settings.database.clone(),
             clock: self.clock(),
+            on_drop: self.settings.on_drop,
             publisher: Arc::clone(&shared.control),
             data: Arc::clone(&shared.data),
             topic: self.prepared.control_topic.clone(),

@@ -5,6 +5,9 @@
 //! acknowledged is looked at, then the offsets are asked for, so that they are above every record
 //! the claim covers; of `snapshot-complete`, every row is acknowledged, then the time is read and
 //! the offsets are asked for.
+//!
+//! A collection that is dropped while it is read looks like one that ends early. So `snapshot-complete` is said only of
+//! the collection that was planned, which its UUID tells; whatever is read of it before the look was there.
 
 pub mod offsets;
 
@@ -14,7 +17,8 @@ use crate::{
     metrics,
     progress::{Progress, Snapshot},
     publish::Publisher,
-    source::{Collection, clock::Clock},
+    settings::OnDrop,
+    source::{Collection, clock::Clock, split},
 };
 use leafcutter_runtime::{budget::Budget, exit::Exit, report::Fault};
 use leafcutter_schemas::{
@@ -35,8 +39,12 @@ use tokio_util::sync::CancellationToken;
 pub struct Announcer {
     /// The source, for its time.
     pub client: Client,
+    /// The database.
+    pub database: String,
     /// Which of its times counts.
     pub clock: Clock,
+    /// What a collection is that is not the one any more that was read.
+    pub on_drop: OnDrop,
     /// The client for control records, with a queue of its own.
     pub publisher: Arc<Publisher>,
     /// The client for data, for its numbers.
@@ -125,7 +133,11 @@ impl Announcer {
     async fn complete_snapshots(&self) -> Result<(), Error> {
         for (name, snapshot) in self.progress.snapshots_to_complete() {
             let documents = snapshot.documents();
-            match self.announce(&name, &snapshot.topic, documents, true).await {
+            let announced = match self.expect_same(&name, &snapshot).await {
+                Ok(()) => self.announce(&name, &snapshot.topic, documents, true).await,
+                Err(error) => Err(error),
+            };
+            match announced {
                 Ok(()) => {
                     self.progress.snapshot_completed(&name);
                     let seconds = snapshot
@@ -158,6 +170,31 @@ impl Announcer {
             }
         }
         Ok(())
+    }
+
+    /// Whether the collection is the one that was read, or a person has said that it may be another.
+    async fn expect_same(&self, name: &str, snapshot: &Snapshot) -> Result<(), Error> {
+        // What was not there when it was planned has come since, and its changes tell all of it.
+        if self.on_drop == OnDrop::Ignore || snapshot.plan.uuid.is_none() {
+            return Ok(());
+        }
+        let look = async {
+            let uuid = split::uuid(&self.client.database(&self.database), name).await?;
+            Ok((uuid, self.clock.now(&self.client).await?.bound))
+        };
+        let (uuid, time) = look.await.map_err(|source| Error::Source {
+            what: format!("look whether `{name}` is the collection that was read"),
+            source,
+        })?;
+        if uuid == snapshot.plan.uuid {
+            return Ok(());
+        }
+        Err(Error::Halted {
+            what: format!(
+                "collection `{name}` was dropped, or another one renamed to it, while it was read,"
+            ),
+            time,
+        })
     }
 
     async fn announce(

@@ -197,6 +197,29 @@ async fn what_reshapes_a_collection_that_is_being_read_is_a_stop() {
     }
 }
 
+/// No event says so, or it comes late: what is left of it is read quickly, and looks like an early end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collection_that_is_gone_before_its_end_is_never_called_complete() {
+    let mut world = World::new("gone", &["a"]).await;
+    world.flag("split-bytes", "2000");
+    world.flag("max-docs-per-second", "100");
+    let filler = "x".repeat(100);
+    let documents = (0..20_000).map(|id: i64| doc! { "_id": id, "f": &filler });
+    world.insert("a", documents).await;
+    let producer = world.start("snapshot");
+    let some_read = || {
+        let read = world.heartbeat()?.snapshots.get("a").cloned();
+        Some(read?.splits_done >= 3)
+    };
+    let begun = || some_read().unwrap_or_default();
+    world.until("some splits are read", begun).await;
+    world.collection("a").drop().await.unwrap();
+    let failure = producer.ended().await.expect_err("it stops by itself");
+    assert_eq!(failure.exit, Exit::Stopped, "{failure}");
+    assert!(world.complete("a").is_none());
+    world.end().await;
+}
+
 /// Small collections are one reply each, and the last reply of every split is one of them.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_limit_holds_where_every_split_is_one_reply() {
