@@ -178,17 +178,16 @@ impl Announcer {
         if self.on_drop == OnDrop::Ignore || snapshot.plan.uuid.is_none() {
             return Ok(());
         }
-        let look = async {
-            let uuid = split::uuid(&self.client.database(&self.database), name).await?;
-            Ok((uuid, self.clock.now(&self.client).await?.bound))
-        };
-        let (uuid, time) = look.await.map_err(|source| Error::Source {
+        let failed = |source| Error::Source {
             what: format!("look whether `{name}` is the collection that was read"),
             source,
-        })?;
+        };
+        let database = self.client.database(&self.database);
+        let uuid = split::uuid(&database, name).await.map_err(failed)?;
         if uuid == snapshot.plan.uuid {
             return Ok(());
         }
+        let time = self.clock.now(&self.client).await.map_err(failed)?.bound;
         Err(Error::Halted {
             what: format!(
                 "collection `{name}` was dropped, or another one renamed to it, while it was read,"

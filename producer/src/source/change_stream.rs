@@ -17,7 +17,7 @@ use crate::{
     metrics,
     settings::OnDrop,
 };
-use bson::{Bson, Document, RawDocument, RawDocumentBuf, doc};
+use bson::{Bson, Document, RawDocumentBuf, doc};
 use futures_util::StreamExt;
 use leafcutter_runtime::{
     budget::{Budget, Permit},
@@ -333,14 +333,17 @@ impl ChangeStream {
         settle(&mut permit, budget, bytes);
         // Twice the last reply: growth is slow against the rhythm of replies.
         self.expected = (bytes * 2).clamp(Self::EXPECTED_BYTES_MIN, Self::EXPECTED_BYTES_MAX);
-        if let Some(token) = post_batch_token(reply).or_else(|| last_token(&batch)) {
+        // One that cannot be read is for the relay to tell.
+        let events = documents(&batch).unwrap_or_default();
+        let last = events.last();
+        let last_token = || last?.get_document("_id").ok();
+        if let Some(token) = post_batch_token(reply).or_else(last_token) {
             self.resume = Start::After(token.to_owned());
         }
-        if let Some(event) = last_event(&batch) {
-            self.query.event = event;
+        if let Some(time) = last.and_then(|last| last.get_timestamp("clusterTime").ok()) {
+            self.query.event = Version::from_cluster_time(time);
         }
-        let events = documents(&batch)?.len();
-        self.resized = self.query.size.changes(events, bytes);
+        self.resized = self.query.size.changes(events.len(), bytes);
         let proves_end = !self.fresh && !self.sharded;
         let first = std::mem::take(&mut self.fresh).then(|| self.behind.take());
         Ok(Some(Reply {
@@ -360,15 +363,6 @@ pub(crate) fn settle(permit: &mut Permit, budget: &Budget, bytes: usize) {
     } else if let Some(more) = budget.try_acquire(bytes - permit.bytes()) {
         permit.merge(more);
     }
-}
-
-fn last_token(batch: &RawBatch) -> Option<&RawDocument> {
-    documents(batch).ok()?.last()?.get_document("_id").ok()
-}
-
-fn last_event(batch: &RawBatch) -> Option<Version> {
-    let time = documents(batch).ok()?.last()?.get_timestamp("clusterTime");
-    time.ok().map(Version::from_cluster_time)
 }
 
 /// Opens the cursor; none where the history is another than before.

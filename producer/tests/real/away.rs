@@ -19,6 +19,7 @@ const MIB: f64 = 1_048_576.0;
 async fn its_memory_is_bounded_and_the_full_queue_keeps_the_order() {
     const BYTES: usize = 100_000;
     let mut world = World::new("full", &["a"]).await;
+    world.flag("log", "info,leafcutter_producer::source=debug");
     let proxy = Proxy::start().await;
     world.flag("kafka-brokers", &proxy.address());
     let pages = Pages::of(&mut world).await;
@@ -57,6 +58,10 @@ async fn its_memory_is_bounded_and_the_full_queue_keeps_the_order() {
     let peak = peak_mebibytes(producer.id());
     println!("{peak} MiB of memory afterwards");
     assert!(peak < 170, "{peak} MiB");
+    assert!(
+        world.has_logged("again for replies that fit"),
+        "replies of 16 MB"
+    );
     crate::world::kill(producer);
     assert!(
         !world.has_logged("beginning again"),
