@@ -8,12 +8,19 @@ use crate::{
     error::ApplyError,
     ids::{ReferenceId, RowIndex, TableId, UniqueId},
     model::TableModel,
-    state::parked::{self, ToPark, WaitsFor},
+    state::{
+        KeyVersion, dead_letters,
+        parked::{self, ToPark, WaitsFor},
+    },
     transform::rows::field_length,
 };
 use leafcutter_schemas::version::Version;
+use std::collections::BTreeMap;
 
 /// Parks the candidates that wait, and removes what is parked for the others at or below their versions.
+///
+/// A record that waits takes the place of an older one of its document, and with it that of the older one's
+/// dead letter: if that is listed and not sent yet, nobody has its record any more.
 pub(crate) async fn park(t: &mut Attempt<'_>) -> Result<(), ApplyError> {
     let model = t.model;
     let mut park = Vec::new();
@@ -59,6 +66,16 @@ pub(crate) async fn park(t: &mut Attempt<'_>) -> Result<(), ApplyError> {
     }
     parked::write(t.session, t.group, &park).await?;
     parked::remove(t.session, &tables, &settled).await?;
+    if t.flags.dead_letters {
+        let mut waiting: BTreeMap<&str, Vec<KeyVersion<'_>>> = BTreeMap::new();
+        for one in &park {
+            let of_table = waiting.entry(one.table).or_default();
+            of_table.push((one.key, one.version.version));
+        }
+        for (table, waiting) in waiting {
+            dead_letters::supersede_older(t.session, table, &waiting).await?;
+        }
+    }
     Ok(())
 }
 

@@ -43,6 +43,31 @@ async fn parent_that_comes_while_the_letter_is_sent_supersedes_it() {
     );
 }
 
+/// The dead letter of the older one may be listed and not sent: Kafka was away, and its record is nowhere now.
+#[tokio::test]
+async fn newer_record_that_waits_too_supersedes_the_letter_of_the_older() {
+    let mut world = doomed().await;
+    // Of the same version it would be the same record again.
+    world.each(&[progress(2, 1, 1)]).await;
+    assert_eq!(
+        world.rows(STATES).await,
+        rows![{ version: 2, reason: "orphan", state: "open" }]
+    );
+    world.each(&[progress(4, 1, 1)]).await;
+    assert_eq!(
+        world.rows(STATES).await,
+        rows![{ version: 2, reason: "orphan", state: "superseded" }]
+    );
+    world.settle_at(1_000_000).await;
+    assert_eq!(
+        world.rows(STATES).await,
+        rows![
+            { version: 2, reason: "orphan", state: "superseded" },
+            { version: 4, reason: "orphan", state: "open" },
+        ]
+    );
+}
+
 /// The batch of the document's next change has looked for open letters, and found none, before this
 /// one is listed.
 #[tokio::test]

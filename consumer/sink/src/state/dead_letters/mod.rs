@@ -1,7 +1,7 @@
 //! `leafcutter.dead_letters`: the index of the dead-letter topics.
 //!
-//! A dead letter is open until its document is placed or deleted by something at least as new
-//! (superseded), or a person has tried it again (retried) or given it up (discarded). It is listed before
+//! A dead letter is open until its document is placed or deleted by something at least as new, or a newer
+//! record of it waits (superseded), or a person has tried it again (retried) or given it up (discarded). It is listed before
 //! or in the transaction that moves past its record, so that nothing is in a topic of which the index does
 //! not know.
 
@@ -151,7 +151,29 @@ pub async fn supersede(
     table: &str,
     placed: &[KeyVersion<'_>],
 ) -> Result<(), Error> {
-    if placed.is_empty() {
+    supersede_where(session, table, placed, sql::is_settled).await
+}
+
+/// Closes the open dead letters of these documents below the versions of the records that wait now in place
+/// of theirs. Those that were listed and not sent yet never are.
+///
+/// # Errors
+/// As [`list`].
+pub async fn supersede_older(
+    session: &mut Session,
+    table: &str,
+    parked: &[KeyVersion<'_>],
+) -> Result<(), Error> {
+    supersede_where(session, table, parked, sql::is_older).await
+}
+
+async fn supersede_where(
+    session: &mut Session,
+    table: &str,
+    documents: &[KeyVersion<'_>],
+    is_overtaken: fn(&str, &str) -> String,
+) -> Result<(), Error> {
+    if documents.is_empty() {
         return Ok(());
     }
     let sql = format!(
@@ -159,9 +181,9 @@ pub async fn supersede(
          from unnest($2::bytea[], $3::bigint[]) as k(k, v) \
          where d.state = 'open' and d.table_name = $1 and {} and {}",
         is_key("d.row_key", "k.k"),
-        sql::is_settled("d.version", "k.v")
+        is_overtaken("d.version", "k.v")
     );
-    let (keys, versions) = columns(placed);
+    let (keys, versions) = columns(documents);
     session
         .execute(&sql, &[&table, &keys, &versions])
         .await
