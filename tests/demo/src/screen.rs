@@ -156,15 +156,11 @@ impl Screen {
             .filter(|last| last.down.is_none())
             .map(|last| last.victim.to_string());
         for one in struck.iter().skip(self.told) {
-            let Some(down) = one.down else { break };
+            if one.down.is_none() {
+                break;
+            }
             self.told += 1;
-            let line = format!(
-                "   {:>3} s  {} {}; back after {:.1} s",
-                one.at.as_secs(),
-                one.how.done(),
-                one.victim,
-                down.as_secs_f64()
-            );
+            let line = format!("   {one}");
             match &self.bars {
                 Some(bars) => bars.all.println(line)?,
                 None => say(&line)?,

@@ -3,7 +3,7 @@
 use super::{System, differences, source::Source};
 use bson::{Bson, Document, doc};
 use leafcutter_harness::{
-    failure::{Failure, Result},
+    failure::{Attempt, Failure, Result},
     fleet::{Fleet, PRODUCER},
     probe,
     source::{Writer, now},
@@ -11,7 +11,8 @@ use leafcutter_harness::{
     watch::Watch,
     world::World,
 };
-use std::time::Duration;
+use mongodb::Database;
+use std::{collections::BTreeMap, time::Duration};
 
 /// How long anything may take here.
 const DEADLINE: Duration = Duration::from_secs(90);
@@ -22,6 +23,8 @@ const SETTLED: Duration = Duration::from_secs(30);
 const POLLS: &str = "producer-polls";
 /// So slow that there is time to change what is being read.
 const SLOWLY: [&str; 2] = ["--max-docs-per-second", "80"];
+/// Documents that are inserted at once.
+const INSERTED: usize = 1_000;
 /// Differences that a failure shows.
 const SHOWN: usize = 40;
 
@@ -33,9 +36,26 @@ pub struct Migration {
     pub world: World,
     /// The application.
     pub writer: Writer,
+    /// Who sees how far it is.
+    pub watch: Watch,
     system: System,
-    watch: Watch,
     held: Vec<(&'static str, Document)>,
+}
+
+/// Inserts what there is before anything changes.
+async fn fill(source: &Database, documents: Vec<(&'static str, Document)>) -> Result<()> {
+    let mut by_collection: BTreeMap<&str, Vec<Document>> = BTreeMap::new();
+    for (collection, document) in documents {
+        by_collection.entry(collection).or_default().push(document);
+    }
+    for (name, documents) in by_collection {
+        let collection = source.collection::<Document>(name);
+        for some in documents.chunks(INSERTED) {
+            let done = collection.insert_many(some).await;
+            done.attempt(&format!("insert into `{name}`"))?;
+        }
+    }
+    Ok(())
 }
 
 /// Rows inserted, updated and deleted.
@@ -66,6 +86,20 @@ impl Migration {
     /// # Errors
     /// As [`Self::begin`].
     pub async fn begin_as(system: System, name: &str) -> Result<Self> {
+        Self::begin_with(system, name, (system.documents)(), &SLOWLY).await
+    }
+
+    /// The same with documents and a speed of one's own: what the producer is told beside where
+    /// everything is.
+    ///
+    /// # Errors
+    /// As [`Self::begin`].
+    pub async fn begin_with(
+        system: System,
+        name: &str,
+        documents: Vec<(&'static str, Document)>,
+        producer_is_told: &[&str],
+    ) -> Result<Self> {
         let world = World::new(system.mapping, Stack::from_env()?, name).await?;
         for (collection, index) in (system.indexes)() {
             let collection = world.source.collection::<Document>(collection);
@@ -76,13 +110,9 @@ impl Migration {
             let create = doc! { "create": series.collection, "timeseries": fields };
             world.source.run_command(create).await?;
         }
-        for (collection, document) in (system.documents)() {
-            Writer(world.source.clone())
-                .insert(collection, document)
-                .await?;
-        }
+        fill(&world.source, documents).await?;
         let migration = Self {
-            fleet: Fleet::new(&world.place, &world.group, &SLOWLY),
+            fleet: Fleet::new(&world.place, &world.group, producer_is_told),
             writer: Writer(world.source.clone()),
             watch: Watch::new(&world.place, &world.group).await?,
             world,

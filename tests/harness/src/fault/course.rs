@@ -11,6 +11,7 @@ use crate::{
 };
 use std::{
     cell::RefCell,
+    fmt,
     time::{Duration, Instant},
 };
 
@@ -44,6 +45,17 @@ pub struct Struck {
     pub down: Option<Duration>,
     /// How far the migration was then.
     pub mark: Mark,
+}
+
+impl fmt::Display for Struck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (at, how, victim) = (self.at.as_secs(), self.how.done(), self.victim);
+        write!(f, "{at:>3} s  {how} {victim}")?;
+        match self.down {
+            Some(down) => write!(f, "; back after {:.1} s", down.as_secs_f64()),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The faults of one migration, made and to come.

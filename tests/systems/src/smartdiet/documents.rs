@@ -8,7 +8,7 @@ pub(super) const YEAR_2025: i64 = 1_735_689_600_000;
 const DAY: i64 = 86_400_000;
 
 /// A collection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "they are the collections' names")]
 pub enum Kind {
     Ingredients,
@@ -41,8 +41,9 @@ use Kind::{
     Recipes, Targets, UserQuizzQuestions, UserQuizzs, Users,
 };
 
-/// All of them with their names and how many documents they have, children first, but for logbooks.
-const ALL: [(Kind, &str, u32); 22] = [
+/// All of them with their names and how many documents they have before anything changes, children
+/// first, but for logbooks.
+pub const ALL: [(Kind, &str, u32); 22] = [
     (Days, "days", 70),
     (Items, "items", 40),
     (Periods, "periods", 40),

@@ -4,7 +4,7 @@ mod documents;
 mod rows;
 mod logbooks;
 
-pub use documents::{Kind, document, id, oid};
+pub use documents::{ALL, Kind, document, id, oid};
 pub use logbooks::moment;
 
 use super::System;
