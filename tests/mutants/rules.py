@@ -26,6 +26,7 @@ DELETES = SINK + "write/deletes.rs"
 CASCADE = SINK + "write/cascade.rs"
 RELEASE = SINK + "write/release.rs"
 PARK = SINK + "write/park.rs"
+UNIQUE_CYCLES = SINK + "write/unique_cycles.rs"
 TABLE_LOCK = SINK + "write/table_lock.rs"
 DOCUMENTS = SINK + "write/by_document/documents.rs"
 NUMBERS = SINK + "target/numbers.rs"
@@ -368,6 +369,27 @@ MUTANTS = [
         [(ROUNDS, "        if rows.is_empty() {\n            return;\n        }\n        self", "        if true {\n            return;\n        }\n        self")],
         APPLYING,
         ["arrived::what_its_parents_batch"],
+    ),
+    mutant(
+        "S1o",
+        "who waits for a value is tried together with whoever has it",
+        [(SETTLE, "        tried += holders::take_up_holders(t, &busy).await?;\n", "        tried += 0;\n")],
+        APPLYING,
+        ["rules::who_exchanges"],
+    ),
+    mutant(
+        "S1p",
+        "values are exchanged across unique keys",
+        [(UNIQUE_CYCLES, "    for check in checks {\n", "    for check in &checks[..1] {\n")],
+        APPLYING,
+        ["rules::unique_values_are_exchanged"],
+    ),
+    mutant(
+        "S1q",
+        "a cycle that cannot be written keeps no other from it",
+        [(UNIQUE_CYCLES, "    for cycle in cycles {\n", "    for cycle in cycles.into_iter().take(0) {\n")],
+        APPLYING,
+        ["rules::unique_values_are_exchanged"],
     ),
     mutant(
         "S1n",
@@ -790,6 +812,19 @@ MUTANTS = [
                 RELEASE,
                 "for parked in lock_of_rows(t, &rows).await? {\n        t.flags.dead_letters = true;\n",
                 "for parked in lock_of_rows(t, &rows).await? {\n",
+            )
+        ],
+        APPLYING,
+        ["letters::"],
+    ),
+    mutant(
+        "L2w",
+        "a record that waits closes the dead letter of the one before",
+        [
+            (
+                PARK,
+                "            dead_letters::supersede_older(t.session, table, &waiting).await?;\n",
+                "            let _ = (table, waiting);\n",
             )
         ],
         APPLYING,

@@ -8,7 +8,8 @@
 //! A document whose parent is parked itself can only be placed after it, and is not given up before
 //! it. So a round tries those that wait for nothing parked, and then, pass after pass, those that
 //! waited for what it has placed: a whole tree follows its root at once, however much else waits.
-//! Documents that wait for each other in a cycle are looked for, and tried together.
+//! Documents that wait for each other in a cycle are looked for, and tried together; so are those that exchange
+//! unique values ([`holders`]).
 //!
 //! Nothing stops because of one document: what PostgreSQL refuses is isolated ([`isolate`]), and whatever
 //! else fails, the other scopes have their turn.
@@ -22,6 +23,7 @@ mod rests;
 mod arrived;
 mod isolate;
 mod rounds;
+mod holders;
 mod held;
 mod policy;
 
@@ -266,17 +268,32 @@ async fn take_up(
         }
     };
     let found = Parked::all(model, found);
-    let tried = found.len();
-    for mut parked in found {
-        if busy.contains(&model.table(parked.row.table).state_name.as_str()) {
-            continue;
-        }
-        look_for_tombstone(t, &mut parked).await?;
-        let never_comes = scope.decides() && decide::is_set_null(model, &parked, policy);
-        t.records.released.lock(parked.row.clone());
-        release::resubmit(t, parked, never_comes);
+    let mut tried = found.len();
+    for parked in found {
+        take_up_parked(t, parked, &busy, scope.decides().then_some(policy)).await?;
+    }
+    if matches!(scope, Scope::Free | Scope::Rest) {
+        tried += holders::take_up_holders(t, &busy).await?;
     }
     Ok(tried)
+}
+
+/// Makes a locked document a candidate, unless somebody has its table. With a policy it may be decided that its
+/// parent never comes.
+async fn take_up_parked(
+    t: &mut Attempt<'_>,
+    mut parked: Parked,
+    busy: &[&str],
+    policy: Option<&OrphanPolicy>,
+) -> Result<(), ApplyError> {
+    if busy.contains(&t.model.table(parked.row.table).state_name.as_str()) {
+        return Ok(());
+    }
+    look_for_tombstone(t, &mut parked).await?;
+    let never_comes = policy.is_some_and(|policy| decide::is_set_null(t.model, &parked, policy));
+    t.records.released.lock(parked.row.clone());
+    release::resubmit(t, parked, never_comes);
+    Ok(())
 }
 
 async fn lock_these(t: &mut Attempt<'_>, rows: &[RowId]) -> Result<Vec<ParkedRow>, ApplyError> {

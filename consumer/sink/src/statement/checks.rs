@@ -41,6 +41,9 @@ pub struct UniqueCheck {
     pub take_colliding: String,
     /// Returns pairs of `lc_doc`: a row, and the row of the batch that has its value now.
     pub owners: String,
+    /// Returns the rows of the target that have the values of the staged ones: the key by which the guard knows
+    /// each, and its collection where several fill the table.
+    pub holders: String,
     /// Gives rows that are held, and whose values documents of the batch want, placeholder values: their own
     /// documents are gone, or have other keys now. None where the type has no such values.
     pub free_held: Option<String>,
@@ -133,6 +136,11 @@ pub(super) fn unique_check(n: &Names<'_>, columns: &[usize]) -> UniqueCheck {
     let t_values = values("t");
     // The rows of the target that have these values.
     let holders = n.each_by(columns, "t", "", "");
+    let holder = if n.keeps_document {
+        "x.lc_document".to_owned()
+    } else {
+        row_key_bytes(n.table, "x")
+    };
     let nulls = equality::NullsEqual::new(n, columns);
     // A document has one root row; of child rows it may have many, and each stands for itself.
     let row = if n.table.rows == RowSource::Document {
@@ -147,6 +155,11 @@ pub(super) fn unique_check(n: &Names<'_>, columns: &[usize]) -> UniqueCheck {
              join {temp} o on {owner_key} where {other_key}",
             temp = n.temp,
             owner_key = n.same_key("o", "x"),
+        ),
+        holders: format!(
+            "select distinct {holder}, {} from {} t {holders} where {other_key}",
+            n.source_of("x"),
+            n.temp
         ),
         free_held: placeholder(n, columns).map(|set| free_held(n, columns, &set, &other_key)),
         set_placeholders: placeholder(n, columns).map(|set| {

@@ -64,6 +64,15 @@ impl Names<'_> {
         }
     }
 
+    /// The collection of a row of the target, where several fill the table; null elsewhere.
+    pub(super) fn source_of(&self, stored: &str) -> String {
+        if self.source.is_some() {
+            format!("{stored}.lc_source")
+        } else {
+            "null::text".to_owned()
+        }
+    }
+
     /// The column of the document behind others, where the table has it.
     pub(super) fn document_column(&self) -> &'static str {
         if self.keeps_document {
@@ -133,11 +142,7 @@ pub(super) fn disown(n: &Names<'_>) -> Option<ByTarget> {
 /// table.
 pub(super) fn owners(n: &Names<'_>) -> Option<String> {
     n.keeps_document.then(|| {
-        let source = if n.source.is_some() {
-            "x.lc_source"
-        } else {
-            "null::text"
-        };
+        let source = n.source_of("x");
         format!(
             "select d.lc_doc, x.lc_document, {source} from {} d {}",
             n.deletes,

@@ -1,5 +1,5 @@
-//! Documents that want each other's unique values: two that swap, or a cycle of several. No order of
-//! writing them serves, so their rows get placeholder values first.
+//! Documents that want each other's unique values: two that swap, or a cycle of several, of one unique key or
+//! across several. No order of writing them serves, so their rows get placeholder values first.
 //!
 //! The source went through other values meanwhile, but a look-up sees only the end.
 
@@ -7,8 +7,9 @@ use super::{attempt::Attempt, candidate::Blocker, round::write_round, stage::cop
 use crate::{
     change::Outcome,
     error::ApplyError,
-    ids::{DocumentId, TableId, UniqueId},
+    ids::{DocumentId, TableId},
 };
+use petgraph::{algo::tarjan_scc, graphmap::DiGraphMap};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Writes those of these documents that stand in cycles; the others wait on. Of a cycle all are written,
@@ -18,82 +19,119 @@ pub(crate) async fn write_cycles(
     root: TableId,
     documents: &[DocumentId],
 ) -> Result<(), ApplyError> {
-    let model = t.model;
-    for (index, check) in model.table(root).sql.unique.iter().enumerate() {
-        let Some(set_placeholders) = &check.set_placeholders else {
-            continue;
-        };
-        let blocker = Blocker::Unique(UniqueId(index));
-        let waits = |d: &DocumentId| t.candidates.get(*d).blocker() == Some(blocker);
-        let waiting: Vec<DocumentId> = documents.iter().copied().filter(waits).collect();
-        if waiting.len() < 2 {
-            continue;
+    let checks = &t.model.table(root).sql.unique;
+    if documents.len() < 2 || checks.iter().all(|check| check.set_placeholders.is_none()) {
+        return Ok(());
+    }
+    copy_rows(t, root, documents).await?;
+    let mut owners: BTreeMap<DocumentId, BTreeSet<DocumentId>> = BTreeMap::new();
+    for check in checks {
+        for row in t.session.query(&check.owners, &[]).await? {
+            owners.entry(row.get(0)).or_default().insert(row.get(1));
         }
-        copy_rows(t, root, &waiting).await?;
-        let pairs = t.session.query(&check.owners, &[]).await?;
-        let owners = pairs.iter().map(|row| (row.get(0), row.get(1)));
-        let cycle = in_cycles(owners.collect());
-        if cycle.is_empty() {
-            continue;
-        }
-        t.session.batch("savepoint cycle").await?;
-        let written = match break_cycle(t, root, &cycle, set_placeholders).await {
-            Ok(()) => cycle
-                .iter()
-                .all(|&d| t.candidates.get(d).done() == Some(Outcome::Applied)),
-            Err(error) if error.is_of_rows() => false,
-            Err(error) => return Err(error),
-        };
-        if !written {
-            t.session.roll_back_to("cycle").await?;
-            for document in cycle {
-                t.candidates.get_mut(document).block(blocker);
-            }
-        }
+    }
+    let cycles = cycles_of(owners);
+    let all = cycles.concat();
+    if all.is_empty() || write_together(t, root, &all).await? || cycles.len() == 1 {
+        return Ok(());
+    }
+    // One that cannot be written keeps no other from it.
+    for cycle in cycles {
+        write_together(t, root, &cycle).await?;
     }
     Ok(())
 }
 
-async fn break_cycle(
+/// Writes all of these, or none; whether it did.
+async fn write_together(
     t: &mut Attempt<'_>,
     root: TableId,
-    cycle: &[DocumentId],
-    set_placeholders: &str,
-) -> Result<(), ApplyError> {
-    copy_rows(t, root, cycle).await?;
-    t.session.execute(set_placeholders, &[]).await?;
-    for &document in cycle {
-        t.candidates.get_mut(document).reopen();
-    }
-    write_round(t, root, cycle).await
-}
-
-/// Of documents and those that own the value they want: the ones that stand in cycles. A document that
-/// wants a value from outside a cycle drops out, and each that wants one of those, until nothing changes;
-/// what nothing wants drops out too.
-fn in_cycles<D: Copy + Ord>(mut owners: BTreeMap<D, D>) -> Vec<D> {
-    loop {
-        let before = owners.len();
-        let wanting: BTreeSet<D> = owners.keys().copied().collect();
-        owners.retain(|_, owner| wanting.contains(owner));
-        let wanted: BTreeSet<D> = owners.values().copied().collect();
-        owners.retain(|document, _| wanted.contains(document));
-        if owners.len() == before {
-            return owners.into_keys().collect();
+    cycles: &[DocumentId],
+) -> Result<bool, ApplyError> {
+    let blocked_by = |&d: &DocumentId| Some((d, t.candidates.get(d).blocker()?));
+    let blockers: Vec<(DocumentId, Blocker)> = cycles.iter().filter_map(blocked_by).collect();
+    t.session.batch("savepoint cycle").await?;
+    let written = match break_cycles(t, root, cycles).await {
+        Ok(()) => cycles
+            .iter()
+            .all(|&d| t.candidates.get(d).done() == Some(Outcome::Applied)),
+        Err(error) if error.is_of_rows() => false,
+        Err(error) => return Err(error),
+    };
+    if !written {
+        t.session.roll_back_to("cycle").await?;
+        for (document, blocker) in blockers {
+            t.candidates.get_mut(document).block(blocker);
         }
     }
+    Ok(written)
+}
+
+async fn break_cycles(
+    t: &mut Attempt<'_>,
+    root: TableId,
+    cycles: &[DocumentId],
+) -> Result<(), ApplyError> {
+    copy_rows(t, root, cycles).await?;
+    let checks = t.model.table(root).sql.unique.iter();
+    for set_placeholders in checks.filter_map(|check| check.set_placeholders.as_ref()) {
+        t.session.execute(set_placeholders, &[]).await?;
+    }
+    for &document in cycles {
+        t.candidates.get_mut(document).reopen();
+    }
+    write_round(t, root, cycles).await
+}
+
+/// Of documents and those that own the values they want: the cycles, with those that stand in several that
+/// are connected as one. A document that wants a value from outside a cycle drops out, and each that wants one of
+/// those, until nothing changes.
+fn cycles_of(mut owners: BTreeMap<DocumentId, BTreeSet<DocumentId>>) -> Vec<Vec<DocumentId>> {
+    loop {
+        let before = owners.len();
+        let wanting: BTreeSet<DocumentId> = owners.keys().copied().collect();
+        owners.retain(|_, of| of.is_subset(&wanting));
+        if owners.len() == before {
+            break;
+        }
+    }
+    let pairs = owners
+        .iter()
+        .flat_map(|(document, of)| of.iter().map(move |o| (*document, *o)));
+    let graph: DiGraphMap<DocumentId, ()> = pairs.collect();
+    let mut cycles = tarjan_scc(&graph);
+    cycles.retain(|cycle| cycle.len() > 1);
+    for cycle in &mut cycles {
+        cycle.sort_unstable();
+    }
+    cycles.sort_unstable();
+    cycles
 }
 
 #[cfg(test)]
 mod tests {
-    use super::in_cycles;
-    use std::collections::BTreeMap;
+    use super::cycles_of;
+    use crate::ids::DocumentId;
+    use std::collections::{BTreeMap, BTreeSet};
 
     #[test]
     fn only_cycles_are_broken() {
-        let cycles = |pairs: &[(u8, u8)]| in_cycles(BTreeMap::from_iter(pairs.iter().copied()));
-        assert_eq!(cycles(&[(1, 2), (2, 1)]), [1, 2]);
-        assert_eq!(cycles(&[(1, 2), (2, 3), (3, 1), (7, 1), (8, 7)]), [1, 2, 3]);
+        let cycles = |pairs: &[(usize, usize)]| -> Vec<Vec<usize>> {
+            let mut owners: BTreeMap<DocumentId, BTreeSet<DocumentId>> = BTreeMap::new();
+            for &(document, owner) in pairs {
+                let of = owners.entry(DocumentId::new(document)).or_default();
+                of.insert(DocumentId::new(owner));
+            }
+            let cycles = cycles_of(owners).into_iter();
+            let places =
+                |cycle: Vec<DocumentId>| cycle.into_iter().map(DocumentId::index).collect();
+            cycles.map(places).collect()
+        };
+        assert_eq!(cycles(&[(1, 2), (2, 1)]), [[1, 2]]);
+        let two = [(1, 2), (2, 3), (3, 1), (7, 1), (8, 7), (4, 5), (5, 4)];
+        assert_eq!(cycles(&two), [vec![1, 2, 3], vec![4, 5]]);
         assert!(cycles(&[(1, 2), (2, 3)]).is_empty());
+        // One of its two values is nobody's of these.
+        assert!(cycles(&[(1, 2), (2, 1), (2, 3)]).is_empty());
     }
 }

@@ -1,4 +1,4 @@
-use crate::world::{Made, World, component, delete, id, learner, progress, put};
+use crate::world::{Made, World, component, delete, delete_by, id, learner, progress, put};
 use bson::doc;
 use leafcutter_harness::rows;
 use leafcutter_sink::{ApplyError, change::Outcome};
@@ -280,6 +280,102 @@ async fn swaps_and_rings_of_unique_values_are_placed() {
     assert_eq!(
         world.rows(PARKED).await,
         rows![{ table_name: "learners", reason: "unique", state: "waiting", version: 3 }]
+    );
+}
+
+/// They were parked by different batches, so each is due at a time of its own, and would be tried without the other.
+#[tokio::test]
+async fn who_exchanges_unique_values_is_tried_together() {
+    // Of a key from `_id`, one that two `_id`s may share, and one that does not follow from `_id`.
+    for (id, key) in [
+        ("{ path: _id, type: integer }", "id"),
+        ("{ path: _id, type: text, convert: text }", "id"),
+        ("{ path: name, type: text, required: true }", "id"),
+    ] {
+        let mapping = format!(
+            "version: 1\ndatabase: shop\ncollections:\n  people:\n    table: people\n    key: {key}\n    \
+             columns: {{ id: {id}, phone: {{ type: text, unique: true, required: true }} }}\n"
+        );
+        let mut world = World::with(&mapping).await;
+        let person = |version, id: i32, phone: &str| {
+            let name = format!("n{id}");
+            let person = doc! { "_id": id, "name": name, "phone": phone };
+            put("people", version, person)
+        };
+        let phones = |version: i64, phones: [&str; 3]| {
+            let people = (1..).zip(phones);
+            let people = people.map(|(id, phone)| person(version + i64::from(id), id, phone));
+            people.collect::<Vec<_>>()
+        };
+        world.each(&phones(1, ["a", "b", "c"])).await;
+        world.each(&phones(10, ["b", "c", "a"])).await;
+        assert_eq!(world.count("leafcutter.parked").await, 3, "{id}");
+        // One of them has rested long enough.
+        let times = "update leafcutter.parked set tried_at = now() + case version when 12 \
+                     then interval '-1 hour' else interval '1 hour' end";
+        world.execute(times).await;
+        world.settle_due().await;
+        let there = "select string_agg(phone, '' order by id) as phones, \
+                     (select count(*) from leafcutter.parked) as parked from people";
+        assert_eq!(
+            world.rows(there).await,
+            rows![{ phones: "bca", parked: 0 }],
+            "{id}"
+        );
+    }
+}
+
+/// Each has what the other wants, in another column; and beside them two of whom one wants what a third has.
+#[tokio::test]
+async fn unique_values_are_exchanged_across_columns_whatever_others_want() {
+    let mapping = "version: 1
+database: shop
+collections:
+  people:
+    table: people
+    key: id
+    columns:
+      id: { path: _id, type: integer }
+      mail: { type: text, unique: true }
+      phone: { type: text, unique: true, required: true }
+";
+    let mut world = World::with(mapping).await;
+    let person = |version, id: i32, mail: &str, phone: &str| {
+        put(
+            "people",
+            version,
+            doc! { "_id": id, "mail": mail, "phone": phone },
+        )
+    };
+    let before = [
+        person(1, 1, "m1", "p1"),
+        person(1, 2, "m2", "p2"),
+        person(1, 3, "m3", "p3"),
+        person(1, 4, "m4", "p4"),
+        person(1, 5, "m5", "p5"),
+    ];
+    world.apply(&before).await.unwrap();
+    let after = [
+        person(2, 1, "m2", "new1"),
+        person(2, 2, "new2", "p1"),
+        person(2, 3, "m4", "p5"),
+        person(2, 4, "m3", "p4"),
+    ];
+    world.each(&after).await;
+    world.settle().await;
+    let there = "select string_agg(mail || phone, ' ' order by id) as values, \
+                 (select count(*) from leafcutter.parked) as parked from people";
+    let values = "m2new1 new2p1 m3p3 m4p4 m5p5";
+    assert_eq!(
+        world.rows(there).await,
+        rows![{ values: values, parked: 2 }]
+    );
+    world.each(&[delete_by("people", 3, 5)]).await;
+    world.settle().await;
+    let values = "m2new1 new2p1 m4p5 m3p4";
+    assert_eq!(
+        world.rows(there).await,
+        rows![{ values: values, parked: 0 }]
     );
 }
 

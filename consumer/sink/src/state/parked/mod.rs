@@ -15,7 +15,7 @@ pub use cycles::lock_cycles;
 pub use gone::gone;
 pub use select::{
     AwaitedKey, RELEASED_MAX, TAKEN_BYTES_MAX, TRIED_MAX, WaitTables, awaited, lock_free,
-    lock_of_rows, lock_rest, lock_these, lock_waiters,
+    lock_holders, lock_of_rows, lock_rest, lock_these, lock_waiters,
 };
 pub use write::{
     GivenUp, ToPark, WaitsFor, adopt, give_up, mark_orphan, park_retained, remove, touch, write,

@@ -157,6 +157,9 @@ async fn lock_some(
     Ok(read(&session.query(&sql, parameters).await?))
 }
 
+/// What fits into `$3` bytes; with `$4` the first row does, however large it is.
+const FITS: &str = "p.total <= $3::bigint or ($4::bool and p.total = p.bytes)";
+
 /// The first rows of `some` that fit, in this order: `bytes` are a row's own, `total` those up to it. A long value
 /// is not read for its length. Rows that do not fit are locked until the transaction ends, and come with the next.
 fn within(some: &str, order: &str, fits: &str) -> String {
@@ -207,6 +210,28 @@ pub async fn lock_these(
     Ok(read(&session.query(&sql, &[&tables, &keys]).await?))
 }
 
+/// Locks and returns those of these documents that wait for a value, as [`lock_waiters`] does.
+///
+/// # Errors
+/// As [`lock_free`].
+pub async fn lock_holders(
+    session: &mut Session,
+    tables: &[&str],
+    keys: &[&[u8]],
+    (room, first): (i64, bool),
+) -> Result<Vec<ParkedRow>, Error> {
+    let some = format!(
+        "select p.* from leafcutter.parked p \
+         join unnest($1::text[], $2::bytea[]) as k(t, k) on p.table_name = k.t and {} \
+         where p.reason = 'unique' and p.state <> 'refused' \
+         order by p.table_name, p.row_key limit {TRIED_MAX} for update of p skip locked",
+        is_key("p.row_key", "k.k")
+    );
+    let sql = within(&some, "q.table_name, q.row_key", FITS);
+    let parameters: &[&(dyn ToSql + Sync)] = &[&tables, &keys, &room, &first];
+    Ok(read(&session.query(&sql, parameters).await?))
+}
+
 /// Locks and returns what waits for these rows to be there, but for what another session works on:
 /// two batches that wait for each other's documents would be a deadlock, and the settling task sees
 /// what is left. No more than `room` bytes, but one document where `first` says that none was taken up before.
@@ -226,8 +251,7 @@ pub async fn lock_waiters(
          order by p.table_name, p.row_key limit {RELEASED_MAX} for update of p skip locked",
         is_key("p.wait_key", "k.k")
     );
-    let fits = "p.total <= $3::bigint or ($4::bool and p.total = p.bytes)";
-    let sql = within(&some, "q.table_name, q.row_key", fits);
+    let sql = within(&some, "q.table_name, q.row_key", FITS);
     Ok(read(
         &session
             .query(&sql, &[&tables, &keys, &room, &first])
