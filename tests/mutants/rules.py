@@ -378,18 +378,25 @@ MUTANTS = [
         ["rules::who_exchanges"],
     ),
     mutant(
-        "S1p",
+        "S1r",
         "values are exchanged across unique keys",
-        [(UNIQUE_CYCLES, "    for check in checks {\n", "    for check in &checks[..1] {\n")],
+        [(UNIQUE_CYCLES, "for pairs in checks.iter().map(", "for pairs in checks[..1].iter().map(")],
         APPLYING,
         ["rules::unique_values_are_exchanged"],
     ),
     mutant(
-        "S1q",
+        "S1s",
         "a cycle that cannot be written keeps no other from it",
         [(UNIQUE_CYCLES, "    for cycle in cycles {\n", "    for cycle in cycles.into_iter().take(0) {\n")],
         APPLYING,
         ["rules::unique_values_are_exchanged"],
+    ),
+    mutant(
+        "S1t",
+        "who gives a value to its own parent is written with it",
+        [(UNIQUE_CYCLES, "references[reference.0].to_itself,", "references[reference.0].to_itself && false,")],
+        APPLYING,
+        ["rules::who_gives_a_value"],
     ),
     mutant(
         "S1n",

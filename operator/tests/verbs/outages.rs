@@ -142,3 +142,53 @@ async fn locks_of_others_are_waited_for() {
     );
     world.end().await;
 }
+
+/// Somebody locks where the group stands for longer than a start should take: told, tried again, and no reason
+/// not to end.
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_that_cannot_be_taken_over_are_told_and_let_it_end() {
+    let mut world = World::new().await;
+    world.start("strict.yaml");
+    world.send(0, &author(1, 10, "Ada")).await;
+    world.complete().await;
+    world.applied().await;
+    world.stop();
+    let other = world
+        .session("begin; select 1 from leafcutter.offsets for update")
+        .await;
+    let running = world.run("strict.yaml");
+    let why =
+        "cannot take partitions over in PostgreSQL: cannot ask PostgreSQL: no answer for 30 s";
+    running.until_ready_says(503, why).await;
+    running.ask_to_end();
+    until_ended(&running).await;
+    assert_eq!(running.end(), Ok(Exit::Done));
+    let running = world.run("strict.yaml");
+    other.batch_execute("commit").await.unwrap();
+    world.send(0, &author(1, 11, "Grace")).await;
+    world.applied().await;
+    running.stop();
+    world.end().await;
+}
+
+/// The same of what says which collections may be written: those that may are written meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn gates_that_cannot_be_looked_at_let_it_end() {
+    let mut world = World::new().await;
+    let running = world.run("strict.yaml");
+    world.send(0, &author(1, 10, "Ada")).await;
+    world.send(0, &book(1, 10, "Notes", 1)).await;
+    let rows = "select count(*) from authors";
+    world.wait_for(rows, "1").await;
+    let other = world
+        .session("begin; lock table leafcutter.gates in access exclusive mode")
+        .await;
+    let waits = "select count(*) > 0 from pg_stat_activity where wait_event_type = 'Lock' \
+                 and datname = current_database()";
+    world.wait_for(waits, "true").await;
+    running.ask_to_end();
+    until_ended(&running).await;
+    assert_eq!(running.end(), Ok(Exit::Done));
+    other.batch_execute("commit").await.unwrap();
+    world.end().await;
+}

@@ -1,7 +1,7 @@
 //! What suites on real servers stand on, whatever they move.
 //!
 //! It takes servers that run ([`stack`]), or starts some that may be killed ([`servers`],
-//! [`mongod`], [`replica_set`], [`standby`]), also with certificates of an [`authority`]. On them each
+//! [`mongod`], [`replica_set`], [`brokers`], [`standby`]), also with certificates of an [`authority`]. On them each
 //! test has a [`world`] of its own: a [`target`] and a source, topics, a folder. It runs the real
 //! programs there ([`program`], [`fleet`]), or makes their records by hand ([`record`]), of documents as
 //! people write them ([`shell`]), waits on conditions only ([`probe`], [`watch`]), makes and reads topics
@@ -24,6 +24,7 @@ pub mod servers;
 pub mod authority;
 pub mod mongod;
 pub mod replica_set;
+pub mod brokers;
 pub mod standby;
 pub mod proxy;
 pub mod itself;

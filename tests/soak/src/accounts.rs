@@ -78,7 +78,9 @@ fn document(n: u32, revision: u32) -> Document {
         account.insert("open", dice.percent(50));
     }
     if dice.percent(70) {
-        let lines: Vec<_> = (0..dice.below(4)).map(|line| format!("line {line}")).collect();
+        let lines: Vec<_> = (0..dice.below(4))
+            .map(|line| format!("line {line}"))
+            .collect();
         account.insert("address", doc! { "lines": lines, "zip": dice.int(99_999) });
     }
     account

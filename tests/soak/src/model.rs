@@ -40,8 +40,9 @@ impl Model {
         is_sound: impl Fn(&Document) -> bool,
     ) -> Self {
         let mut model = Self::default();
-        let (mut left, mut alone): (Vec<_>, Vec<_>) =
-            documents.iter().partition(|(_, document)| is_sound(document));
+        let (mut left, mut alone): (Vec<_>, Vec<_>) = documents
+            .iter()
+            .partition(|(_, document)| is_sound(document));
         loop {
             let before = left.len();
             left.retain(|(collection, document)| {

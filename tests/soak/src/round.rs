@@ -1,11 +1,6 @@
 //! One round: a migration, writes and faults, and the comparison in the end.
 
-use crate::{
-    args::Settings,
-    model::Model,
-    traffic,
-    workload::Workload,
-};
+use crate::{args::Settings, model::Model, traffic, workload::Workload};
 use leafcutter_harness::{
     failure::{Failure, Result},
     fault::{

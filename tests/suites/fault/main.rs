@@ -5,6 +5,7 @@ mod killed;
 mod consumers;
 mod producers;
 mod elections;
+mod brokers;
 mod signals;
 mod network;
 mod disks;

@@ -245,7 +245,7 @@ fn due(
     blocker: Blocker,
     policy: &OrphanPolicy,
 ) -> Option<DueDeadLetter> {
-    if !waited_enough(parked, policy) {
+    if !waited_enough(parked, policy) || (parked.has_value && !parked.unique) {
         return None;
     }
     let waiting = waiting::describe(model, parked.row.table, blocker);

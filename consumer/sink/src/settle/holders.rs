@@ -1,5 +1,5 @@
 //! Documents that exchange unique values: whoever waits for a value is tried together with the document whose
-//! row has it, where that one waits for a value too, and so on (`docs/protocol.md`, S1o).
+//! row has it, where that one waits too, for a value or for a parent, and so on (`docs/protocol.md`, S1o).
 //!
 //! Two that swap, or a ring of several, can only be written together. They are parked at different times and by
 //! different batches, and each is tried when it has rested long enough: without a look at who has the value they
@@ -49,8 +49,9 @@ pub(super) async fn take_up_holders(
             break;
         }
         found += parked.len();
-        for parked in parked {
-            // What waits for a value has no parent that is missing.
+        for mut parked in parked {
+            // Whether its own parent comes is decided when it has its turn (S1c).
+            parked.has_value = true;
             take_up_parked(t, parked, busy, None).await?;
         }
     }

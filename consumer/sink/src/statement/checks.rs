@@ -28,6 +28,8 @@ pub struct ReferenceCheck {
     /// Returns `lc_doc` and `lc_row` of the rows whose parent is not there, after taking them out of the
     /// temporary table.
     pub take_missing: String,
+    /// Of a table that points to itself: returns pairs of `lc_doc`, a row and the row of the batch that is its parent.
+    pub parents: Option<String>,
     /// Sets the column to null for the documents in `$1`.
     pub set_null: String,
 }
@@ -94,6 +96,13 @@ pub(super) fn reference_checks(
             },
             parent: parent.name.clone(),
             to_itself,
+            parents: to_itself.then(|| {
+                format!(
+                    "select t.lc_doc, p.lc_doc from {temp} t join {temp} p on p.{parent_key} = t.{name} \
+                     where p.lc_doc <> t.lc_doc",
+                    temp = n.temp
+                )
+            }),
             take_missing: format!(
                 "delete from {temp} t where t.{name} is not null \
                  and not exists ({found}){also_in_batch} returning t.lc_doc, t.lc_row",

@@ -24,6 +24,8 @@ pub(crate) struct Parked {
     pub(crate) unique: bool,
     /// Only child rows of it wait.
     pub(crate) incomplete: bool,
+    /// It is tried because its row has a value that another one waits for.
+    pub(crate) has_value: bool,
     /// The record's key.
     pub(crate) record_key: Vec<u8>,
     /// The record's value.
@@ -64,6 +66,7 @@ impl Parked {
             orphan: row.orphan,
             unique: row.unique,
             incomplete: row.incomplete,
+            has_value: false,
             record_key: row.record_key,
             record_value: row.record_value,
             age_seconds: row.age_seconds,

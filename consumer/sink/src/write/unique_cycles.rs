@@ -1,5 +1,6 @@
 //! Documents that want each other's unique values: two that swap, or a cycle of several, of one unique key or
-//! across several. No order of writing them serves, so their rows get placeholder values first.
+//! across several. No order of writing them serves, so their rows get placeholder values first. One may also wait
+//! for another as its parent: an account is merged into a new one, which gets its address.
 //!
 //! The source went through other values meanwhile, but a look-up sees only the end.
 
@@ -12,6 +13,28 @@ use crate::{
 use petgraph::{algo::tarjan_scc, graphmap::DiGraphMap};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Those of these documents that wait for a value and, if there is any, those that wait for a row of the same table.
+pub(crate) fn that_may_be_in_cycles(
+    t: &Attempt<'_>,
+    root: TableId,
+    documents: &[DocumentId],
+) -> Vec<DocumentId> {
+    let references = &t.model.table(root).sql.references;
+    let blocker = |document: &DocumentId| t.candidates.get(*document).blocker();
+    let for_value = |document: &&DocumentId| matches!(blocker(document), Some(Blocker::Unique(_)));
+    if !documents.iter().any(|document| for_value(&document)) {
+        return Vec::new();
+    }
+    let for_row = |document: &&DocumentId| match blocker(document) {
+        Some(Blocker::Parent(reference)) => references[reference.0].to_itself,
+        _ => false,
+    };
+    let may_be = documents
+        .iter()
+        .filter(|document| for_value(document) || for_row(document));
+    may_be.copied().collect()
+}
+
 /// Writes those of these documents that stand in cycles; the others wait on. Of a cycle all are written,
 /// or nothing happens and they wait.
 pub(crate) async fn write_cycles(
@@ -19,14 +42,19 @@ pub(crate) async fn write_cycles(
     root: TableId,
     documents: &[DocumentId],
 ) -> Result<(), ApplyError> {
-    let checks = &t.model.table(root).sql.unique;
+    let sql = &t.model.table(root).sql;
+    let checks = &sql.unique;
     if documents.len() < 2 || checks.iter().all(|check| check.set_placeholders.is_none()) {
         return Ok(());
     }
     copy_rows(t, root, documents).await?;
     let mut owners: BTreeMap<DocumentId, BTreeSet<DocumentId>> = BTreeMap::new();
-    for check in checks {
-        for row in t.session.query(&check.owners, &[]).await? {
+    let parents = sql
+        .references
+        .iter()
+        .filter_map(|check| check.parents.as_ref());
+    for pairs in checks.iter().map(|check| &check.owners).chain(parents) {
+        for row in t.session.query(pairs, &[]).await? {
             owners.entry(row.get(0)).or_default().insert(row.get(1));
         }
     }
@@ -83,9 +111,9 @@ async fn break_cycles(
     write_round(t, root, cycles).await
 }
 
-/// Of documents and those that own the values they want: the cycles, with those that stand in several that
-/// are connected as one. A document that wants a value from outside a cycle drops out, and each that wants one of
-/// those, until nothing changes.
+/// Of documents and those that own the values they want, or are their parents: the cycles, with those that stand in several that
+/// are connected as one. A document that wants something of one that wants nothing drops out, and each that wants
+/// something of that, until nothing changes.
 fn cycles_of(mut owners: BTreeMap<DocumentId, BTreeSet<DocumentId>>) -> Vec<Vec<DocumentId>> {
     loop {
         let before = owners.len();

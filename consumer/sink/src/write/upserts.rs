@@ -3,10 +3,7 @@
 //! A value that another document of the same batch gives up is free after that one is written, hence the
 //! rounds; documents that want each other's values are written together ([`super::unique_cycles`]).
 
-use super::{
-    attempt::Attempt, candidate::Blocker, direct_copy, loading, look_up, round::write_round,
-    unique_cycles,
-};
+use super::{attempt::Attempt, direct_copy, loading, look_up, round::write_round, unique_cycles};
 use crate::{
     change::Outcome,
     error::ApplyError,
@@ -97,10 +94,7 @@ pub(crate) async fn write_rounds(
         }
         write_round(t, root, &documents).await?;
         let before = documents.len();
-        documents.retain(|&document| {
-            let blocker = t.candidates.get(document).blocker();
-            matches!(blocker, Some(Blocker::Unique(_)))
-        });
+        documents = unique_cycles::that_may_be_in_cycles(t, root, &documents);
         if documents.len() == before {
             return unique_cycles::write_cycles(t, root, &documents).await;
         }

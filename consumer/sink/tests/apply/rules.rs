@@ -379,6 +379,48 @@ collections:
     );
 }
 
+/// An account is merged into a new one, which gets its address: one waits for the row, the other for the value.
+#[tokio::test]
+async fn who_gives_a_value_to_its_own_parent_is_written_with_it() {
+    let mapping = "version: 1
+database: shop
+collections:
+  people:
+    table: people
+    key: id
+    columns:
+      id: { path: _id, type: integer }
+      mail: { type: text, unique: true, required: true }
+      merged_into: { type: integer, references: { table: people } }
+";
+    let person = |version, id: i32, mail: &str, into: Option<i32>| {
+        let person = doc! { "_id": id, "mail": mail, "merged_into": into };
+        put("people", version, person)
+    };
+    let old = || person(3, 1, "gone", Some(2));
+    let new = || person(2, 2, "m", None);
+    for order in [
+        vec![vec![old(), new()]],
+        vec![vec![old()], vec![new()]],
+        vec![vec![new()], vec![old()]],
+    ] {
+        let mut world = World::with(mapping).await;
+        world.apply(&[person(1, 1, "m", None)]).await.unwrap();
+        let batches = order.len();
+        for batch in order {
+            world.apply(&batch).await.unwrap();
+        }
+        world.settle_at_once().await;
+        let there = "select string_agg(id || mail || coalesce(merged_into::text, ''), ' ' order by id) as people, \
+                     (select count(*) from leafcutter.parked) as parked from people";
+        assert_eq!(
+            world.rows(there).await,
+            rows![{ people: "1gone2 2m", parked: 0 }],
+            "{batches}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn deleted_parent_is_held_until_the_last_child_goes() {
     let mut world = World::new().await;

@@ -210,7 +210,7 @@ pub async fn lock_these(
     Ok(read(&session.query(&sql, &[&tables, &keys]).await?))
 }
 
-/// Locks and returns those of these documents that wait for a value, as [`lock_waiters`] does.
+/// Locks and returns those of these documents that wait for anything, as [`lock_waiters`] does.
 ///
 /// # Errors
 /// As [`lock_free`].
@@ -223,7 +223,7 @@ pub async fn lock_holders(
     let some = format!(
         "select p.* from leafcutter.parked p \
          join unnest($1::text[], $2::bytea[]) as k(t, k) on p.table_name = k.t and {} \
-         where p.reason = 'unique' and p.state <> 'refused' \
+         where p.state <> 'refused' \
          order by p.table_name, p.row_key limit {TRIED_MAX} for update of p skip locked",
         is_key("p.row_key", "k.k")
     );
