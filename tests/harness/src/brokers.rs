@@ -19,7 +19,7 @@ use std::{
 use tempfile::TempDir;
 
 /// How long anything may take here.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(180);
 const CLUSTER: &str = "4L6g3nShT-eMCtK--X86sw";
 const CONTROLLER: usize = 0;
 /// What all of them are told. A broker that was killed may register again when its session is over.

@@ -5,7 +5,7 @@
 //! different batches, and each is tried when it has rested long enough: without a look at who has the value they
 //! might never meet, since what is tried together once is due together ever after.
 
-use super::take_up_parked;
+use super::take_up::take_up;
 use crate::{
     error::ApplyError,
     ids::{DocumentId, TableId},
@@ -52,7 +52,7 @@ pub(super) async fn take_up_holders(
         for mut parked in parked {
             // Whether its own parent comes is decided when it has its turn (S1c).
             parked.has_value = true;
-            take_up_parked(t, parked, busy, None).await?;
+            take_up(t, parked, busy, None).await?;
         }
     }
     Ok(found)

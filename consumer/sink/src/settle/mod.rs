@@ -23,6 +23,7 @@ mod rests;
 mod arrived;
 mod isolate;
 mod rounds;
+mod take_up;
 mod holders;
 mod held;
 mod policy;
@@ -43,7 +44,6 @@ use crate::{
     state::{
         self,
         parked::{self, GivenUp, ParkedRow},
-        tombstones,
     },
     transform::Rows,
     write::{
@@ -270,30 +270,12 @@ async fn take_up(
     let found = Parked::all(model, found);
     let mut tried = found.len();
     for parked in found {
-        take_up_parked(t, parked, &busy, scope.decides().then_some(policy)).await?;
+        take_up::take_up(t, parked, &busy, scope.decides().then_some(policy)).await?;
     }
     if matches!(scope, Scope::Free | Scope::Rest) {
         tried += holders::take_up_holders(t, &busy).await?;
     }
     Ok(tried)
-}
-
-/// Makes a locked document a candidate, unless somebody has its table. With a policy it may be decided that its
-/// parent never comes.
-async fn take_up_parked(
-    t: &mut Attempt<'_>,
-    mut parked: Parked,
-    busy: &[&str],
-    policy: Option<&OrphanPolicy>,
-) -> Result<(), ApplyError> {
-    if busy.contains(&t.model.table(parked.row.table).state_name.as_str()) {
-        return Ok(());
-    }
-    look_for_tombstone(t, &mut parked).await?;
-    let never_comes = policy.is_some_and(|policy| decide::is_set_null(t.model, &parked, policy));
-    t.records.released.lock(parked.row.clone());
-    release::resubmit(t, parked, never_comes);
-    Ok(())
 }
 
 async fn lock_these(t: &mut Attempt<'_>, rows: &[RowId]) -> Result<Vec<ParkedRow>, ApplyError> {
@@ -330,34 +312,6 @@ async fn mark_orphans(t: &mut Attempt<'_>) -> Result<(), ApplyError> {
             let name = &t.model.table(row.table).state_name;
             parked::mark_orphan(t.session, name, &row.key).await?;
         }
-    }
-    Ok(())
-}
-
-/// Looks for the tombstones of the row that a document waits for where they do not stand under the
-/// table's own name: where several collections fill it, each has its own; where a document's key is
-/// not the row's, those of rows stand apart.
-async fn look_for_tombstone(t: &mut Attempt<'_>, parked: &mut Parked) -> Result<(), ApplyError> {
-    if parked.unique {
-        return Ok(());
-    }
-    let filled = t.model.tables.iter().filter(|entry| {
-        (entry.shared || entry.natural_key || entry.keeps_document)
-            && entry.table.name.to_string() == parked.wait_table
-    });
-    let names: Vec<String> = filled
-        .map(|entry| {
-            if entry.natural_key || entry.keeps_document {
-                tombstones::of_rows(&entry.state_name)
-            } else {
-                entry.state_name.clone()
-            }
-        })
-        .collect();
-    if !names.is_empty()
-        && let Some(newest) = tombstones::newest(t.session, &names, &parked.wait_key).await?
-    {
-        parked.wait_tombstone = parked.wait_tombstone.max(newest);
     }
     Ok(())
 }
