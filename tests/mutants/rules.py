@@ -380,7 +380,7 @@ MUTANTS = [
     mutant(
         "S1r",
         "values are exchanged across unique keys",
-        [(UNIQUE_CYCLES, "for pairs in checks.iter().map(", "for pairs in checks[..1].iter().map(")],
+        [(UNIQUE_CYCLES, "    for check in checks {\n", "    for check in &checks[..1] {\n")],
         APPLYING,
         ["rules::unique_values_are_exchanged"],
     ),

@@ -48,38 +48,43 @@ pub(crate) async fn write_cycles(
         return Ok(());
     }
     copy_rows(t, root, documents).await?;
-    let mut owners: BTreeMap<DocumentId, BTreeSet<DocumentId>> = BTreeMap::new();
-    let parents = sql
-        .references
-        .iter()
-        .filter_map(|check| check.parents.as_ref());
-    for pairs in checks.iter().map(|check| &check.owners).chain(parents) {
-        for row in t.session.query(pairs, &[]).await? {
-            owners.entry(row.get(0)).or_default().insert(row.get(1));
+    let mut wants = Wants::default();
+    for check in checks {
+        wants.values.push(pairs(t, &check.owners).await?);
+    }
+    for check in &sql.references {
+        if let Some(parents) = &check.parents {
+            wants.parents.extend(pairs(t, parents).await?);
         }
     }
-    let cycles = cycles_of(owners);
+    let cycles = wants.cycles();
     let all = cycles.concat();
-    if all.is_empty() || write_together(t, root, &all).await? || cycles.len() == 1 {
+    if all.is_empty() || write_together(t, root, &wants, &all).await? || cycles.len() == 1 {
         return Ok(());
     }
     // One that cannot be written keeps no other from it.
     for cycle in cycles {
-        write_together(t, root, &cycle).await?;
+        write_together(t, root, &wants, &cycle).await?;
     }
     Ok(())
+}
+
+async fn pairs(t: &mut Attempt<'_>, sql: &str) -> Result<Vec<Pair>, ApplyError> {
+    let rows = t.session.query(sql, &[]).await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
 /// Writes all of these, or none; whether it did.
 async fn write_together(
     t: &mut Attempt<'_>,
     root: TableId,
+    wants: &Wants,
     cycles: &[DocumentId],
 ) -> Result<bool, ApplyError> {
     let blocked_by = |&d: &DocumentId| Some((d, t.candidates.get(d).blocker()?));
     let blockers: Vec<(DocumentId, Blocker)> = cycles.iter().filter_map(blocked_by).collect();
     t.session.batch("savepoint cycle").await?;
-    let written = match break_cycles(t, root, cycles).await {
+    let written = match break_cycles(t, root, wants, cycles).await {
         Ok(()) => cycles
             .iter()
             .all(|&d| t.candidates.get(d).done() == Some(Outcome::Applied)),
@@ -95,15 +100,23 @@ async fn write_together(
     Ok(written)
 }
 
+/// Only values that are exchanged get placeholders: other columns may not be changed, for a constraint of the
+/// application's, say.
 async fn break_cycles(
     t: &mut Attempt<'_>,
     root: TableId,
+    wants: &Wants,
     cycles: &[DocumentId],
 ) -> Result<(), ApplyError> {
     copy_rows(t, root, cycles).await?;
-    let checks = t.model.table(root).sql.unique.iter();
-    for set_placeholders in checks.filter_map(|check| check.set_placeholders.as_ref()) {
-        t.session.execute(set_placeholders, &[]).await?;
+    let members: BTreeSet<DocumentId> = cycles.iter().copied().collect();
+    for (check, pairs) in t.model.table(root).sql.unique.iter().zip(&wants.values) {
+        let exchanged = pairs
+            .iter()
+            .any(|(document, owner)| members.contains(document) && members.contains(owner));
+        if let Some(set_placeholders) = check.set_placeholders.as_ref().filter(|_| exchanged) {
+            t.session.execute(set_placeholders, &[]).await?;
+        }
     }
     for &document in cycles {
         t.candidates.get_mut(document).reopen();
@@ -111,49 +124,70 @@ async fn break_cycles(
     write_round(t, root, cycles).await
 }
 
-/// Of documents and those that own the values they want, or are their parents: the cycles, with those that stand in several that
-/// are connected as one. A document that wants something of one that wants nothing drops out, and each that wants
-/// something of that, until nothing changes.
-fn cycles_of(mut owners: BTreeMap<DocumentId, BTreeSet<DocumentId>>) -> Vec<Vec<DocumentId>> {
-    loop {
-        let before = owners.len();
-        let wanting: BTreeSet<DocumentId> = owners.keys().copied().collect();
-        owners.retain(|_, of| of.is_subset(&wanting));
-        if owners.len() == before {
-            break;
+/// A document, and one that has what it wants.
+type Pair = (DocumentId, DocumentId);
+
+/// What documents want of each other.
+#[derive(Default)]
+struct Wants {
+    /// A value, of each unique key of the table.
+    values: Vec<Vec<Pair>>,
+    /// The row that is its parent.
+    parents: Vec<Pair>,
+}
+
+impl Wants {
+    /// The cycles, with those that share documents as one. A document that wants something of one that wants
+    /// nothing drops out, and each that wants something of that, until nothing changes.
+    fn cycles(&self) -> Vec<Vec<DocumentId>> {
+        let mut owners: BTreeMap<DocumentId, BTreeSet<DocumentId>> = BTreeMap::new();
+        for &(document, owner) in self.values.iter().flatten().chain(&self.parents) {
+            owners.entry(document).or_default().insert(owner);
         }
+        loop {
+            let before = owners.len();
+            let wanting: BTreeSet<DocumentId> = owners.keys().copied().collect();
+            owners.retain(|_, of| of.is_subset(&wanting));
+            if owners.len() == before {
+                break;
+            }
+        }
+        let pairs = owners
+            .iter()
+            .flat_map(|(document, of)| of.iter().map(move |owner| (*document, *owner)));
+        let graph: DiGraphMap<DocumentId, ()> = pairs.collect();
+        let mut cycles = tarjan_scc(&graph);
+        cycles.retain(|cycle| cycle.len() > 1);
+        for cycle in &mut cycles {
+            cycle.sort_unstable();
+        }
+        cycles.sort_unstable();
+        cycles
     }
-    let pairs = owners
-        .iter()
-        .flat_map(|(document, of)| of.iter().map(move |o| (*document, *o)));
-    let graph: DiGraphMap<DocumentId, ()> = pairs.collect();
-    let mut cycles = tarjan_scc(&graph);
-    cycles.retain(|cycle| cycle.len() > 1);
-    for cycle in &mut cycles {
-        cycle.sort_unstable();
-    }
-    cycles.sort_unstable();
-    cycles
 }
 
 #[cfg(test)]
 mod tests {
-    use super::cycles_of;
+    use super::{Pair, Wants};
     use crate::ids::DocumentId;
-    use std::collections::{BTreeMap, BTreeSet};
 
     #[test]
     fn only_cycles_are_broken() {
         let cycles = |pairs: &[(usize, usize)]| -> Vec<Vec<usize>> {
-            let mut owners: BTreeMap<DocumentId, BTreeSet<DocumentId>> = BTreeMap::new();
-            for &(document, owner) in pairs {
-                let of = owners.entry(DocumentId::new(document)).or_default();
-                of.insert(DocumentId::new(owner));
-            }
-            let cycles = cycles_of(owners).into_iter();
-            let places =
-                |cycle: Vec<DocumentId>| cycle.into_iter().map(DocumentId::index).collect();
-            cycles.map(places).collect()
+            let id = DocumentId::new;
+            let pairs = pairs
+                .iter()
+                .map(|&(document, owner)| (id(document), id(owner)));
+            let (one, other): (Vec<Pair>, Vec<Pair>) = pairs.partition(|(d, _)| d.index() % 2 == 0);
+            // Whether it is a value of one key, of another, or a parent, makes no difference.
+            let wants = Wants {
+                values: vec![one, Vec::new()],
+                parents: other,
+            };
+            let cycles = wants.cycles().into_iter();
+            cycles
+                .map(|cycle| cycle.into_iter().map(DocumentId::index).collect())
+                .collect()
         };
         assert_eq!(cycles(&[(1, 2), (2, 1)]), [[1, 2]]);
         let two = [(1, 2), (2, 3), (3, 1), (7, 1), (8, 7), (4, 5), (5, 4)];

@@ -294,9 +294,13 @@ async fn who_exchanges_unique_values_is_tried_together() {
     ] {
         let mapping = format!(
             "version: 1\ndatabase: shop\ncollections:\n  people:\n    table: people\n    key: {key}\n    \
-             columns: {{ id: {id}, phone: {{ type: text, unique: true, required: true }} }}\n"
+             columns: {{ id: {id}, phone: {{ type: text, unique: true, required: true }}, nick: {{ path: name, type: text, unique: true }} }}\n"
         );
         let mut world = World::with(&mapping).await;
+        // What nobody exchanges may not be changed on the way.
+        world
+            .execute("alter table people add check (nick is not null)")
+            .await;
         let person = |version, id: i32, phone: &str| {
             let name = format!("n{id}");
             let person = doc! { "_id": id, "name": name, "phone": phone };

@@ -1,9 +1,9 @@
 //! `leafcutter.dead_letters`: the index of the dead-letter topics.
 //!
 //! A dead letter is open until its document is placed or deleted by something at least as new, or a newer
-//! record of it waits (superseded), or a person has tried it again (retried) or given it up (discarded). It is listed before
-//! or in the transaction that moves past its record, so that nothing is in a topic of which the index does
-//! not know.
+//! record of it waits (superseded), or a person has tried it again (retried) or given it up (discarded). It is
+//! listed before or in the transaction that moves past its record, so that nothing is in a topic of which the
+//! index does not know.
 
 mod find;
 mod gone;
