@@ -198,8 +198,24 @@ impl Json {
     }
 }
 
+/// Writes a text in quotes. Without short escapes, a control character is always `\u` and four digits.
+fn quote(f: &mut std::fmt::Formatter<'_>, text: &str, short_escapes: bool) -> std::fmt::Result {
+    if short_escapes {
+        return write!(f, "{}", serde_json::Value::from(text));
+    }
+    f.write_str("\"")?;
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => write!(f, "\\{c}")?,
+            '\0'..' ' => write!(f, "\\u{:04x}", u32::from(c))?,
+            c => write!(f, "{c}")?,
+        }
+    }
+    f.write_str("\"")
+}
+
 impl std::fmt::Display for Json {
-    /// As PostgreSQL spaces `jsonb`; `{:#}` has no spaces.
+    /// As PostgreSQL writes `jsonb`; `{:#}` as a text has it: no spaces, and no short escapes.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (comma, colon) = if f.alternate() {
             (",", ":")
@@ -211,7 +227,7 @@ impl std::fmt::Display for Json {
             Self::Null => f.write_str("null"),
             Self::Bool(value) => write!(f, "{value}"),
             Self::Number(number) => f.write_str(number),
-            Self::Text(text) => write!(f, "{}", serde_json::Value::from(text.as_str())),
+            Self::Text(text) => quote(f, text, !f.alternate()),
             Self::List(items) => {
                 f.write_str("[")?;
                 for (index, item) in items.iter().enumerate() {
@@ -223,8 +239,9 @@ impl std::fmt::Display for Json {
             Self::Object(fields) => {
                 f.write_str("{")?;
                 for (index, (name, value)) in fields.iter().enumerate() {
-                    let name = serde_json::Value::from(name.as_str());
-                    write!(f, "{}{name}{colon}", between(index))?;
+                    f.write_str(between(index))?;
+                    quote(f, name, !f.alternate())?;
+                    f.write_str(colon)?;
                     value.fmt(f)?;
                 }
                 f.write_str("}")
