@@ -22,7 +22,7 @@ const SETTLED: Duration = Duration::from_secs(30);
 /// The producer of time series.
 const POLLS: &str = "producer-polls";
 /// So slow that there is time to change what is being read.
-const SLOWLY: [&str; 2] = ["--max-docs-per-second", "80"];
+const SLOWLY: [&str; 2] = ["--max-docs-per-second", "40"];
 /// Documents that are inserted at once.
 const INSERTED: usize = 1_000;
 /// Differences that a failure shows.
