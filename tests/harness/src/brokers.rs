@@ -161,18 +161,6 @@ impl Brokers {
         .await
     }
 
-    /// Who leads a partition; nobody while none that may is there.
-    ///
-    /// # Errors
-    /// When Kafka does not answer.
-    pub fn leader(&self, topic: &str, partition: i32) -> Result<Option<usize>> {
-        let seen = self.reader()?;
-        let seen = seen.fetch_metadata(Some(topic), Duration::from_secs(10))?;
-        let mut partitions = seen.topics().iter().flat_map(|topic| topic.partitions());
-        let found = partitions.find(|found| found.id() == partition);
-        Ok(found.and_then(|found| usize::try_from(found.leader()).ok()))
-    }
-
     fn member(&mut self, broker: usize) -> Result<&mut Member> {
         let found = self.members.get_mut(broker);
         found.ok_or_else(|| Failure::new(format!("there is no broker {broker}")))

@@ -145,7 +145,7 @@ impl Settler {
                 return Ok(Pass::default());
             }
             t.probes = matches!(scope, Scope::Probe(_));
-            let tried = take_up(t, policy, scope).await?;
+            let tried = take_up_scope(t, policy, scope).await?;
             taken.extend(
                 t.records
                     .released
@@ -243,7 +243,7 @@ impl Scope<'_> {
 }
 
 /// Locks the documents of a scope and makes them candidates; gives how many were found.
-async fn take_up(
+async fn take_up_scope(
     t: &mut Attempt<'_>,
     policy: &OrphanPolicy,
     scope: Scope<'_>,

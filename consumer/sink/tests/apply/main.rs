@@ -14,6 +14,7 @@ mod letters;
 mod long_keys;
 mod refused;
 mod rules;
+mod exchanges;
 mod documented;
 mod fidelity;
 mod filters;
